@@ -1,0 +1,122 @@
+"""The command `sled-node`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from shared.errors import SledError
+
+app = typer.Typer(help="SLED's node: drafts on this device, a hub on the MQTT broker verifies.", no_args_is_help=True)
+
+Config = Annotated[Optional[Path], typer.Option(help="settings file (default ~/.config/sled/node.toml)")]
+Name = Annotated[Optional[str], typer.Option(help="the node's name in its topics")]
+PairName = Annotated[Optional[str], typer.Option("--pair", help="built-in name or folder of the pair")]
+ModeName = Annotated[Optional[str], typer.Option("--mode", help="speculate (draft here) or stream (the hub decodes)")]
+PolicyName = Annotated[Optional[str], typer.Option("--policy", help="fixed or threshold")]
+DraftLength = Annotated[Optional[int], typer.Option(min=1, max=64, help="most tokens of a block")]
+Threads = Annotated[Optional[int], typer.Option(min=0, help="ONNX Runtime's threads")]
+Wait = Annotated[Optional[float], typer.Option("--wait", min=0, help="seconds to wait for a hub")]
+Host = Annotated[Optional[str], typer.Option("--broker-host", help="address of the MQTT broker")]
+Port = Annotated[Optional[int], typer.Option("--broker-port", help="port of the MQTT broker")]
+Prefix = Annotated[Optional[str], typer.Option("--broker-prefix", help="first levels of every topic")]
+PasswordFile = Annotated[Optional[Path], typer.Option("--broker-password-file", help="file (mode 0600) with the password")]
+System = Annotated[Optional[str], typer.Option(help="system message of the chat")]
+Seed = Annotated[Optional[int], typer.Option(min=0, max=2**64 - 1, help="repeats an answer; random when not given")]
+Temperature = Annotated[Optional[float], typer.Option(min=0, max=100, help="0 = the likeliest token")]
+TopK = Annotated[Optional[int], typer.Option(min=0, help="0 = off")]
+TopP = Annotated[Optional[float], typer.Option(min=0, max=1, help="1 = off")]
+MaxTokens = Annotated[Optional[int], typer.Option(min=1, help="most tokens of an answer")]
+Stop = Annotated[Optional[list[str]], typer.Option(help="text that ends an answer; may be given more than once")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="log what happens on the broker")]
+
+
+@app.command()
+def chat(
+    config: Config = None, name: Name = None, pair: PairName = None, mode: ModeName = None, policy: PolicyName = None,
+    draft_length: DraftLength = None, threads: Threads = None, wait_s: Wait = None, broker_host: Host = None,
+    broker_port: Port = None, broker_prefix: Prefix = None, broker_password_file: PasswordFile = None,
+    max_tokens: MaxTokens = None, system: System = None, seed: Seed = None, temperature: Temperature = None,
+    top_k: TopK = None, top_p: TopP = None, stop: Stop = None, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Chat in the terminal; what is typed is answered exactly as the hub's target would."""
+    _run(_chat, **locals())
+
+
+@app.command()
+def ask(
+    request: Annotated[str, typer.Argument(help="what to ask; - reads it from standard input")],
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object with text and figures")] = False,
+    config: Config = None, name: Name = None, pair: PairName = None, mode: ModeName = None, policy: PolicyName = None,
+    draft_length: DraftLength = None, threads: Threads = None, wait_s: Wait = None, broker_host: Host = None,
+    broker_port: Port = None, broker_prefix: Prefix = None, broker_password_file: PasswordFile = None,
+    max_tokens: MaxTokens = None, system: System = None, seed: Seed = None, temperature: Temperature = None,
+    top_k: TopK = None, top_p: TopP = None, stop: Stop = None, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Answer one request, for scripts."""
+    _run(_ask, **locals())
+
+
+def _run(command: Any, config: Path | None, verbose: bool, **options: Any) -> None:
+    """Settings and generation from the options, then `command(settings, generation, rest)`; errors as a sentence."""
+    from edge_node.conversation import Generation
+    from edge_node.settings import NodeSettings
+    from shared.settings import load
+
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    rest = {key: options.pop(key) for key in ("request", "as_json", "system") if key in options}
+    sampling = {key: options.pop(key) for key in ("seed", "temperature", "top_k", "top_p")}
+    stop = tuple(options.pop("stop") or ())
+    try:
+        settings = load(NodeSettings, "node", options, config)
+        generation = Generation(**sampling, max_tokens=settings.max_tokens, stop=stop)
+        command(settings, generation, **rest)
+    except SledError as error:
+        typer.echo(f"sled-node: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _chat(settings: Any, generation: Any, system: str | None) -> None:
+    from edge_node.chat import chat as run_chat
+
+    run_chat(settings, generation, system)
+
+
+def _ask(settings: Any, generation: Any, request: str, as_json: bool, system: str | None) -> None:
+    from edge_node.conversation import Answer
+    from edge_node.node import connected
+
+    answer = Answer()
+    text = sys.stdin.read().strip() if request == "-" else request
+    with connected(settings, system) as conversation:
+        for piece in conversation.ask(text, generation, answer):
+            if not as_json:
+                sys.stdout.write(piece)
+                sys.stdout.flush()
+    typer.echo(json.dumps(_report(answer), ensure_ascii=False) if as_json else "")
+
+
+def _report(answer: Any) -> dict[str, Any]:
+    stats = answer.stats
+    return {
+        "text": answer.text,
+        "tokens": stats.tokens,
+        "rounds": stats.rounds,
+        "drafted": stats.drafted,
+        "accepted": stats.accepted,
+        "ms_per_token": round(stats.ms_per_token, 3),
+        "first_token_ms": round(1e3 * stats.first_token_s, 3),
+        "rtt_ms": round(stats.rtt_ms, 3),
+        "seed": answer.sampling.seed,
+        "temperature": answer.sampling.temperature,
+        "notice": answer.notice,
+    }
+
+
+if __name__ == "__main__":
+    app()

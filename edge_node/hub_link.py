@@ -1,0 +1,241 @@
+"""The node's side of the broker: which hubs are there, opening a session with one, rounds out and verdicts in."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import random
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.codec import decode, encode
+from shared.errors import BrokerRefused, HubRefused, HubSilent, IncompatiblePair, NoHub, ProtocolError
+from shared.messages import AnyMessage, Close, Draft, Early, Fault, FaultCode, Open, Opened, Verdict
+from shared.mqtt import MqttLink
+from shared.pair import Pair
+from shared.settings import BrokerSettings
+from shared.topics import Topics, check_name
+
+log = logging.getLogger(__name__)
+
+_MAX_HUBS = 256
+_MAX_RETAINED = 16_384  # bytes of a hub's status, info or stats
+_EXPIRY_S = 60
+_OPEN_ATTEMPTS = 3
+_OPEN_PATIENCE_S = 3.0
+
+
+@dataclass
+class SeenHub:
+    """What a hub has published about itself."""
+
+    online: bool = False
+    info: dict[str, Any] = field(default_factory=dict)
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def load(self) -> float:
+        """Open sessions: what hubs are compared by."""
+        sessions = self.stats.get("sessions", 0)
+        return float(sessions) if isinstance(sessions, (int, float)) else 0.0
+
+
+@dataclass(frozen=True)
+class Channel:
+    """An open session with a hub."""
+
+    hub: str
+    session: bytes
+    opened: Opened
+
+
+class HubLink:
+    """A connection to the broker in the name of one node. One session at a time is spoken on it."""
+
+    def __init__(self, settings: BrokerSettings, node: str, pair: Pair) -> None:
+        self.malformed = 0
+        self._node = check_name(node, "node name")
+        self._pair = pair
+        self._tokenizer = pair.tokenizer_hash()
+        self._topics = Topics(settings.prefix)
+        self._hubs: dict[str, SeenHub] = {}
+        self._opens: queue.Queue[Opened | Fault] = queue.Queue(64)
+        self._verdicts: queue.Queue[tuple[bytes, Verdict | Early | Fault]] = queue.Queue(4096)
+        self._news: queue.Queue[None] = queue.Queue(1)  # wakes whoever waits for a hub
+        self._refusal: str | None = None
+        self._link = MqttLink(settings, node)
+        self._link.on_refused = self._on_refused
+
+    def connect(self) -> None:
+        """Connect to the broker and listen. Raises LinkError."""
+        self._link.connect()
+        for leaf in ("status", "info", "stats"):
+            self._link.subscribe(self._topics.hub("+", leaf), self._on_hub)
+        self._link.subscribe(self._topics.opened(self._node), self._on_opened)
+        self._link.subscribe(self._topics.verdict("+", self._node, "+"), self._on_verdict)
+
+    def leave(self, channel: Channel) -> None:
+        """Tell the hub that the session is over."""
+        self._link.publish(self._draft_topic(channel), encode(Close()), expiry_s=_EXPIRY_S)
+
+    def close(self) -> None:
+        """Disconnect, once the broker has what was sent."""
+        self._link.flush()
+        self._link.close()
+
+    def open(self, wait_s: float, prefer: str | None = None) -> Channel:
+        """Open a session with a hub that serves the pair, waiting up to `wait_s` seconds for one.
+
+        Of two hubs drawn at random the less loaded is taken, unless the hub `prefer` is there. Raises NoHub,
+        IncompatiblePair, BrokerRefused, HubSilent or HubRefused.
+        """
+        deadline = time.monotonic() + wait_s
+        while True:
+            hub = self._find_hub(deadline, prefer)
+            answer = self._try_open(hub)
+            if isinstance(answer, Channel):
+                return answer
+            if answer.code is FaultCode.WRONG_TOKENIZER:
+                raise IncompatiblePair(f"hub {hub!r}: {answer.detail}")
+            pause = answer.retry_after_ms / 1e3 * random.uniform(0.5, 1.5)
+            if answer.code is not FaultCode.BUSY or time.monotonic() + pause > deadline:
+                raise HubRefused(f"hub {hub!r}: {answer.detail}")
+            time.sleep(pause)
+
+    def send(self, channel: Channel, draft: Draft) -> None:
+        """Publish a round."""
+        self._link.publish(self._draft_topic(channel), encode(draft), expiry_s=_EXPIRY_S)
+
+    def receive(self, channel: Channel, timeout_s: float) -> Verdict | Early | Fault | None:
+        """The next message of the session's hub, or None when none comes in time."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._raise_refusal()
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return None
+            try:
+                session, message = self._verdicts.get(timeout=remaining)
+            except queue.Empty:
+                return None
+            if session == channel.session:
+                return message
+
+    def is_online(self, hub: str) -> bool:
+        """Whether the hub says that it is there."""
+        return hub in self._hubs and self._hubs[hub].online
+
+    def _find_hub(self, deadline: float, prefer: str | None) -> str:
+        while True:
+            serving = [h for h, seen in self._hubs.items() if seen.online and seen.info.get("pair") == self._pair.name]
+            fitting = [h for h in serving if self._hubs[h].info.get("tokenizer") == self._tokenizer.hex()]
+            if prefer in fitting and prefer is not None:
+                return prefer
+            if fitting:
+                return min(random.sample(fitting, min(2, len(fitting))), key=lambda h: self._hubs[h].load)
+            if time.monotonic() >= deadline:
+                break
+            try:
+                self._news.get(timeout=max(0.01, deadline - time.monotonic()))
+            except queue.Empty:
+                continue
+        if serving:
+            raise IncompatiblePair(
+                f"hub {serving[0]!r} serves {self._pair.name!r} with another tokenizer; "
+                "install the same version of the pair on both sides"
+            )
+        online = {h: seen.info.get("pair") for h, seen in self._hubs.items() if seen.online}
+        if online:
+            offered = ", ".join(f"{h!r} serves {pair!r}" for h, pair in sorted(online.items()))
+            raise NoHub(f"no hub serves the pair {self._pair.name!r} ({offered}); start one with: sled-hub serve")
+        raise NoHub(f"no hub is online below {self._topics.prefix!r} on this broker; start one with: sled-hub serve")
+
+    def _try_open(self, hub: str) -> Channel | Fault:
+        session = secrets.token_bytes(16)
+        request = encode(Open(session, self._pair.name, self._tokenizer))
+        for _ in range(_OPEN_ATTEMPTS):
+            self._link.publish(self._topics.open(hub, self._node), request, expiry_s=_EXPIRY_S)
+            deadline = time.monotonic() + _OPEN_PATIENCE_S
+            while (remaining := deadline - time.monotonic()) > 0:
+                self._raise_refusal()
+                try:
+                    answer = self._opens.get(timeout=min(remaining, 0.2))
+                except queue.Empty:
+                    continue
+                if answer.session == session:
+                    return Channel(hub, session, answer) if isinstance(answer, Opened) else answer
+        raise HubSilent(
+            f"hub {hub!r} says it is online but does not answer; either it hangs, or the broker's ACL does not let "
+            f"{self._node!r} read {self._topics.opened(self._node)}"
+        )
+
+    def _draft_topic(self, channel: Channel) -> str:
+        return self._topics.draft(channel.hub, self._node, channel.session.hex())
+
+    def _raise_refusal(self) -> None:
+        if self._refusal is not None:
+            reason, self._refusal = self._refusal, None
+            raise BrokerRefused(
+                f"the broker does not let {self._node!r} publish ({reason}); its user name must be the node's name, "
+                "and its ACL that of deploy/mosquitto"
+            )
+
+    def _on_refused(self, reason: str) -> None:
+        self._refusal = reason
+
+    def _on_hub(self, topic: str, payload: bytes) -> None:
+        try:
+            hub = self._topics.hub_of(topic)
+            if len(payload) > _MAX_RETAINED:
+                raise ProtocolError(f"{len(payload)} bytes are too many for a hub's state")
+            if hub not in self._hubs and len(self._hubs) >= _MAX_HUBS:
+                raise ProtocolError(f"more than {_MAX_HUBS} hubs")
+            value = json.loads(payload) if payload else {}
+            if not isinstance(value, dict):
+                raise ProtocolError("a hub's state must be a JSON object")
+        except (ProtocolError, ValueError, RecursionError) as error:
+            self._count_malformed(topic, error)
+            return
+        seen = self._hubs.setdefault(hub, SeenHub())
+        leaf = topic.rsplit("/", 1)[-1]
+        if leaf == "status":
+            seen.online = value.get("online") is True
+        elif leaf == "info":
+            seen.info = value
+        else:
+            seen.stats = value
+        if not self._news.full():
+            self._news.put_nowait(None)
+
+    def _on_opened(self, topic: str, payload: bytes) -> None:
+        message = self._decode(topic, payload)
+        if isinstance(message, (Opened, Fault)) and not self._opens.full():
+            self._opens.put_nowait(message)
+
+    def _on_verdict(self, topic: str, payload: bytes) -> None:
+        message = self._decode(topic, payload)
+        if not isinstance(message, (Verdict, Early, Fault)):
+            return
+        try:
+            session = self._topics.session_of(topic).session
+        except ProtocolError as error:
+            self._count_malformed(topic, error)
+            return
+        if self._verdicts.full():
+            log.warning("verdicts arrive faster than they are read; one is dropped and will be asked for again")
+        else:
+            self._verdicts.put_nowait((session, message))
+
+    def _decode(self, topic: str, payload: bytes) -> AnyMessage | None:
+        try:
+            return decode(payload)
+        except ProtocolError as error:
+            self._count_malformed(topic, error)
+            return None
+
+    def _count_malformed(self, topic: str, error: Exception) -> None:
+        self.malformed += 1
+        log.warning("a malformed message on %s: %s", topic[:200], error)

@@ -1,0 +1,113 @@
+"""A session on the node: its committed ids, the round that is under way, and the rule for verdicts that arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from shared.messages import Draft, Finish, Verdict
+from shared.sampling import Sampling
+from shared.transcript import Transcript
+
+
+class Ruling(Enum):
+    """What the node does with a verdict."""
+
+    DROP = "it is stale, or brings nothing new"
+    GAP = "it begins past the node's own length: ask again from there"
+    COMMIT = "it goes on from what the node holds"
+
+
+def rule(verdict: Verdict, *, floor: int, current_round: int, held: int, end: int, awaited: bool) -> Ruling:
+    """The node's table of docs/protocol.md.
+
+    Rounds below `floor` were voided by a cut or an append; `end` is the length that the verdict would lead to, and
+    `awaited` says that the current round has had no answer yet (an answer may bring nothing but a finish).
+    """
+    if not floor <= verdict.round <= current_round:
+        return Ruling.DROP
+    if verdict.base > held:
+        return Ruling.GAP
+    if end > held or (end == held and awaited and verdict.round == current_round):
+        return Ruling.COMMIT
+    return Ruling.DROP
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a verdict: the ruling, and the ids that it committed."""
+
+    ruling: Ruling
+    committed: tuple[int, ...] = ()
+
+
+class NodeSession:
+    """One conversation. `transcript` holds what is committed, prompts included from the moment they are sent."""
+
+    def __init__(self) -> None:
+        self.transcript = Transcript()
+        self.finish = Finish.NO
+        self.outstanding: Draft | None = None  # the last draft, while it has had no answer
+        self._round = 0
+        self._floor = 1
+        self._drafted: tuple[int, ...] = ()
+        self._drafted_base = 0
+
+    def __len__(self) -> int:
+        return len(self.transcript)
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """The committed ids; not to be changed by the caller."""
+        return self.transcript.ids
+
+    def compose(
+        self,
+        *,
+        keep: int | None = None,
+        append: Sequence[int] = (),
+        tokens: Sequence[int] = (),
+        until: int = 0,
+        sampling: Sampling | None = None,
+    ) -> Draft:
+        """The next draft. `keep` cuts both sides to that length first; `append` and `tokens` follow."""
+        if keep is not None:
+            self.transcript.truncate(keep)
+        self._round += 1
+        base = len(self.transcript)
+        draft = Draft(
+            self._round, base, self.transcript.digest(base), tuple(tokens), until, tuple(append), keep is not None, sampling
+        )
+        if keep is not None or append:
+            self._floor = self._round
+            self.finish = Finish.NO
+        self.transcript.extend(append)
+        self._drafted, self._drafted_base = draft.tokens, len(self.transcript)
+        self.outstanding = draft
+        return draft
+
+    def receive(self, verdict: Verdict) -> Receipt:
+        """Apply a verdict."""
+        if verdict.accepted:
+            known = verdict.round == self._round and verdict.base == self._drafted_base
+            if not known or verdict.accepted > len(self._drafted):
+                return Receipt(Ruling.DROP)
+        new = (*self._drafted[: verdict.accepted], *verdict.ids)
+        held = len(self.transcript)
+        ruling = rule(
+            verdict,
+            floor=self._floor,
+            current_round=self._round,
+            held=held,
+            end=verdict.base + len(new),
+            awaited=self.outstanding is not None,
+        )
+        if ruling is not Ruling.COMMIT:
+            return Receipt(ruling)
+        fresh = new[held - verdict.base :]
+        self.transcript.extend(fresh)
+        self.finish = verdict.finish
+        if verdict.round == self._round:
+            self.outstanding = None
+        return Receipt(ruling, fresh)

@@ -1,0 +1,187 @@
+"""The hub on the broker: decodes what arrives, hands it to the engine, publishes its answers and its state."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+from tokenizers import Tokenizer
+
+from hub.book import SessionBook
+from hub.engine import Arrival, Engine
+from hub.session import Limits, SessionKey
+from hub.settings import HubSettings
+from hub.target import Target, pick_device, pick_dtype
+from shared.codec import decode, encode
+from shared.errors import LinkError, PairError, ProtocolError
+from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Open, Opened
+from shared.mqtt import MqttLink
+from shared.pair import Pair, load_pair
+from shared.topics import Topics, check_name
+
+log = logging.getLogger(__name__)
+
+_STATS_EVERY_S = 1.0
+_EXPIRY_S = 60  # a verdict that could not be delivered for so long is of no use
+
+
+class Hub:
+    """One hub: `run` serves until it is told to stop."""
+
+    def __init__(self, settings: HubSettings, say: Callable[[str], None]) -> None:
+        """Load the pair's target; `say` is told about the steps. Raises SledError."""
+        self._topics = Topics(settings.broker.prefix)
+        self._name = check_name(settings.name, "hub name")
+        self._pair = load_pair(settings.pair)
+        self._tokenizer_hash = self._pair.tokenizer_hash()
+        device = pick_device(settings.device)
+        dtype_name = self._pair.target_dtype if settings.dtype == "auto" else settings.dtype
+        say(f"loading the target of {self._pair.name!r} on {device} in {dtype_name}")
+        _set_threads(settings.threads)
+        target = Target(
+            self._pair.target, device=device, dtype=pick_dtype(dtype_name), kv_memory=settings.kv_memory_mb << 20
+        )
+        self._target_id = f"{self._pair.name}/{dtype_name}"
+        vocab_size, end_ids = _tokenizer_facts(self._pair)
+        self._limits = Limits(target.context, min(vocab_size, target.vocab_size), end_ids, settings.max_draft)
+        self._info = {
+            "pair": self._pair.name,
+            "tokenizer": self._tokenizer_hash.hex(),
+            "target": self._target_id,
+            "context": target.context,
+            "device": str(device),
+            "version": version("sled"),
+        }
+        self._book = SessionBook(
+            self._limits,
+            target.pool,
+            max_sessions=settings.max_sessions,
+            max_per_node=settings.max_sessions_per_node,
+            ttl_s=settings.session_ttl_s,
+        )
+        self.engine = Engine(
+            target,
+            self._book,
+            answer_open=self._answer_open,
+            publish=self._publish,
+            window_s=settings.window_ms / 1e3,
+            budget=settings.budget,
+            vocab_size=self._limits.vocab_size,
+        )
+        self._say = say
+        self._link = MqttLink(
+            settings.broker, self._name, will=(self._topics.hub(self._name, "status"), {"online": False})
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Connect, announce the hub and serve until `stop` is set. Raises LinkError when the broker can't be reached."""
+        engine = threading.Thread(target=self.engine.run, args=(stop,), name="engine")
+        self._link.connect()
+        try:
+            self._link.subscribe(self._topics.open(self._name, "+"), self._on_open)
+            self._link.subscribe(self._topics.draft(self._name, "+", "+"), self._on_draft)
+            engine.start()
+            self._link.greet(self._announce)
+            self._say(f"hub {self._name!r} serves {self._pair.name!r}")
+            while not stop.wait(_STATS_EVERY_S) and engine.is_alive():
+                self._publish_stats()
+            if not stop.is_set():
+                raise LinkError("the engine stopped by itself; its traceback is in the log above")
+        finally:
+            stop.set()
+            if engine.is_alive():
+                engine.join()
+            self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
+            self._link.flush()
+            self._link.close()
+
+    def _announce(self) -> None:
+        self._link.publish_json(self._topics.hub(self._name, "info"), self._info)
+        self._publish_stats()
+        self._link.publish_json(self._topics.hub(self._name, "status"), {"online": True})
+
+    def _publish_stats(self) -> None:
+        stats = self.engine.stats.as_json(
+            sessions=len(self._book),
+            evicted=self._book.evicted,
+            handler_errors=self._link.handler_errors,
+            refused_publishes=self._link.refused_publishes,
+        )
+        self._link.publish_json(self._topics.hub(self._name, "stats"), stats)
+
+    def _answer_open(self, message: Open) -> Opened | Fault:
+        if message.pair != self._pair.name:
+            return Fault(FaultCode.UNKNOWN_PAIR, f"this hub serves {self._pair.name!r}, not {message.pair!r}")
+        if message.tokenizer != self._tokenizer_hash:
+            return Fault(FaultCode.WRONG_TOKENIZER, "the pair's tokenizer differs; install the same version on both sides")
+        defaults = self._pair.defaults
+        return Opened(
+            session=message.session,
+            target=self._target_id,
+            context=self._limits.context,
+            max_draft=self._limits.max_draft,
+            end_ids=tuple(sorted(self._limits.end_ids)),
+            temperature=defaults.temperature,
+            top_k=defaults.top_k,
+            top_p=defaults.top_p,
+        )
+
+    def _on_open(self, topic: str, payload: bytes) -> None:
+        arrived = time.monotonic()
+        try:
+            node = self._topics.opener_of(topic)
+            message = decode(payload)
+            if not isinstance(message, Open):
+                raise ProtocolError(f"{type(message).__name__} does not belong on an open topic")
+        except ProtocolError as error:
+            self._malformed(topic, error)
+            return
+        self.engine.submit(Arrival(SessionKey(node, message.session), message, arrived))
+
+    def _on_draft(self, topic: str, payload: bytes) -> None:
+        arrived = time.monotonic()
+        try:
+            parties = self._topics.session_of(topic)
+            message = decode(payload)
+            if not isinstance(message, (Draft, Close)):
+                raise ProtocolError(f"{type(message).__name__} does not belong on a draft topic")
+        except ProtocolError as error:
+            self._malformed(topic, error)
+            return
+        self.engine.submit(Arrival(SessionKey(parties.node, parties.session), message, arrived))
+
+    def _malformed(self, topic: str, error: ProtocolError) -> None:
+        self.engine.stats.malformed += 1
+        log.warning("a malformed frame on %s: %s", topic[:200], error)
+
+    def _publish(self, key: SessionKey, message: AnyMessage) -> None:
+        at_open = isinstance(message, Opened) or (isinstance(message, Fault) and message.session is not None)
+        topic = (
+            self._topics.opened(key.node) if at_open else self._topics.verdict(self._name, key.node, key.id.hex())
+        )
+        try:
+            self._link.publish(topic, encode(message), expiry_s=_EXPIRY_S)
+        except LinkError as error:
+            # The node asks again; the hub goes on serving the others.
+            self.engine.stats.dropped += 1
+            log.warning("%s", error)
+
+
+def _tokenizer_facts(pair: Pair) -> tuple[int, frozenset[int]]:
+    """The tokenizer's size, and the ids of the pair's end tokens."""
+    tokenizer = Tokenizer.from_file(str(pair.tokenizer))
+    ids = {token: tokenizer.token_to_id(token) for token in pair.end_tokens}
+    missing = [token for token, token_id in ids.items() if token_id is None]
+    if missing:
+        raise PairError(f"the tokenizer of {pair.name!r} has no token {missing[0]!r}, which its manifest names as an end")
+    return tokenizer.get_vocab_size(with_added_tokens=True), frozenset(ids.values())
+
+
+def _set_threads(threads: int) -> None:
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)

@@ -1,0 +1,164 @@
+"""A session on the hub: its committed ids, the round in progress, and the rule for drafts that arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from hub.pages import PageTable
+from shared.messages import Draft, Fault, FaultCode, Finish, Verdict
+from shared.sampling import Sampling
+from shared.transcript import Transcript
+
+
+class Ruling(Enum):
+    """What the hub does with a draft."""
+
+    DROP = "a round below the current one: late or duplicated"
+    REPEAT = "the current round again: repeat what was answered"
+    PROCEED = "base is the committed length: go on"
+    TRUNCATE = "base is below the committed length and the rest is void: truncate, then go on"
+    CATCH_UP = "base is below the committed length: the node missed a verdict, send the ids it lacks"
+    OUT_OF_SYNC = "the two sides hold different ids"
+
+
+def rule(draft: Draft, current_round: int, committed: int, digest: Callable[[int], int]) -> Ruling:
+    """The table of docs/protocol.md, from top to bottom; `digest(n)` is the hub's digest of ids [0, n)."""
+    if draft.round < current_round:
+        return Ruling.DROP
+    if draft.round == current_round:
+        return Ruling.REPEAT
+    if draft.base > committed or digest(draft.base) != draft.digest:
+        return Ruling.OUT_OF_SYNC
+    if draft.base == committed:
+        return Ruling.PROCEED
+    if draft.cut:
+        return Ruling.TRUNCATE
+    return Ruling.OUT_OF_SYNC if draft.append else Ruling.CATCH_UP
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the target allows a session."""
+
+    context: int  # ids that a session can hold
+    vocab_size: int  # ids at or past it do not exist
+    end_ids: frozenset[int]  # ids that end a turn
+    max_draft: int  # drafted tokens that are verified in one round
+
+
+@dataclass(frozen=True)
+class SessionKey:
+    """A session is known by its node and its id: an id alone says nothing about who may use it."""
+
+    node: str
+    id: bytes
+
+
+class HubSession:
+    """One conversation. Between rounds `committed` ids are final; the engine reads `drafted` and `until` as its work.
+
+    K/V of ids [0, computed) are valid in the session's pages; `computed` never passes `committed`.
+    """
+
+    def __init__(self, key: SessionKey, limits: Limits) -> None:
+        self.key = key
+        self.limits = limits
+        self.transcript = Transcript()
+        self.computed = 0
+        self.pages = PageTable()
+        self.round = 0
+        self.drafted: tuple[int, ...] = ()  # tokens of the round that wait for verification
+        self.until = 0  # length up to which the target may decode
+        self.sampling = Sampling()
+        self.finish = Finish.NO
+        self._answer_base = 0  # length at which the current round's answer begins
+
+    @property
+    def committed(self) -> int:
+        """The number of committed ids."""
+        return len(self.transcript)
+
+    @property
+    def wants_tokens(self) -> bool:
+        """Whether the target has to decode or verify for this session."""
+        return self.finish is Finish.NO and self.committed < min(self.until, self.limits.context)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether the next forward should have a row for this session: tokens to decide, or a prompt to feed."""
+        return self.wants_tokens or self.committed - self.computed > 1
+
+    def receive(self, draft: Draft) -> Verdict | Fault | None:
+        """Take in a draft. What is returned is to be published at once; work shows in `wants_tokens`."""
+        ruling = rule(draft, self.round, self.committed, self.transcript.digest)
+        if ruling is Ruling.DROP:
+            return None
+        if ruling is Ruling.REPEAT:
+            answered = self.committed > self._answer_base or not self.wants_tokens
+            return self._since(self._answer_base) if answered else None
+        if ruling is Ruling.OUT_OF_SYNC:
+            detail = f"the hub holds {self.committed} ids, which do not go with base {draft.base}; re-open the session"
+            return Fault(FaultCode.OUT_OF_SYNC, detail, round=draft.round)
+        refusal = self._refusal(draft)
+        if refusal is not None:
+            return refusal
+        self.round = draft.round
+        self.until = draft.until
+        self.drafted = ()
+        if ruling is Ruling.CATCH_UP:
+            self._answer_base = draft.base
+            return self._since(draft.base)
+        self.transcript.truncate(draft.base)
+        self.computed = min(self.computed, draft.base)
+        self.transcript.extend(draft.append)
+        self._answer_base = self.committed
+        if draft.cut or draft.append:
+            self.finish = Finish.NO
+        if draft.sampling is not None:
+            self.sampling = draft.sampling
+        if self.committed == self.limits.context:
+            self.finish = Finish.LENGTH
+        elif draft.tokens:
+            # Room for the target's own token behind the drafted ones; a verified block earns it without credit.
+            self.drafted = draft.tokens[: min(self.limits.max_draft, self.limits.context - self.committed - 1)]
+            self.until = max(self.until, self.committed + 1)
+        return None if self.wants_tokens else self._since(self._answer_base)
+
+    def commit(self, drawn: Sequence[int]) -> Verdict:
+        """Commit what the target drew at the drafted positions and one past them.
+
+        `drawn` has len(drafted) + 1 ids: the target's token at each drafted position, given the drafted ones before,
+        and at the next. Drafted tokens are accepted exactly while they equal it.
+        """
+        base, accepted, end_ids = self.committed, 0, self.limits.end_ids
+        while accepted < len(self.drafted) and self.drafted[accepted] == drawn[accepted]:
+            accepted += 1
+            if drawn[accepted - 1] in end_ids:
+                break
+        ended = accepted > 0 and drawn[accepted - 1] in end_ids
+        own = () if ended else (drawn[accepted],)
+        self.transcript.extend((*self.drafted[:accepted], *own))
+        self.computed = base + accepted
+        self.drafted = ()
+        if ended or own[-1] in end_ids:
+            self.finish = Finish.END
+        elif self.committed == self.limits.context:
+            self.finish = Finish.LENGTH
+        return Verdict(self.round, base, accepted, own, self.finish)
+
+    def _refusal(self, draft: Draft) -> Fault | None:
+        length = draft.base + len(draft.append)
+        if length > self.limits.context:
+            detail = f"{length} ids do not fit the context of {self.limits.context}"
+            return Fault(FaultCode.TOO_LONG, detail, round=draft.round)
+        if any(token >= self.limits.vocab_size for token in (*draft.append, *draft.tokens)):
+            detail = f"the target knows ids below {self.limits.vocab_size} only"
+            return Fault(FaultCode.BAD_REQUEST, detail, round=draft.round)
+        if length == 0 and (draft.tokens or draft.until):
+            return Fault(FaultCode.BAD_REQUEST, "append at least one id before asking for tokens", round=draft.round)
+        return None
+
+    def _since(self, base: int) -> Verdict:
+        return Verdict(self.round, base, 0, tuple(self.transcript.ids[base:]), self.finish)

@@ -1,0 +1,116 @@
+"""The target model: a causal LM of `transformers`, run over a flat ragged batch with its K/V in pages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import logging as transformers_logging
+
+from hub.attention import NAME, attention_plan
+from hub.batch import Row, flatten
+from hub.kv_cache import KVCache
+from hub.pages import PAGE_SIZE, PagePool
+from hub.session import HubSession, Limits, SessionKey
+from shared.errors import PairError, SettingsError
+
+log = logging.getLogger(__name__)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device for "auto" (cuda when present, else cpu) or a torch device name. Raises SettingsError."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise SettingsError(f"there is no device {wanted!r}; use auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("torch finds no CUDA device here; use --device cpu, or install a CUDA build of torch")
+    return device
+
+
+def pick_dtype(name: str) -> torch.dtype:
+    """The torch dtype called `name`. Raises SettingsError."""
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in dtypes:
+        raise SettingsError(f"there is no dtype {name!r}; use one of {', '.join(dtypes)}")
+    return dtypes[name]
+
+
+class Target:
+    """A loaded target with its page pool. Not thread-safe: the engine's thread alone calls it."""
+
+    def __init__(self, checkpoint: str | Path, *, device: torch.device, dtype: torch.dtype, kv_memory: int) -> None:
+        """Load `checkpoint` (a folder, or a model's name) with room for `kv_memory` bytes of K/V.
+
+        Raises PairError for a checkpoint that can't be loaded or whose cache can't be truncated.
+        """
+        transformers_logging.disable_progress_bar()
+        try:
+            config = AutoConfig.from_pretrained(checkpoint)
+            _refuse_untruncatable(config)
+            model = AutoModelForCausalLM.from_pretrained(
+                checkpoint, config=config, dtype=dtype, attn_implementation=NAME
+            )
+        except (OSError, ValueError) as error:
+            raise PairError(f"cannot load the target {checkpoint}: {error}") from error
+        self._model: Any = model.to(device).eval()  # type: ignore[arg-type]
+        self.device = device
+        heads = config.num_attention_heads
+        kv_heads = getattr(config, "num_key_value_heads", None) or heads
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+        layers = config.num_hidden_layers
+        pages = kv_memory // (KVCache.bytes_per_slot(layers, kv_heads, head_dim, dtype) * PAGE_SIZE)
+        if pages < 1:
+            raise SettingsError("kv_memory_mb is too small for a single page; give the hub more memory")
+        self.pool = PagePool(pages)
+        self.cache = KVCache(layers, pages * PAGE_SIZE, kv_heads, head_dim, dtype, device)
+        self.context = int(min(config.max_position_embeddings, pages * PAGE_SIZE))
+        self.vocab_size = int(config.vocab_size)
+        self._probe()
+
+    @torch.inference_mode()
+    def forward(self, rows: Sequence[Row]) -> torch.Tensor:
+        """Logits [sum of the rows' `wanted`, vocab] of one forward; the K/V of every id fed are in the pages after it.
+
+        The rows' sessions must hold pages up to the rows' ends.
+        """
+        ids, positions, wanted = flatten(rows)
+        spans = [(row.start, row.session.pages.slots(row.end)) for row in rows]
+        output = self._model(
+            input_ids=torch.tensor([ids], device=self.device),
+            position_ids=torch.tensor([positions], device=self.device),
+            use_cache=False,
+            logits_to_keep=torch.tensor(wanted, dtype=torch.long, device=self.device),
+            plan=attention_plan(self.cache, spans, self.device),
+        )
+        logits: torch.Tensor = output.logits[0]
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return logits
+
+    def _probe(self) -> None:
+        """Run one token: an architecture whose layers do not go through the attention interface is refused at once."""
+        limits = Limits(self.context, self.vocab_size, frozenset(), max_draft=1)
+        session = HubSession(SessionKey("probe", bytes(16)), limits)
+        self.pool.grow(session.pages, 1)
+        self.forward([Row(session, 0, (0,), wanted=1, prefill=False)])
+        slot = session.pages.slots(1)[0]
+        if not all(bool(keys[slot].any()) for keys in self.cache.keys):
+            raise PairError("the target's attention is not replaceable in this version of transformers; choose another")
+        self.pool.shrink(session.pages, 0)
+
+
+def _refuse_untruncatable(config: Any) -> None:
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    sliding = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    if kinds != {"full_attention"} or sliding:
+        raise PairError(
+            f"the target's architecture {config.model_type!r} keeps a sliding or recurrent state that can't be "
+            "truncated after a rejected draft; choose a target with full attention in every layer"
+        )

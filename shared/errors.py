@@ -1,0 +1,72 @@
+"""Every error that a user can meet, as a tree.
+
+    SledError
+    ├── SettingsError          a setting is unknown, missing or out of range
+    ├── PairError              a folder is not a pair, or its files do not belong together
+    ├── ProtocolError          bytes or fields that the protocol does not allow
+    ├── LinkError
+    │   ├── BrokerUnreachable  nothing answers at the broker's address
+    │   └── BrokerRefused      the broker turned the credentials or a publish down
+    └── SessionError
+        ├── NoHub              no hub is online, or none serves the pair
+        ├── IncompatiblePair   the hub's tokenizer is another one
+        ├── PromptTooLong      the prompt does not fit the context
+        ├── HubSilent          the hub stopped answering
+        └── HubRefused         the hub answered with a fault that re-opening does not mend
+
+Each carries a sentence that says what to do; the commands print it and exit with status 1.
+"""
+
+from __future__ import annotations
+
+
+class SledError(Exception):
+    """The root; its text is a sentence for the user."""
+
+
+class SettingsError(SledError):
+    """A setting is unknown, missing or out of range."""
+
+
+class PairError(SledError):
+    """A folder is not a pair, or its files do not belong together."""
+
+
+class ProtocolError(SledError):
+    """Bytes or fields that the protocol does not allow."""
+
+
+class LinkError(SledError):
+    """The way to the broker."""
+
+
+class BrokerUnreachable(LinkError):
+    """Nothing answers at the broker's address."""
+
+
+class BrokerRefused(LinkError):
+    """The broker turned the credentials or a publish down."""
+
+
+class SessionError(SledError):
+    """A session could not be opened or go on."""
+
+
+class NoHub(SessionError):
+    """No hub is online, or none serves the pair."""
+
+
+class IncompatiblePair(SessionError):
+    """The hub serves a pair of that name with another tokenizer."""
+
+
+class PromptTooLong(SessionError):
+    """The prompt does not fit the context."""
+
+
+class HubSilent(SessionError):
+    """The hub stopped answering."""
+
+
+class HubRefused(SessionError):
+    """The hub answered with a fault that re-opening does not mend."""

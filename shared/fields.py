@@ -1,0 +1,119 @@
+"""Bounded fields for wire messages: every field of a message says what it may hold, and is checked when it is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import MISSING, field, fields
+from enum import IntEnum
+from functools import cache
+from typing import Any
+
+from shared.errors import ProtocolError
+
+MAX_ID = 2**31 - 1
+MAX_POSITION = 2**24
+Check = Callable[[Any], Any]
+
+
+def checked(check: Check, default: Any = MISSING) -> Any:
+    """A dataclass field whose value `check` accepts, returning it (or raising ValueError)."""
+    return field(default=default, metadata={"check": check})
+
+
+class Message:
+    """Base of the wire messages: frozen dataclasses whose fields are all made by `checked`."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for name, check in _checks(type(self)):
+            try:
+                object.__setattr__(self, name, check(getattr(self, name)))
+            except ValueError as error:
+                raise ProtocolError(f"{type(self).__name__}.{name}: {error}") from None
+
+
+@cache
+def _checks(cls: type) -> tuple[tuple[str, Check], ...]:
+    return tuple((f.name, f.metadata["check"]) for f in fields(cls))
+
+
+def integer(low: int, high: int) -> Check:
+    """An int in low..high; no bool."""
+
+    def check(value: Any) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return check
+
+
+def number(low: float, high: float) -> Check:
+    """A finite number in low..high, given back as a float."""
+
+    def check(value: Any) -> float:
+        if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
+            raise ValueError(f"must be a number from {low} to {high}")
+        return float(value)
+
+    return check
+
+
+def flag(value: Any) -> bool:
+    """True or false."""
+    if type(value) is not bool:
+        raise ValueError("must be true or false")
+    return value
+
+
+def text(longest: int) -> Check:
+    """A string of at most `longest` characters."""
+
+    def check(value: Any) -> str:
+        if type(value) is not str or len(value) > longest:
+            raise ValueError(f"must be text of at most {longest} characters")
+        return value
+
+    return check
+
+
+def octets(length: int) -> Check:
+    """Exactly `length` bytes."""
+
+    def check(value: Any) -> bytes:
+        if type(value) is not bytes or len(value) != length:
+            raise ValueError(f"must be {length} bytes")
+        return value
+
+    return check
+
+
+def token_ids(most: int) -> Check:
+    """At most `most` token ids, given back as a tuple."""
+
+    def check(value: Any) -> tuple[int, ...]:
+        if type(value) not in (list, tuple) or len(value) > most:
+            raise ValueError(f"must be a list of at most {most} token ids")
+        if not all(type(v) is int and 0 <= v <= MAX_ID for v in value):
+            raise ValueError(f"token ids must be whole numbers from 0 to {MAX_ID}")
+        return tuple(value)
+
+    return check
+
+
+def member(enum: type[IntEnum]) -> Check:
+    """A member of `enum`, or its number."""
+
+    def check(value: Any) -> IntEnum:
+        if type(value) not in (int, enum):
+            raise ValueError(f"must be a {enum.__name__} number")
+        return enum(value)
+
+    return check
+
+
+def optional(check: Check) -> Check:
+    """None, or what `check` accepts."""
+    return lambda value: None if value is None else check(value)

@@ -1,0 +1,209 @@
+"""An MQTT 5 client that keeps its subscriptions over reconnects, sends without delay and never queues without bound."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from shared.errors import BrokerRefused, BrokerUnreachable, LinkError, SettingsError
+from shared.settings import BrokerSettings
+
+log = logging.getLogger(__name__)
+
+MAX_OUTGOING = 10_000  # messages that wait for the broker
+MAX_INFLIGHT = 1_000  # QoS 1 messages without their PUBACK; mosquitto's own limit is raised to the same in deploy/
+_KEPT = 1  # QoS of everything: a lost round costs a timeout, a repeated one nothing
+
+Handler = Callable[[str, bytes], None]
+
+
+class MqttLink:
+    """A connection to the broker.
+
+    Handlers run on the client's own thread: they should only decode and queue. One that raises is logged and counted
+    in `handler_errors`, and the connection goes on.
+    """
+
+    def __init__(self, settings: BrokerSettings, name: str, will: tuple[str, dict[str, Any]] | None = None) -> None:
+        """`will` is a topic and the retained JSON object that the broker publishes there when this client is lost."""
+        self.handler_errors = 0
+        self.refused_publishes = 0
+        self.on_refused: Callable[[str], None] = lambda reason: log.error("the broker refused a publish: %s", reason)
+        self._settings = settings
+        self._handlers: dict[str, Handler] = {}
+        self._greetings: list[Callable[[], None]] = []
+        self._connected = threading.Event()
+        self._refusal: str | None = None
+        self._grants: dict[int, threading.Event] = {}
+        self._grants_lock = threading.Lock()  # a SUBACK can arrive before subscribe() has returned its id
+        # The id is random and told to nobody: a client that connects with another's id would disconnect it.
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=f"sled-{secrets.token_hex(8)}", protocol=paho.MQTTv5
+        )
+        client.max_inflight_messages_set(MAX_INFLIGHT)
+        client.max_queued_messages_set(MAX_OUTGOING)
+        client.reconnect_delay_set(min_delay=1, max_delay=30)
+        client.on_socket_open = _without_delay
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        if will is not None:
+            client.will_set(will[0], json.dumps(will[1]), qos=_KEPT, retain=True)
+        password = settings.password()
+        username = settings.username or (name if password is not None else "")
+        if username:
+            client.username_pw_set(username, password)
+        if settings.tls_ca is not None:
+            try:
+                client.tls_set_context(ssl.create_default_context(cafile=str(settings.tls_ca)))
+            except OSError as error:
+                raise SettingsError(f"cannot read the CA certificate {settings.tls_ca}: {error}") from None
+        self._client = client
+
+    def connect(self, timeout_s: float = 10.0) -> None:
+        """Connect and keep connected. Raises BrokerUnreachable or BrokerRefused when the first attempt fails."""
+        where = f"{self._settings.host}:{self._settings.port}"
+        try:
+            self._client.connect(
+                self._settings.host, self._settings.port, keepalive=self._settings.keepalive_s, clean_start=True
+            )
+        except OSError as error:
+            raise BrokerUnreachable(
+                f"no MQTT broker answers at {where} ({error}); start one there or set broker host and port"
+            ) from None
+        self._client.loop_start()
+        answered = self._connected.wait(timeout_s)
+        if self._refusal is not None:
+            self.close()
+            raise BrokerRefused(f"the broker at {where} refused the connection: {self._refusal}")
+        if not answered:
+            self.close()
+            raise BrokerUnreachable(f"{where} accepts connections but does not answer as an MQTT 5 broker")
+
+    def subscribe(self, topic_filter: str, handler: Handler, timeout_s: float = 10.0) -> None:
+        """Call `handler` with topic and payload of what arrives on `topic_filter`, now and after every reconnect.
+
+        Returns when the broker has confirmed it. Raises LinkError when it does not.
+        """
+        self._handlers[topic_filter] = handler
+        self._client.message_callback_add(topic_filter, self._guarded(handler))
+        granted = threading.Event()
+        with self._grants_lock:
+            result, mid = self._client.subscribe(topic_filter, qos=_KEPT)
+            if result is not MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
+                return  # not connected just now: made on the next connect
+            self._grants[mid] = granted
+        if not granted.wait(timeout_s):
+            raise LinkError(f"the broker did not confirm the subscription to {topic_filter}")
+
+    def unsubscribe(self, topic_filter: str) -> None:
+        """Stop listening on `topic_filter`."""
+        self._handlers.pop(topic_filter, None)
+        self._client.unsubscribe(topic_filter)
+        self._client.message_callback_remove(topic_filter)
+
+    def greet(self, greeting: Callable[[], None]) -> None:
+        """Call `greeting` now and after every reconnect: what it publishes replaces the last will."""
+        self._greetings.append(greeting)
+        greeting()
+
+    def publish(self, topic: str, payload: bytes | str, *, retain: bool = False, expiry_s: int | None = None) -> None:
+        """Send at QoS 1 without waiting. Raises LinkError when too much already waits for the broker."""
+        properties = None
+        if expiry_s is not None:
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.MessageExpiryInterval = expiry_s
+        info = self._client.publish(topic, payload, qos=_KEPT, retain=retain, properties=properties)
+        if info.rc is MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+            raise LinkError(f"{MAX_OUTGOING} messages already wait for the broker; this one is not sent")
+
+    def publish_json(self, topic: str, value: dict[str, Any]) -> None:
+        """Send `value` as a retained JSON object."""
+        self.publish(topic, json.dumps(value), retain=True)
+
+    def close(self) -> None:
+        """Disconnect and stop the client's thread."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def flush(self, timeout_s: float = 2.0) -> None:
+        """Wait until the broker has confirmed a marker publish behind all earlier ones, at most `timeout_s`."""
+        info = self._client.publish(f"{self._settings.prefix}/flush", b"", qos=_KEPT)
+        try:
+            info.wait_for_publish(timeout_s)
+        except (RuntimeError, ValueError):
+            log.debug("not connected: nothing to flush")
+
+    def _guarded(self, handler: Handler) -> Callable[[paho.Client, Any, paho.MQTTMessage], None]:
+        def guarded(_client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+            try:
+                handler(message.topic, message.payload)
+            except Exception:
+                # paho's thread would end with the exception, and the device would be deaf without a word.
+                self.handler_errors += 1
+                log.exception("a handler failed on %s", message.topic)
+
+        return guarded
+
+    def _on_connect(
+        self, client: paho.Client, _userdata: Any, _flags: paho.ConnectFlags, reason: ReasonCode, _: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self._refusal = f"{reason}; check the user name and the password file"
+            log.error("the broker refused the connection: %s", reason)
+        else:
+            self._refusal = None
+            if self._handlers and self._connected.is_set():
+                log.info("connected to the broker again")
+            for topic_filter in list(self._handlers):
+                client.subscribe(topic_filter, qos=_KEPT)
+            if self._connected.is_set():
+                for greeting in self._greetings:
+                    greeting()
+        self._connected.set()
+
+    def _on_disconnect(
+        self, _client: paho.Client, _userdata: Any, _flags: paho.DisconnectFlags, reason: ReasonCode, _: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            log.warning("lost the broker (%s); reconnecting", reason)
+
+    def _on_publish(
+        self, _client: paho.Client, _userdata: Any, _mid: int, reason: ReasonCode, _: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self.refused_publishes += 1
+            self.on_refused(str(reason))
+
+    def _on_subscribe(
+        self, _client: paho.Client, _userdata: Any, mid: int, reasons: list[ReasonCode], _: Properties | None
+    ) -> None:
+        for reason in reasons:
+            if reason.is_failure:
+                log.error("the broker refused a subscription: %s", reason)
+        with self._grants_lock:
+            granted = self._grants.pop(mid, None)
+        if granted is not None:
+            granted.set()
+
+    def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        log.debug("nothing listens on %s any more", message.topic)
+
+
+def _without_delay(_client: paho.Client, _userdata: Any, sock: Any) -> None:
+    # Nagle's algorithm holds the PUBACK's follower back for the delayed ACK: 44 ms per side and round.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,200 @@
+"""The sampling rule in numpy: which token a row of logits, a session's seed and a position give.
+
+    x_i = argmax over the surviving v of [ logits_i(v) / T + g(seed, i, v) ]        (T = 0: plain argmax)
+
+g is Gumbel noise, so x_i is distributed as softmax(logits_i / T) over the survivors (the Gumbel-max trick: Gumbel 1954;
+Maddison, Tarlow and Minka 2014). The noise is a hash of (seed, position, id): node and hub draw the same token from the
+same logits, and verification is a comparison. docs/sampling.md has the rule to the bit; hub/sampling.py has it for
+batches in torch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RULE_VERSION = 1
+MAX_VOCAB = 2**20
+# One over the resolution of a nucleus weight. MAX_VOCAB weights sum below 2**63, so the sum is exact in any order.
+WEIGHT_ONE = 2**40
+
+LOUD = 2048  # hashes below it are "loud": so few ids have one that `loud_ids` finds them by running the hash backwards
+MAX_NOISE = 22.88  # above the noise of every hash: gumbel(0) = 22.8739
+QUIET_NOISE = 14.56  # above the noise of every hash that is not loud: gumbel(LOUD) = 14.5559
+
+# x ^= x >> 16, x *= M1, x ^= x >> 15, x *= M2, x ^= x >> 15: found by search for the least bias (hash-prospector).
+MIX_1, MIX_2 = 0x21F0AAAD, 0x735A2D97
+UNMIX_1, UNMIX_2 = pow(MIX_1, -1, 2**32), pow(MIX_2, -1, 2**32)
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_WORD = 2**64 - 1
+
+Ids = NDArray[np.int64]
+Hashes = NDArray[np.uint32]
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How an answer is sampled. Raises ValueError for a value out of range or of another type.
+
+    temperature: 0 to 100; 0 takes the likeliest token and ignores the rest.
+    top_k: keep the k likeliest tokens; 0 keeps all.
+    top_p: then keep the fewest of the likeliest that hold this share of what is left; 1 keeps all.
+    seed: 64 bits. The same seed, prompt and target give the same text.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        temperature, top_p = _real(self.temperature), _real(self.top_p)
+        if not 0 <= temperature <= 100:
+            raise ValueError("temperature must be a number from 0 to 100: use 0 for the likeliest token")
+        if type(self.top_k) is not int or not 0 <= self.top_k <= MAX_VOCAB:
+            raise ValueError(f"top_k must be a whole number from 0 to {MAX_VOCAB}: use 0 to keep every token")
+        if not 0 < top_p <= 1:
+            raise ValueError("top_p must be a number above 0 and at most 1: use 1 to keep every token")
+        if type(self.seed) is not int or not 0 <= self.seed <= _WORD:
+            raise ValueError(f"seed must be a whole number from 0 to {_WORD}: leave it out to use 0")
+        object.__setattr__(self, "temperature", temperature)
+        object.__setattr__(self, "top_p", top_p)
+
+
+def _real(value: Any) -> float:
+    """An int or a float as a float; NaN, which fails every range test, for anything else."""
+    if type(value) not in (int, float) or abs(value) > 1e3:
+        return math.nan
+    return float(value)
+
+
+def position_key(seed: int, position: int) -> tuple[int, int]:
+    """Two 32-bit words (a, b) from a seed and a token index, both 64 bits: a chain of three splitmix64 steps.
+
+    position counts from the prompt's first token. Raises ValueError if either does not fit 64 bits.
+    """
+    if not 0 <= seed <= _WORD or not 0 <= position <= _WORD:
+        raise ValueError(f"seed and position must be from 0 to {_WORD}, not {seed} and {position}")
+    key = _splitmix64(_splitmix64(_splitmix64(RULE_VERSION) ^ seed) ^ position)
+    return key >> 32, key & 0xFFFFFFFF
+
+
+def _splitmix64(x: int) -> int:
+    """The output of splitmix64 (Steele, Lea and Flood 2014) for state x: a bijection of 64-bit words."""
+    x = (x + _GOLDEN) & _WORD
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _WORD
+    return x ^ (x >> 31)
+
+
+def noise_hash(key: tuple[int, int], ids: NDArray[np.integer[Any]]) -> Hashes:
+    """h = mix(mix(id ^ a) ^ b), 32 bits each, in the shape of `ids`; for a given key no two ids share a hash."""
+    a, b = key
+    return _mix(_mix(ids.astype(np.uint32) ^ np.uint32(a)) ^ np.uint32(b))
+
+
+def loud_ids(key: tuple[int, int], vocab: int) -> Ids:
+    """The ids below `vocab` whose hash is below LOUD, in no order: on average LOUD * vocab / 2**32 of them."""
+    a, b = key
+    ids = _unmix(_LOUD_HASHES ^ np.uint32(b)) ^ np.uint32(a)
+    return ids[ids < vocab].astype(np.int64)
+
+
+def gumbel(hashes: Hashes) -> Reals:
+    """g = -log(-log1p(-u)) with u = (h + 1/2) / 2**32: standard Gumbel noise, falling in h, from 22.88 to -3.13."""
+    u = (hashes.astype(np.float64) + 0.5) / 2**32
+    return -np.log(-np.log1p(-u))
+
+
+def draw(logits: NDArray[np.floating[Any]], sampling: Sampling, position: int, *, vocab_size: int | None = None) -> int:
+    """The token that `logits` [vocab] give at `position` (counted from the prompt's first token).
+
+    Ids from `vocab_size` on and ids whose logit is -inf are never drawn. Raises ValueError if the logits are not one
+    row of at most MAX_VOCAB floats, hold NaN or +inf, or have no finite value.
+    """
+    if logits.ndim != 1 or not np.issubdtype(logits.dtype, np.floating):
+        raise ValueError(f"logits must be one row of floats, not {logits.dtype}{list(logits.shape)}")
+    logits = logits[:vocab_size]
+    if not 1 <= logits.size <= MAX_VOCAB:
+        raise ValueError(f"a row must have from 1 to {MAX_VOCAB} logits, not {logits.size}")
+    top = int(logits.argmax())  # the first of equals; a NaN if there is one
+    peak = float(logits[top])
+    if not math.isfinite(peak):
+        raise ValueError("the logits hold NaN or +inf, or nothing finite: check the model's output")
+    if sampling.temperature == 0:
+        return top
+    key = position_key(sampling.seed, position)
+    cut, last = _cut(logits, peak, sampling)
+    ids = _contenders(logits, top, peak, sampling.temperature, key)
+    values = logits[ids]
+    ids = ids[(values > cut) | ((values == cut) & (ids <= last))]
+    scores = _scaled(logits[ids], peak, sampling.temperature) + gumbel(noise_hash(key, ids))
+    return int(ids[scores == scores.max()].min())
+
+
+def _contenders(
+    logits: NDArray[np.floating[Any]], top: int, peak: float, temperature: float, key: tuple[int, int]
+) -> Ids:
+    """Every id that may beat the top one, which is among them: it has the logit for it, or it is loud. Exact."""
+    loud = logits.size > LOUD
+    lead = float(gumbel(noise_hash(key, np.array([top])))[0])
+    floor = peak - temperature * ((QUIET_NOISE if loud else MAX_NOISE) - lead)
+    # Down by more than the rounding of a logit, so that comparing in the logits' own type drops nothing too much.
+    info = np.finfo(logits.dtype)
+    floor = max(floor - 2 * float(info.eps) * (abs(peak) + abs(floor)), float(info.min))
+    near = np.flatnonzero(logits >= logits.dtype.type(floor))
+    return np.concatenate((near, loud_ids(key, logits.size))) if loud else near
+
+
+def _cut(logits: NDArray[np.floating[Any]], peak: float, sampling: Sampling) -> tuple[float, int]:
+    """What top-k and top-p leave: the ids above the cut, and those at the cut up to and including id `last`."""
+    size = logits.size
+    if not 0 < sampling.top_k < size and sampling.top_p == 1:
+        return -math.inf, size
+    total = 0 if sampling.top_k else int(_weights(logits, peak, sampling.temperature).sum())
+    width = min(sampling.top_k or 256, size)
+    while True:
+        largest = np.sort(np.partition(logits, size - width)[size - width :])[::-1]
+        weights = _weights(largest, peak, sampling.temperature)
+        # An id stays while those before it hold less than the share; with top_p = 1 all of the top k stay.
+        share = sampling.top_p * (total or int(weights.sum())) if sampling.top_p < 1 else math.inf
+        keep = int(np.count_nonzero(np.cumsum(weights) - weights < share))
+        if keep < width or sampling.top_k or width == size:
+            break
+        width = min(8 * width, size)
+    cut = largest[keep - 1]
+    ties = np.flatnonzero(logits == cut)
+    return float(cut), int(ties[keep - 1 - np.count_nonzero(logits > cut)])
+
+
+def _weights(logits: NDArray[np.floating[Any]], peak: float, temperature: float) -> NDArray[np.int64]:
+    """Each token's probability relative to the likeliest one's, as a whole number of 1 / WEIGHT_ONE, rounded down."""
+    return (np.exp(_scaled(logits, peak, temperature)) * WEIGHT_ONE).astype(np.int64)
+
+
+def _scaled(logits: NDArray[np.floating[Any]], peak: float, temperature: float) -> Reals:
+    """(logits - peak) / temperature in float64: at most 0, so a tiny temperature ends in -inf and never in +inf."""
+    with np.errstate(over="ignore"):
+        return (logits.astype(np.float64) - peak) / temperature
+
+
+def _mix(x: Hashes) -> Hashes:
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(MIX_1)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(MIX_2)
+    return x ^ (x >> np.uint32(15))
+
+
+def _unmix(x: Hashes) -> Hashes:
+    """The inverse of _mix."""
+    x = (x ^ (x >> np.uint32(15)) ^ (x >> np.uint32(30))) * np.uint32(UNMIX_2)
+    x = (x ^ (x >> np.uint32(15)) ^ (x >> np.uint32(30))) * np.uint32(UNMIX_1)
+    return x ^ (x >> np.uint32(16))
+
+
+_LOUD_HASHES = _unmix(np.arange(LOUD, dtype=np.uint32))

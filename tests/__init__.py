@@ -1,0 +1,1 @@
+"""Tests; those that need a broker start a real one."""

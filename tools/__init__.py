@@ -1,0 +1,1 @@
+"""Tools for maintainers: the built-in pair, benchmarks, the demo."""

@@ -1,0 +1,103 @@
+"""A private mosquitto on a free loopback port, configured from deploy/mosquitto, with a password for every user."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.settings import BrokerSettings
+from tools.process import started
+
+_DEPLOY = Path(__file__).parent.parent / "deploy" / "mosquitto"
+_START_S = 10.0
+
+
+@dataclass(frozen=True)
+class PrivateBroker:
+    """A running broker; `users` have a password file each."""
+
+    port: int
+    folder: Path
+
+    def password_file(self, user: str) -> Path:
+        """The file that holds the user's password."""
+        return self.folder / f"{user}.password"
+
+    def settings(self, user: str) -> BrokerSettings:
+        """How `user` reaches the broker."""
+        return BrokerSettings(
+            host="127.0.0.1", port=self.port, username=user, password_file=self.password_file(user)
+        )
+
+
+@contextmanager
+def private_broker(folder: Path, hubs: Sequence[str], nodes: Sequence[str]) -> Iterator[PrivateBroker]:
+    """Run mosquitto with its files in `folder` until the context ends; raises RuntimeError when it does not start."""
+    program = shutil.which("mosquitto", path=_with_sbin())
+    passwd = shutil.which("mosquitto_passwd", path=_with_sbin())
+    if program is None or passwd is None:
+        raise RuntimeError("mosquitto is not installed; run: make setup")
+    broker = PrivateBroker(_free_port(), folder)
+    password_file, acl_file = folder / "passwd", folder / "acl"
+    password_file.touch(mode=0o600)
+    for user in (*hubs, *nodes):
+        password = secrets.token_urlsafe(24)
+        broker.password_file(user).touch(mode=0o600)
+        broker.password_file(user).write_text(password)
+        subprocess.run([passwd, "-b", str(password_file), user, password], check=True, capture_output=True)
+    acl_file.touch(mode=0o600)
+    acl_file.write_text(_acl(hubs))
+    config = folder / "mosquitto.conf"
+    config.write_text(_config(broker.port, password_file, acl_file))
+    with started([program, "-c", str(config)], log=folder / "mosquitto.log") as process:
+        deadline = time.monotonic() + _START_S
+        while not _answers(broker.port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"mosquitto did not start: {(folder / 'mosquitto.log').read_text().strip()}")
+            time.sleep(0.02)
+        yield broker
+
+
+def _config(port: int, password_file: Path, acl_file: Path) -> str:
+    """deploy/mosquitto/sled.conf with this broker's listener and files, run as the user that starts it."""
+    kept = (_DEPLOY / "sled.conf").read_text().split("\nlistener ", 1)[0]
+    import getpass
+
+    return (
+        f"{kept}\nuser {getpass.getuser()}\nlistener {port} 127.0.0.1\n"
+        f"password_file {password_file}\nacl_file {acl_file}\n"
+    )
+
+
+def _acl(hubs: Sequence[str]) -> str:
+    """deploy/mosquitto/sled.acl with a block for each hub."""
+    head, block = (_DEPLOY / "sled.acl").read_text().split("\nuser HUB\n")
+    block, patterns = block.split("\n\n", 1)
+    blocks = [f"\nuser {hub}\n{block.replace('HUB', hub)}\n" for hub in hubs]
+    return "\n".join([head, *blocks, patterns])
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _with_sbin() -> str:
+    import os
+
+    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])

@@ -1,0 +1,81 @@
+"""`make demo`: a private broker, a hub and a node with the built-in pair, and a chat (or one request, with SAY=…)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+from shared.settings import BrokerSettings
+from tools.broker import private_broker
+from tools.process import started
+
+HUB, NODE = "demo-hub", "demo-node"
+_HUB_WAIT_S = 120
+
+
+def hub_command(broker: BrokerSettings, name: str, *options: str) -> list[str]:
+    """The command line of a hub on that broker."""
+    return [sys.executable, "-m", "hub.cli", "serve", "--name", name, *_broker_options(broker), *options]
+
+
+def node_command(broker: BrokerSettings, name: str, command: str, *options: str) -> list[str]:
+    """The command line of a node on that broker."""
+    return [sys.executable, "-m", "edge_node.cli", command, "--name", name, *_broker_options(broker), *options]
+
+
+def main() -> int:
+    """Run the demo; the status of the chat or the request."""
+    say = os.environ.get("SAY", "")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    with tempfile.TemporaryDirectory(prefix="sled-demo-") as folder, private_broker(
+        Path(folder), hubs=[HUB], nodes=[NODE]
+    ) as broker:
+        log = Path(folder) / "hub.log"
+        with started(hub_command(broker.settings(HUB), HUB), log) as hub:
+            if say:
+                node = node_command(broker.settings(NODE), NODE, "ask", "--wait", str(_HUB_WAIT_S), "--", say)
+            else:
+                node = node_command(broker.settings(NODE), NODE, "chat", "--wait", str(_HUB_WAIT_S))
+            status = _run_to_end(node)
+            if status and hub.poll() is not None:
+                sys.stderr.write(f"the hub ended by itself:\n{log.read_text()}")
+            return status
+
+
+def _run_to_end(command: list[str]) -> int:
+    """Run the node in the foreground; a Ctrl-C in the terminal is for it to act on, and reaches it by itself."""
+    node = subprocess.Popen(command)
+    while True:
+        try:
+            return node.wait()
+        except KeyboardInterrupt:
+            continue
+        except SystemExit:
+            node.terminate()
+            node.wait()
+            raise
+
+
+def _broker_options(broker: BrokerSettings) -> list[str]:
+    return [
+        f"--broker-host={broker.host}", f"--broker-port={broker.port}", f"--broker-password-file={broker.password_file}",
+    ]  # fmt: skip
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except RuntimeError as error:
+        sys.exit(f"demo: {error}")

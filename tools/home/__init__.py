@@ -1,0 +1,1 @@
+"""The built-in pair `home`: its data, its training and its export."""
