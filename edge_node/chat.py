@@ -25,7 +25,9 @@ def chat(settings: NodeSettings, generation: Generation, system: str | None) -> 
             conversation = stack.enter_context(connected(settings, system))
             status.update(f"waiting for a hub that serves {settings.pair!r}")
             channel = conversation.begin()
-        console.print(f"hub [bold]{channel.hub}[/bold] · target {channel.opened.target} · context {channel.opened.context}")
+        console.print(
+            f"hub [bold]{channel.hub}[/bold] · target {channel.opened.target} · context {channel.opened.context}"
+        )
         console.print(f"[dim]{_HELP}[/dim]")
         _talk(console, conversation, generation)
 
@@ -40,7 +42,7 @@ def _talk(console: Console, conversation: Conversation, generation: Generation) 
             return
         if request == "/quit":
             return
-        elif request == "/stats":
+        if request == "/stats":
             console.print(describe(last) if last is not None else "nothing has been answered yet")
         elif request == "/new":
             conversation.clear()

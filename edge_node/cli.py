@@ -25,7 +25,9 @@ Wait = Annotated[Optional[float], typer.Option("--wait", min=0, help="seconds to
 Host = Annotated[Optional[str], typer.Option("--broker-host", help="address of the MQTT broker")]
 Port = Annotated[Optional[int], typer.Option("--broker-port", help="port of the MQTT broker")]
 Prefix = Annotated[Optional[str], typer.Option("--broker-prefix", help="first levels of every topic")]
-PasswordFile = Annotated[Optional[Path], typer.Option("--broker-password-file", help="file (mode 0600) with the password")]
+PasswordFile = Annotated[
+    Optional[Path], typer.Option("--broker-password-file", help="file (mode 0600) with the password")
+]
 System = Annotated[Optional[str], typer.Option(help="system message of the chat")]
 Seed = Annotated[Optional[int], typer.Option(min=0, max=2**64 - 1, help="repeats an answer; random when not given")]
 Temperature = Annotated[Optional[float], typer.Option(min=0, max=100, help="0 = the likeliest token")]

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from edge_node.hub_link import Channel
-from edge_node.round_loop import RoundLoop, RoundStats
+from edge_node.round_loop import RoundLoop
+from edge_node.round_stats import RoundStats
 from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.errors import PromptTooLong
 from shared.messages import Opened

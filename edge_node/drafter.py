@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import operator
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,21 +19,24 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from shared.errors import PairError
 from shared.sampling import Sampling, draw
 
 logger = logging.getLogger(__name__)
 
 _CHUNK = 256  # tokens per run while prefilling: bounds the memory of activations
+_LARGE_GRAPH = 64 * 2**20  # bytes: below it a second thread costs more than it saves (break-even measured near 86 MB)
+_COLDEST = 1e-6  # at lower temperatures softmax is the same, and their division would overflow float32
 _FACTS = ("context", "layers", "kv_heads", "head_dim", "vocab_size")  # metadata of the graph, as sled.NAME
 
 
-class DraftGraphError(ValueError):
+class DraftGraphError(PairError):
     """A file is not a draft graph; the text says what it lacks."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Drafted tokens d_1 … d_γ, and for each the probability that the draft model itself gave it."""
+    """Drafted tokens d_1, d_2, ..., and for each the probability that the draft model itself gave it."""
 
     tokens: tuple[int, ...]
     confidences: tuple[float, ...]
@@ -50,8 +54,8 @@ class OnnxDrafter:
     """A draft model with its KV cache for one session.
 
     `threads` is the number of ONNX Runtime threads, 0 to choose by the size of the graph. `vocab_size` is the size of
-    the tokenizer where it is smaller than the graph's: ids past it are never drafted. A block ends behind an id of
-    `end_ids`. Raises DraftGraphError when `path` is not a graph of `tools.export`.
+    the tokenizer where that is smaller than the graph's: ids past it are never drafted. A block ends behind an id of
+    `end_ids`. Raises DraftGraphError when `path` is not a graph made by `tools.export`.
     """
 
     def __init__(
@@ -130,7 +134,7 @@ class OnnxDrafter:
         return Block(tuple(tokens), tuple(confidences))
 
     def feed(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Append `ids` to the cache; return the logits [vocab_size] behind the last, a view that the next call changes.
+        """Append `ids` to the cache; return the logits [vocab_size] behind the last, in a buffer that the next call fills.
 
         Raises ValueError when they do not fit the context.
         """
@@ -156,7 +160,7 @@ class OnnxDrafter:
         """softmax(logits / T)[token], before any filter; with T = 1 in place of 0."""
         weights = np.subtract(self._logits, self._logits.max(), out=self._scratch)
         if temperature not in (0.0, 1.0):
-            weights /= temperature
+            weights /= max(temperature, _COLDEST)
         np.exp(weights, out=weights)
         return float(weights[token] / weights.sum())
 
@@ -172,7 +176,7 @@ class OnnxDrafter:
 
 
 def _value(array: npt.NDArray[np.generic]) -> ort.OrtValue:
-    """An OrtValue on the array's own memory."""
+    """Make an OrtValue on the array's own memory."""
     return ort.OrtValue.ortvalue_from_numpy(array)
 
 
@@ -180,7 +184,7 @@ def _open(path: Path, threads: int) -> ort.InferenceSession:
     if not path.is_file():
         raise DraftGraphError(f"there is no draft graph at {path}")
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or 1
+    options.intra_op_num_threads = threads or (1 if path.stat().st_size < _LARGE_GRAPH else min(2, os.cpu_count() or 1))
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -191,10 +195,11 @@ def _open(path: Path, threads: int) -> ort.InferenceSession:
 
 
 def _facts(session: ort.InferenceSession, path: Path) -> dict[str, int]:
-    """The numbers that the graph carries; raises DraftGraphError naming every part that a draft graph has and this lacks."""
+    """Read the numbers that the graph carries; raise DraftGraphError naming all that a draft graph has and this lacks."""
     metadata = session.get_modelmeta().custom_metadata_map
-    facts = {name: int(metadata.get(f"sled.{name}", "0")) for name in _FACTS}
-    missing = [f"metadata sled.{name}" for name, number in facts.items() if number <= 0]
+    texts = {name: metadata.get(f"sled.{name}", "") for name in _FACTS}
+    facts = {name: int(text) if text.isdecimal() else 0 for name, text in texts.items()}
+    missing = [f"metadata sled.{name}" for name, number in facts.items() if number == 0]
     inputs = {"input_ids", "seqlens_k", "total_length"}
     outputs = {"logits"}
     for layer in range(facts["layers"]):

@@ -57,6 +57,7 @@ class HubLink:
 
     def __init__(self, settings: BrokerSettings, node: str, pair: Pair) -> None:
         self.malformed = 0
+        self.bytes_down = 0  # payload bytes of verdicts
         self._node = check_name(node, "node name")
         self._pair = pair
         self._tokenizer = pair.tokenizer_hash()
@@ -105,9 +106,11 @@ class HubLink:
                 raise HubRefused(f"hub {hub!r}: {answer.detail}")
             time.sleep(pause)
 
-    def send(self, channel: Channel, draft: Draft) -> None:
-        """Publish a round."""
-        self._link.publish(self._draft_topic(channel), encode(draft), expiry_s=_EXPIRY_S)
+    def send(self, channel: Channel, draft: Draft) -> int:
+        """Publish a round; the size of its payload in bytes."""
+        payload = encode(draft)
+        self._link.publish(self._draft_topic(channel), payload, expiry_s=_EXPIRY_S)
+        return len(payload)
 
     def receive(self, channel: Channel, timeout_s: float) -> Verdict | Early | Fault | None:
         """The next message of the session's hub, or None when none comes in time."""
@@ -124,9 +127,9 @@ class HubLink:
             if session == channel.session:
                 return message
 
-    def is_online(self, hub: str) -> bool:
-        """Whether the hub says that it is there."""
-        return hub in self._hubs and self._hubs[hub].online
+    def seen(self, hub: str) -> SeenHub:
+        """What the hub has published last; an offline hub without facts when it has published nothing."""
+        return self._hubs.get(hub) or SeenHub()
 
     def _find_hub(self, deadline: float, prefer: str | None) -> str:
         while True:
@@ -219,6 +222,7 @@ class HubLink:
         message = self._decode(topic, payload)
         if not isinstance(message, (Verdict, Early, Fault)):
             return
+        self.bytes_down += len(payload)
         try:
             session = self._topics.session_of(topic).session
         except ProtocolError as error:

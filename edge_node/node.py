@@ -23,7 +23,7 @@ def connected(settings: NodeSettings, system: str | None = None) -> Iterator[Con
     """
     pair = load_pair(settings.pair)
     tokenizer = ChatTokenizer(pair)
-    drafter = load_drafter(pair, settings, tokenizer.vocab_size) if settings.mode is Mode.SPECULATE else None
+    drafter = load_drafter(pair, settings.threads, tokenizer) if settings.mode is Mode.SPECULATE else None
     link = HubLink(settings.broker, settings.name, pair)
     link.connect()
     conversation = Conversation(tokenizer, RoundLoop(link, settings, drafter), system)
@@ -34,8 +34,9 @@ def connected(settings: NodeSettings, system: str | None = None) -> Iterator[Con
         link.close()
 
 
-def load_drafter(pair: Pair, settings: NodeSettings, vocab_size: int) -> OnnxDrafter:
+def load_drafter(pair: Pair, threads: int, tokenizer: ChatTokenizer) -> OnnxDrafter:
     """The pair's draft. Raises PairError when it has none, or its file is not a draft graph."""
     if pair.draft is None:
         raise PairError(f"the pair {pair.name!r} has no draft; use --mode stream, or export one with tools.export")
-    return OnnxDrafter(pair.verify(pair.draft), threads=settings.threads, vocab_size=vocab_size)
+    path = pair.verify(pair.draft)
+    return OnnxDrafter(path, threads=threads, vocab_size=tokenizer.vocab_size, end_ids=tokenizer.end_ids)

@@ -6,10 +6,10 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from edge_node.drafter import OnnxDrafter
 from edge_node.hub_link import Channel, HubLink
+from edge_node.round_stats import RoundStats
 from edge_node.session import NodeSession, Ruling
 from edge_node.settings import NodeSettings, Policy
 from shared.errors import HubRefused, HubSilent
@@ -20,33 +20,6 @@ log = logging.getLogger(__name__)
 
 _ATTEMPTS = 4  # times that a round is sent before its hub counts as silent
 _REOPENINGS = 4  # of one answer
-
-
-@dataclass
-class RoundStats:
-    """What the rounds of one answer did; times in seconds."""
-
-    tokens: int = 0
-    rounds: int = 0  # drafts that asked for tokens
-    drafted: int = 0
-    accepted: int = 0
-    elapsed_s: float = 0.0
-    first_token_s: float = 0.0
-    drafting_s: float = 0.0
-    accepted_by_round: list[int] = field(default_factory=list)  # of rounds with drafted tokens
-    overheads_s: list[float] = field(default_factory=list)  # of these: the round less the target's forward
-    reopened: int = 0
-
-    @property
-    def ms_per_token(self) -> float:
-        """Milliseconds per committed token, from the request on."""
-        return 1e3 * self.elapsed_s / self.tokens if self.tokens else 0.0
-
-    @property
-    def rtt_ms(self) -> float:
-        """Median of a round's time outside the target's forward, in milliseconds."""
-        ordered = sorted(self.overheads_s)
-        return 1e3 * ordered[len(ordered) // 2] if ordered else 0.0
 
 
 class RoundLoop:
@@ -63,6 +36,8 @@ class RoundLoop:
         self._limit = 0  # length at which the answer ends at the latest
         self._until = 0  # credit of the last draft
         self._sent_at = 0.0
+        self._sent_bytes = 0
+        self._bytes_down = 0  # the link's count when the round was sent
 
     def open(self) -> Channel:
         """Open a session, if none is open. Raises SessionError or LinkError."""
@@ -141,7 +116,8 @@ class RoundLoop:
         return self.session.compose(tokens=tokens, until=0 if tokens else self._credit(length))
 
     def _draft(self, stats: RoundStats) -> tuple[int, ...]:
-        assert self._drafter is not None and self.channel is not None
+        assert self._drafter is not None
+        assert self.channel is not None
         room = self._limit - len(self.session) - 1  # the target's own token comes behind the drafted ones
         count = min(self._settings.draft_length, self.channel.opened.max_draft, room)
         if count <= 0:
@@ -156,7 +132,8 @@ class RoundLoop:
         assert self.channel is not None
         self._until = draft.until
         self._sent_at = time.monotonic()
-        self._link.send(self.channel, draft)
+        self._bytes_down = self._link.bytes_down
+        self._sent_bytes = self._link.send(self.channel, draft)
         stats.rounds += 1
         stats.drafted += len(draft.tokens)
 
@@ -166,40 +143,43 @@ class RoundLoop:
         attempts = 1
         while True:
             message = self._link.receive(self.channel, self._settings.patience_s)
-            if message is None:
-                if attempts == _ATTEMPTS or not self._link.is_online(self.channel.hub):
-                    self._reopen(stats, f"hub {self.channel.hub!r} stopped answering")
-                    attempts = 1
-                    continue
-                attempts += 1
-                outstanding = self.session.outstanding
-                again = outstanding if outstanding is not None else self._ask_from_here()
-                self._link.send(self.channel, again)
-            elif isinstance(message, Fault):
-                if message.code in (FaultCode.UNKNOWN_SESSION, FaultCode.OUT_OF_SYNC):
-                    self._reopen(stats, message.detail)
-                elif message.code is FaultCode.BUSY:
-                    time.sleep(message.retry_after_ms / 1e3 * random.uniform(0.5, 1.5))  # or all would come back at once
-                    self._reopen(stats, message.detail)
-                else:
-                    raise HubRefused(f"hub {self.channel.hub!r}: {message.detail}")
-            elif isinstance(message, Verdict):
+            if isinstance(message, Verdict):
                 sent = self.session.outstanding
                 receipt = self.session.receive(message)
                 if receipt.ruling is Ruling.GAP:
                     self._link.send(self.channel, self._ask_from_here())
                 elif receipt.ruling is Ruling.COMMIT:
-                    self._note(message, sent, stats)
+                    if sent is not None and sent.tokens and message.round == sent.round:
+                        elapsed = time.monotonic() - self._sent_at
+                        received = self._link.bytes_down - self._bytes_down
+                        stats.note(sent, message, elapsed, self._sent_bytes, received)
                     return receipt.committed
+            elif isinstance(message, Fault):
+                self._heed(message, stats)
+            elif message is None:
+                attempts = self._ask_again(attempts, stats)
+
+    def _ask_again(self, attempts: int, stats: RoundStats) -> int:
+        """No answer came: send the round once more, or look for a hub. The number of attempts made by then."""
+        assert self.channel is not None
+        if attempts == _ATTEMPTS or not self._link.seen(self.channel.hub).online:
+            self._reopen(stats, f"hub {self.channel.hub!r} stopped answering")
+            return 1
+        outstanding = self.session.outstanding
+        self._link.send(self.channel, self._ask_from_here() if outstanding is None else outstanding)
+        return attempts + 1
+
+    def _heed(self, fault: Fault, stats: RoundStats) -> None:
+        """Do what a fault asks for. Raises HubRefused where re-opening will not help."""
+        assert self.channel is not None
+        if fault.code is FaultCode.BUSY:
+            time.sleep(fault.retry_after_ms / 1e3 * random.uniform(0.5, 1.5))  # or all would come back at once
+        elif fault.code not in (FaultCode.UNKNOWN_SESSION, FaultCode.OUT_OF_SYNC):
+            raise HubRefused(f"hub {self.channel.hub!r}: {fault.detail}")
+        self._reopen(stats, fault.detail)
 
     def _ask_from_here(self) -> Draft:
         return self.session.compose(until=max(self._until, self._credit(len(self.session))))
-
-    def _note(self, verdict: Verdict, sent: Draft | None, stats: RoundStats) -> None:
-        stats.accepted += verdict.accepted
-        if sent is not None and sent.tokens and verdict.round == sent.round:
-            stats.accepted_by_round.append(verdict.accepted)
-            stats.overheads_s.append(time.monotonic() - self._sent_at - verdict.forward_us / 1e6)
 
     def _reopen(self, stats: RoundStats, reason: str) -> None:
         """Go on in a new session whose prompt is all that is held."""
@@ -213,4 +193,3 @@ class RoundLoop:
         self.session = NodeSession()
         draft = self.session.compose(append=held, until=self._credit(len(held)), sampling=self._sampling)
         self._publish(draft, stats)
-

@@ -77,7 +77,14 @@ class NodeSession:
         self._round += 1
         base = len(self.transcript)
         draft = Draft(
-            self._round, base, self.transcript.digest(base), tuple(tokens), until, tuple(append), keep is not None, sampling
+            self._round,
+            base,
+            self.transcript.digest(base),
+            tuple(tokens),
+            until,
+            tuple(append),
+            keep is not None,
+            sampling,
         )
         if keep is not None or append:
             self._floor = self._round

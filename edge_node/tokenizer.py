@@ -31,7 +31,7 @@ class ChatTokenizer:
         """Load the tokenizer and the chat template. Raises PairError."""
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+        environment.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
         try:
             self._tokenizer = Tokenizer.from_file(str(pair.verify(pair.tokenizer)))
             self._template = environment.from_string(pair.verify(pair.chat_template).read_text())
@@ -42,6 +42,7 @@ class ChatTokenizer:
         except Exception as error:  # the tokenizers package raises bare Exception
             raise PairError(f"{pair.tokenizer} is not a tokenizer file: {error}") from None
         self.vocab_size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        self.end_ids = frozenset(self._tokenizer.token_to_id(token) for token in pair.end_tokens)
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
         """The ids of the chat up to where the assistant begins to write.
@@ -50,9 +51,7 @@ class ChatTokenizer:
         changes an answer's text, that can't be done, and the text decides.
         """
         kept = {f"\ue000{i}\ue001": turn.ids for i, turn in enumerate(turns) if turn.ids is not None}
-        marked = [
-            Turn(t.role, f"\ue000{i}\ue001") if t.ids is not None else t for i, t in enumerate(turns)
-        ]
+        marked = [Turn(t.role, f"\ue000{i}\ue001") if t.ids is not None else t for i, t in enumerate(turns)]
         plain, text = self._render(turns), self._render(marked)
         restored = text
         for i, turn in enumerate(turns):

@@ -49,7 +49,7 @@ def attention_plan(cache: KVCache, spans: Sequence[tuple[int, list[int]]], devic
 
 
 def paged_attention(
-    module: torch.nn.Module,
+    module: Any,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,

@@ -40,7 +40,9 @@ def serve(
 ) -> None:
     """Serve a pair until SIGTERM or Ctrl-C."""
     options = {k: v for k, v in locals().items() if k not in ("config", "verbose")}
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

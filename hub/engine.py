@@ -160,7 +160,9 @@ class Engine:
         except Exception:
             log.exception("a forward over %d rows failed; their sessions are closed", len(rows))
             for row in rows:
-                self._reply(row.session.key, Fault(FaultCode.UNKNOWN_SESSION, "the forward failed", round=row.session.round))
+                self._reply(
+                    row.session.key, Fault(FaultCode.UNKNOWN_SESSION, "the forward failed", round=row.session.round)
+                )
                 self._forget(row.session.key)
             return
         self._count(rows, forward_us)

@@ -116,7 +116,9 @@ class Hub:
         if message.pair != self._pair.name:
             return Fault(FaultCode.UNKNOWN_PAIR, f"this hub serves {self._pair.name!r}, not {message.pair!r}")
         if message.tokenizer != self._tokenizer_hash:
-            return Fault(FaultCode.WRONG_TOKENIZER, "the pair's tokenizer differs; install the same version on both sides")
+            return Fault(
+                FaultCode.WRONG_TOKENIZER, "the pair's tokenizer differs; install the same version on both sides"
+            )
         defaults = self._pair.defaults
         return Opened(
             session=message.session,
@@ -159,9 +161,7 @@ class Hub:
 
     def _publish(self, key: SessionKey, message: AnyMessage) -> None:
         at_open = isinstance(message, Opened) or (isinstance(message, Fault) and message.session is not None)
-        topic = (
-            self._topics.opened(key.node) if at_open else self._topics.verdict(self._name, key.node, key.id.hex())
-        )
+        topic = self._topics.opened(key.node) if at_open else self._topics.verdict(self._name, key.node, key.id.hex())
         try:
             self._link.publish(topic, encode(message), expiry_s=_EXPIRY_S)
         except LinkError as error:
@@ -176,7 +176,9 @@ def _tokenizer_facts(pair: Pair) -> tuple[int, frozenset[int]]:
     ids = {token: tokenizer.token_to_id(token) for token in pair.end_tokens}
     missing = [token for token, token_id in ids.items() if token_id is None]
     if missing:
-        raise PairError(f"the tokenizer of {pair.name!r} has no token {missing[0]!r}, which its manifest names as an end")
+        raise PairError(
+            f"the tokenizer of {pair.name!r} has no token {missing[0]!r}, which its manifest names as an end"
+        )
     return tokenizer.get_vocab_size(with_added_tokens=True), frozenset(ids.values())
 
 

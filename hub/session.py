@@ -138,7 +138,7 @@ class HubSession:
             if drawn[accepted - 1] in end_ids:
                 break
         ended = accepted > 0 and drawn[accepted - 1] in end_ids
-        own = () if ended else (drawn[accepted],)
+        own: tuple[int, ...] = () if ended else (drawn[accepted],)
         self.transcript.extend((*self.drafted[:accepted], *own))
         self.computed = base + accepted
         self.drafted = ()

@@ -20,6 +20,6 @@ class HubStats:
     faults: int = 0
     dropped: int = 0  # messages lost because too many waited
 
-    def as_json(self, **more: int | float) -> dict[str, int | float]:
+    def as_json(self, **more: float) -> dict[str, int | float]:
         """The counters, and what the caller adds."""
         return {**asdict(self), **more}

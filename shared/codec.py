@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, astuple, fields
-from functools import cache
 from typing import Any
 
 import msgpack
@@ -17,18 +16,14 @@ MAX_FRAME = 1 << 20  # bytes of one payload
 
 KINDS: dict[int, type[AnyMessage]] = {1: Open, 2: Opened, 3: Draft, 4: Verdict, 5: Early, 6: Fault, 7: Close}
 _KIND_OF = {cls: kind for kind, cls in KINDS.items()}
-
-
-@cache
-def _defaults(cls: type[AnyMessage]) -> tuple[Any, ...]:
-    return tuple(f.default for f in fields(cls))
+_DEFAULTS: dict[type[AnyMessage], list[Any]] = {cls: [f.default for f in fields(cls)] for cls in KINDS.values()}
 
 
 def encode(message: AnyMessage) -> bytes:
     """The payload of `message`."""
     cls = type(message)
     values = [getattr(message, f.name) for f in fields(cls)]
-    defaults = _defaults(cls)
+    defaults = _DEFAULTS[cls]
     while values and defaults[len(values) - 1] is not MISSING and values[-1] == defaults[len(values) - 1]:
         values.pop()
     packed: bytes = msgpack.packb([SCHEMA, _KIND_OF[cls], *values], default=_plain)
@@ -51,7 +46,7 @@ def decode(payload: bytes | bytearray) -> AnyMessage:
     cls = KINDS.get(kind) if type(kind) is int else None
     if cls is None:
         raise ProtocolError(f"there is no message kind {kind!r}")
-    defaults = _defaults(cls)
+    defaults = _DEFAULTS[cls]
     if len(values) > len(defaults):
         raise ProtocolError(f"{cls.__name__} has {len(defaults)} fields, not {len(values)}")
     if MISSING in defaults[len(values) :]:

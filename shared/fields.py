@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import MISSING, field, fields
 from enum import IntEnum
-from functools import cache
 from typing import Any
 
 from shared.errors import ProtocolError
@@ -14,6 +13,7 @@ from shared.errors import ProtocolError
 MAX_ID = 2**31 - 1
 MAX_POSITION = 2**24
 Check = Callable[[Any], Any]
+_CHECKS: dict[type, list[tuple[str, Check]]] = {}
 
 
 def checked(check: Check, default: Any = MISSING) -> Any:
@@ -27,16 +27,13 @@ class Message:
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        for name, check in _checks(type(self)):
+        cls: Any = type(self)
+        checks = _CHECKS.get(cls) or _CHECKS.setdefault(cls, [(f.name, f.metadata["check"]) for f in fields(cls)])
+        for name, check in checks:
             try:
                 object.__setattr__(self, name, check(getattr(self, name)))
             except ValueError as error:
                 raise ProtocolError(f"{type(self).__name__}.{name}: {error}") from None
-
-
-@cache
-def _checks(cls: type) -> tuple[tuple[str, Check], ...]:
-    return tuple((f.name, f.metadata["check"]) for f in fields(cls))
 
 
 def integer(low: int, high: int) -> Check:

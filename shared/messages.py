@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from shared.fields import MAX_POSITION, Message, checked, flag, integer, member, number, octets, optional, text, token_ids
+from shared.fields import (
+    MAX_POSITION,
+    Message,
+    checked,
+    flag,
+    integer,
+    member,
+    number,
+    octets,
+    optional,
+    text,
+    token_ids,
+)
 from shared.sampling import Sampling
 
 MAX_DRAFT = 64  # drafted tokens of one round

@@ -151,7 +151,7 @@ class MqttLink:
     def _guarded(self, handler: Handler) -> Callable[[paho.Client, Any, paho.MQTTMessage], None]:
         def guarded(_client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
             try:
-                handler(message.topic, message.payload)
+                handler(message.topic, bytes(message.payload))
             except Exception:
                 # paho's thread would end with the exception, and the device would be deaf without a word.
                 self.handler_errors += 1
@@ -177,7 +177,12 @@ class MqttLink:
         self._connected.set()
 
     def _on_disconnect(
-        self, _client: paho.Client, _userdata: Any, _flags: paho.DisconnectFlags, reason: ReasonCode, _: Properties | None
+        self,
+        _client: paho.Client,
+        _userdata: Any,
+        _flags: paho.DisconnectFlags,
+        reason: ReasonCode,
+        _: Properties | None,
     ) -> None:
         if reason.is_failure:
             log.warning("lost the broker (%s); reconnecting", reason)

@@ -1,27 +1,27 @@
 """A pair: a folder whose `pair.toml` names a target, its draft, their tokenizer and chat template, with hashes.
 
-    schema = 1
-    name = "home"
+schema = 1
+name = "home"
 
-    [target]
-    checkpoint = "target"            # a folder in transformers' form, or a model's name
-    dtype = "float32"                # the weight format: part of what the text depends on
+[target]
+checkpoint = "target"            # a folder in transformers' form, or a model's name
+dtype = "float32"                # the weight format: part of what the text depends on
 
-    [draft]
-    model = "draft.onnx"
+[draft]
+model = "draft.onnx"
 
-    [tokenizer]
-    file = "tokenizer.json"
-    chat_template = "chat_template.jinja"
-    end = ["<|end|>"]                # tokens that end a turn
+[tokenizer]
+file = "tokenizer.json"
+chat_template = "chat_template.jinja"
+end = ["<|end|>"]                # tokens that end a turn
 
-    [defaults]                       # generation defaults
-    temperature = 0.0
-    top_k = 0
-    top_p = 1.0
+[defaults]                       # generation defaults
+temperature = 0.0
+top_k = 0
+top_p = 1.0
 
-    [sha256]                         # optional: of files, by their path in the folder
-    "draft.onnx" = "…"
+[sha256]                         # optional: of files, by their path in the folder
+"draft.onnx" = "…"
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,7 @@ MAX_VOCAB = 2**20
 # One over the resolution of a nucleus weight. MAX_VOCAB weights sum below 2**63, so the sum is exact in any order.
 WEIGHT_ONE = 2**40
 
-LOUD = 2048  # hashes below it are "loud": so few ids have one that `loud_ids` finds them by running the hash backwards
 MAX_NOISE = 22.88  # above the noise of every hash: gumbel(0) = 22.8739
-QUIET_NOISE = 14.56  # above the noise of every hash that is not loud: gumbel(LOUD) = 14.5559
 
 # x ^= x >> 16, x *= M1, x ^= x >> 15, x *= M2, x ^= x >> 15: found by search for the least bias (hash-prospector).
 MIX_1, MIX_2 = 0x21F0AAAD, 0x735A2D97
@@ -68,14 +67,14 @@ class Sampling:
 
 
 def _real(value: Any) -> float:
-    """An int or a float as a float; NaN, which fails every range test, for anything else."""
+    """Return an int or a float as a float; NaN, which fails every range test, for anything else."""
     if type(value) not in (int, float) or abs(value) > 1e3:
         return math.nan
     return float(value)
 
 
 def position_key(seed: int, position: int) -> tuple[int, int]:
-    """Two 32-bit words (a, b) from a seed and a token index, both 64 bits: a chain of three splitmix64 steps.
+    """Return two 32-bit words (a, b) from a seed and a token index, both 64 bits: a chain of three splitmix64 steps.
 
     position counts from the prompt's first token. Raises ValueError if either does not fit 64 bits.
     """
@@ -86,7 +85,7 @@ def position_key(seed: int, position: int) -> tuple[int, int]:
 
 
 def _splitmix64(x: int) -> int:
-    """The output of splitmix64 (Steele, Lea and Flood 2014) for state x: a bijection of 64-bit words."""
+    """Return the output of splitmix64 (Steele, Lea and Flood 2014) for state x: a bijection of 64-bit words."""
     x = (x + _GOLDEN) & _WORD
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _WORD
@@ -94,26 +93,41 @@ def _splitmix64(x: int) -> int:
 
 
 def noise_hash(key: tuple[int, int], ids: NDArray[np.integer[Any]]) -> Hashes:
-    """h = mix(mix(id ^ a) ^ b), 32 bits each, in the shape of `ids`; for a given key no two ids share a hash."""
+    """Return h = mix(mix(id ^ a) ^ b), 32 bits each, in the shape of `ids`; under one key no two ids share a hash."""
     a, b = key
     return _mix(_mix(ids.astype(np.uint32) ^ np.uint32(a)) ^ np.uint32(b))
 
 
-def loud_ids(key: tuple[int, int], vocab: int) -> Ids:
-    """The ids below `vocab` whose hash is below LOUD, in no order: on average LOUD * vocab / 2**32 of them."""
+def loud_hashes(vocab: int) -> int:
+    """Return how many of the smallest hashes, which make the largest noise, are run backwards to find their ids.
+
+    An id that is not loud needs a logit nearer to the top to win, so there are fewer to look at. An eighth of the
+    vocabulary costs least: a hash costs the same in either direction.
+    """
+    return vocab // 8 if vocab > 4096 else 0
+
+
+def quiet_noise(vocab: int) -> float:
+    """Return a bound above the noise of every id that is not loud: g < -log(u), and u > loud / 2**32."""
+    loud = loud_hashes(vocab)
+    return math.log(2**32 / loud) if loud else MAX_NOISE
+
+
+def _loud_ids(key: tuple[int, int], vocab: int) -> Ids:
+    """Return the ids below `vocab` that are loud, in no order."""
     a, b = key
-    ids = _unmix(_LOUD_HASHES ^ np.uint32(b)) ^ np.uint32(a)
+    ids = _unmix(_unmixed(loud_hashes(vocab)) ^ np.uint32(b)) ^ np.uint32(a)
     return ids[ids < vocab].astype(np.int64)
 
 
 def gumbel(hashes: Hashes) -> Reals:
-    """g = -log(-log1p(-u)) with u = (h + 1/2) / 2**32: standard Gumbel noise, falling in h, from 22.88 to -3.13."""
+    """Return g = -log(-log1p(-u)) with u = (h + 1/2) / 2**32: standard Gumbel noise, falling in h, from 22.88 to -3.13."""
     u = (hashes.astype(np.float64) + 0.5) / 2**32
     return -np.log(-np.log1p(-u))
 
 
 def draw(logits: NDArray[np.floating[Any]], sampling: Sampling, position: int, *, vocab_size: int | None = None) -> int:
-    """The token that `logits` [vocab] give at `position` (counted from the prompt's first token).
+    """Return the token that `logits` [vocab] give at `position` (counted from the prompt's first token).
 
     Ids from `vocab_size` on and ids whose logit is -inf are never drawn. Raises ValueError if the logits are not one
     row of at most MAX_VOCAB floats, hold NaN or +inf, or have no finite value.
@@ -141,19 +155,18 @@ def draw(logits: NDArray[np.floating[Any]], sampling: Sampling, position: int, *
 def _contenders(
     logits: NDArray[np.floating[Any]], top: int, peak: float, temperature: float, key: tuple[int, int]
 ) -> Ids:
-    """Every id that may beat the top one, which is among them: it has the logit for it, or it is loud. Exact."""
-    loud = logits.size > LOUD
+    """Return every id that may beat the top one, itself included: it has the logit for it, or it is loud. Exact."""
     lead = float(gumbel(noise_hash(key, np.array([top])))[0])
-    floor = peak - temperature * ((QUIET_NOISE if loud else MAX_NOISE) - lead)
+    floor = peak - temperature * (quiet_noise(logits.size) - lead)
     # Down by more than the rounding of a logit, so that comparing in the logits' own type drops nothing too much.
     info = np.finfo(logits.dtype)
     floor = max(floor - 2 * float(info.eps) * (abs(peak) + abs(floor)), float(info.min))
     near = np.flatnonzero(logits >= logits.dtype.type(floor))
-    return np.concatenate((near, loud_ids(key, logits.size))) if loud else near
+    return np.concatenate((near, _loud_ids(key, logits.size)))
 
 
 def _cut(logits: NDArray[np.floating[Any]], peak: float, sampling: Sampling) -> tuple[float, int]:
-    """What top-k and top-p leave: the ids above the cut, and those at the cut up to and including id `last`."""
+    """Return what top-k and top-p leave: the ids above the cut, and those at the cut up to and including id `last`."""
     size = logits.size
     if not 0 < sampling.top_k < size and sampling.top_p == 1:
         return -math.inf, size
@@ -174,12 +187,12 @@ def _cut(logits: NDArray[np.floating[Any]], peak: float, sampling: Sampling) -> 
 
 
 def _weights(logits: NDArray[np.floating[Any]], peak: float, temperature: float) -> NDArray[np.int64]:
-    """Each token's probability relative to the likeliest one's, as a whole number of 1 / WEIGHT_ONE, rounded down."""
+    """Return each token's probability relative to the likeliest one's, as a whole number of 1 / WEIGHT_ONE, rounded down."""
     return (np.exp(_scaled(logits, peak, temperature)) * WEIGHT_ONE).astype(np.int64)
 
 
 def _scaled(logits: NDArray[np.floating[Any]], peak: float, temperature: float) -> Reals:
-    """(logits - peak) / temperature in float64: at most 0, so a tiny temperature ends in -inf and never in +inf."""
+    """Return (logits - peak) / temperature in float64: at most 0, so a tiny temperature ends in -inf and never in +inf."""
     with np.errstate(over="ignore"):
         return (logits.astype(np.float64) - peak) / temperature
 
@@ -191,10 +204,12 @@ def _mix(x: Hashes) -> Hashes:
 
 
 def _unmix(x: Hashes) -> Hashes:
-    """The inverse of _mix."""
+    """Return the word that _mix takes to `x`."""
     x = (x ^ (x >> np.uint32(15)) ^ (x >> np.uint32(30))) * np.uint32(UNMIX_2)
     x = (x ^ (x >> np.uint32(15)) ^ (x >> np.uint32(30))) * np.uint32(UNMIX_1)
     return x ^ (x >> np.uint32(16))
 
 
-_LOUD_HASHES = _unmix(np.arange(LOUD, dtype=np.uint32))
+@lru_cache(maxsize=4)
+def _unmixed(count: int) -> Hashes:
+    return _unmix(np.arange(count, dtype=np.uint32))

@@ -130,7 +130,9 @@ def _converted(value: Any, hint: Any, key: str) -> Any:
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(arg for arg in get_args(hint) if arg is not type(None))
     if hint is bool and isinstance(value, str):
-        value = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(value.lower(), value)
+        value = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
+            value.lower(), value
+        )
     if issubclass(hint, Enum):
         choices = [member.value for member in hint]
         if value not in choices:

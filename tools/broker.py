@@ -32,9 +32,7 @@ class PrivateBroker:
 
     def settings(self, user: str) -> BrokerSettings:
         """How `user` reaches the broker."""
-        return BrokerSettings(
-            host="127.0.0.1", port=self.port, username=user, password_file=self.password_file(user)
-        )
+        return BrokerSettings(host="127.0.0.1", port=self.port, username=user, password_file=self.password_file(user))
 
 
 @contextmanager

@@ -33,9 +33,10 @@ def main() -> int:
     say = os.environ.get("SAY", "")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
-    with tempfile.TemporaryDirectory(prefix="sled-demo-") as folder, private_broker(
-        Path(folder), hubs=[HUB], nodes=[NODE]
-    ) as broker:
+    with (
+        tempfile.TemporaryDirectory(prefix="sled-demo-") as folder,
+        private_broker(Path(folder), hubs=[HUB], nodes=[NODE]) as broker,
+    ):
         log = Path(folder) / "hub.log"
         with started(hub_command(broker.settings(HUB), HUB), log) as hub:
             if say:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import random
-import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
+import tomllib
 import typer
 
 from tools.home.grammar import expand
@@ -23,7 +24,17 @@ ARGUMENT_ORDER = (
     "name", "area", "domain", "item", "place", "direction", "distance_m", "degrees", "brightness", "color",
     "temperature", "volume_level", "hours", "minutes", "seconds",
 )  # fmt: skip
-_BEFORE = ["please ", "could you ", "can you ", "could you please ", "would you ", "hey, ", "i want you to ", "i would like you to ", "ok, "]
+_BEFORE = [
+    "please ",
+    "could you ",
+    "can you ",
+    "could you please ",
+    "would you ",
+    "hey, ",
+    "i want you to ",
+    "i would like you to ",
+    "ok, ",
+]
 _AFTER = [" please", ", please", ", thanks", " now", " for me"]
 _JOINTS = [" and ", " and ", " and then ", " then ", ", then ", ", ", " and also "]
 
@@ -51,15 +62,21 @@ class Exchange:
     @property
     def answer(self) -> str:
         """The text that the assistant writes: one call per line, then the sentence."""
-        lines = [json.dumps({"name": n, "arguments": a}, separators=(",", ":"), ensure_ascii=False) for n, a in self.calls]
+        lines = [
+            json.dumps({"name": n, "arguments": a}, separators=(",", ":"), ensure_ascii=False) for n, a in self.calls
+        ]
         return "\n".join([*lines, self.say])
 
 
 @cache
 def entries() -> tuple[Entry, ...]:
     """The entries of phrases.toml, checked when first read."""
-    raw = tomllib.loads(Path(__file__).with_name("phrases.toml").read_text())["intent"]
-    return tuple(Entry(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}) for entry in raw)
+    raw: list[dict[str, Any]] = tomllib.loads(Path(__file__).with_name("phrases.toml").read_text())["intent"]
+    return tuple(_entry(**entry) for entry in raw)
+
+
+def _entry(name: str, say: str, phrases: Sequence[str] = (), terse: Sequence[str] = (), **more: Any) -> Entry:
+    return Entry(name, say, tuple(phrases), tuple(terse), **more)
 
 
 def exchange(rng: random.Random, split: Split, invented: float = 0.5) -> Exchange:

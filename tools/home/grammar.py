@@ -7,52 +7,48 @@ import re
 from collections.abc import Callable
 
 _TOKEN = re.compile(r"[()\[\]|]|\{\w+\}|[^()\[\]|{}]+")
+_CLOSES = {"(": ")", "[": "]"}
 
 
 def expand(phrase: str, rng: random.Random, fill: Callable[[str], str]) -> str:
-    """Draw one wording of `phrase`; `fill` gives the spoken text of a slot. Raises ValueError on unbalanced brackets."""
+    """Draw one wording of `phrase`; `fill` gives the spoken text of a slot. Raises ValueError on stray brackets."""
     tokens = _TOKEN.findall(phrase)
     if "".join(tokens) != phrase:
         raise ValueError(f"cannot read the phrase {phrase!r}: a brace is not part of a {{slot}}")
-    text, rest = _alternatives(tokens, rng, fill, end=None)
+    rest = list(reversed(tokens))
+    wording = _draw(_alternatives(rest), rng, fill)
     if rest:
-        raise ValueError(f"cannot read the phrase {phrase!r}: {rest[0]!r} closes nothing")
-    return " ".join(text.split())
+        raise ValueError(f"cannot read the phrase {phrase!r}: a bracket is not closed, or closes nothing")
+    return " ".join(wording.split())
 
 
-def _alternatives(
-    tokens: list[str], rng: random.Random, fill: Callable[[str], str], end: str | None
-) -> tuple[str, list[str]]:
-    """Read alternatives up to `end`, and return a drawn one with the tokens behind it."""
-    options: list[list[tuple[str, list[str]]]] = [[]]
-    while tokens and tokens[0] not in (")", "]"):
-        head, tokens = tokens[0], tokens[1:]
+# A phrase is a list of alternatives, an alternative a list of parts: a text, a slot, or a bracket with alternatives.
+Part = tuple[str, list[list["Part"]]]
+
+
+def _alternatives(rest: list[str]) -> list[list[Part]]:
+    """Read alternatives from the end of the reversed tokens `rest`, up to a closing bracket, which stays there."""
+    options: list[list[Part]] = [[]]
+    while rest and rest[-1] not in _CLOSES.values():
+        head = rest.pop()
         if head == "|":
             options.append([])
-        elif head in "([":
-            close = ")" if head == "(" else "]"
-            depth, size = 1, 0
-            while depth:
-                if size == len(tokens):
-                    raise ValueError(f"a bracket is not closed before {' '.join(tokens)!r}")
-                depth += (tokens[size] in "([") - (tokens[size] in ")]")
-                size += 1
-            options[-1].append((head, [*tokens[: size - 1], close]))
-            tokens = tokens[size:]
+        elif head in _CLOSES:
+            options[-1].append((head, _alternatives(rest)))
+            if not rest or rest.pop() != _CLOSES[head]:
+                raise ValueError(f"a {head!r} is not closed")
         else:
             options[-1].append((head, []))
-    if end is not None:
-        if not tokens or tokens[0] != end:
-            raise ValueError(f"expected {end!r}")
-        tokens = tokens[1:]
-    parts = []
+    return options
+
+
+def _draw(options: list[list[Part]], rng: random.Random, fill: Callable[[str], str]) -> str:
+    text = ""
     for head, inner in rng.choice(options):
-        if head == "[" and rng.random() < 0.5:
-            continue
-        if inner:
-            parts.append(_alternatives(inner, rng, fill, end=inner[-1])[0])
-        elif head.startswith("{"):
-            parts.append(fill(head[1:-1]))
-        else:
-            parts.append(head)
-    return "".join(parts), tokens
+        if head.startswith("{"):
+            text += fill(head[1:-1])
+        elif head == "(" or (head == "[" and rng.random() < 0.5):
+            text += _draw(inner, rng, fill)
+        elif head != "[":
+            text += head
+    return text

@@ -131,14 +131,17 @@ def train(
                 _save(checkpoint, model, optimizers, done, step)
                 saved_at = time.monotonic()
     _save(checkpoint, model, optimizers, done, step)
-    model.to(torch.bfloat16).save_pretrained(out / which)
+    model.bfloat16().save_pretrained(out / which)
     typer.echo(f"{which}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, loss {smooth:.4f}")
 
 
-def _save(
-    path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], done: int, step: int
-) -> None:
-    state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "done": done, "step": step}
+def _save(path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], done: int, step: int) -> None:
+    state = {
+        "model": model.state_dict(),
+        "optimizers": [o.state_dict() for o in optimizers],
+        "done": done,
+        "step": step,
+    }
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     partial.replace(path)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-import tomllib
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
+
+import tomllib
 
 Split = Literal["train", "held_out"]
 Arguments = dict[str, str | int | float]
@@ -26,7 +27,30 @@ _TENS = {20: "twenty", 30: "thirty", 40: "forty", 50: "fifty", 60: "sixty", 70: 
 _ONSETS = ["b", "br", "c", "ch", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "kr", "l", "m", "n", "p", "pl", "qu", "r", "s", "sh", "st", "t",
            "tr", "v", "w", "y", "z", "th", "sk", "sp"]  # fmt: skip
 _NUCLEI = ["a", "e", "i", "o", "u", "ai", "ea", "oo", "ou", "ie", "y"]
-_CODAS = ["", "", "b", "ck", "d", "f", "g", "l", "ll", "m", "n", "nd", "p", "r", "rk", "s", "st", "t", "x", "z", "ng", "v"]
+_CODAS = [
+    "",
+    "",
+    "b",
+    "ck",
+    "d",
+    "f",
+    "g",
+    "l",
+    "ll",
+    "m",
+    "n",
+    "nd",
+    "p",
+    "r",
+    "rk",
+    "s",
+    "st",
+    "t",
+    "x",
+    "z",
+    "ng",
+    "v",
+]
 
 
 @dataclass(frozen=True)
@@ -58,7 +82,9 @@ def number_words(n: int) -> str:
 def invented_word(rng: random.Random, split: Split) -> str:
     """A word that no list has; the checksum's last digit tells the splits apart, so that neither draws the other's."""
     while True:
-        word = "".join(rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS) for _ in range(rng.choice((1, 2, 2, 3))))
+        word = "".join(
+            rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS) for _ in range(rng.choice((1, 2, 2, 3)))
+        )
         if (zlib.crc32(word.encode()) % 8 == 0) == (split == "held_out"):
             return word
 
@@ -86,7 +112,9 @@ class Values:
             "brightness": lambda: self._number("brightness", self._rng.randint(0, 100)),
             "volume": lambda: self._number("volume_level", self._rng.randint(0, 100)),
             "temperature": lambda: self._number("temperature", self._rng.randint(10, 30)),
-            "degrees": lambda: self._number("degrees", self._rng.choice((15, 30, 45, 60, 90, 120, 180, self._rng.randint(1, 360)))),
+            "degrees": lambda: self._number(
+                "degrees", self._rng.choice((15, 30, 45, 60, 90, 120, 180, self._rng.randint(1, 360)))
+            ),
             "distance": self._distance,
             "duration": self._duration,
         }
@@ -146,7 +174,9 @@ class Values:
         return Value(number_words(n) if self._rng.random() < 0.3 else str(n), {"distance_m": n}, str(n))
 
     def _duration(self) -> Value:
-        shape = self._rng.choice(("minutes", "minutes", "minutes", "hours", "seconds", "hours minutes", "minutes seconds", "idiom"))
+        shape = self._rng.choice(
+            ("minutes", "minutes", "minutes", "hours", "seconds", "hours minutes", "minutes seconds", "idiom")
+        )
         if shape == "idiom":
             spoken, meant, said = self._rng.choice(
                 (("half an hour", {"minutes": 30}, "30 minutes"), ("a quarter of an hour", {"minutes": 15}, "15 minutes"),

@@ -1,0 +1,46 @@
+"""What the rounds of one answer did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from shared.messages import Draft, Verdict
+
+
+@dataclass
+class RoundStats:
+    """Times in seconds; the lists have an entry for each round with drafted tokens."""
+
+    tokens: int = 0
+    rounds: int = 0  # drafts that were sent
+    drafted: int = 0
+    accepted: int = 0
+    rejected: int = 0  # rounds in which the target wrote another token than the drafted one
+    reopened: int = 0
+    elapsed_s: float = 0.0
+    first_token_s: float = 0.0
+    drafting_s: float = 0.0
+    accepted_by_round: list[int] = field(default_factory=list)
+    overheads_s: list[float] = field(default_factory=list)  # the round less the target's forward
+    bytes_up: list[int] = field(default_factory=list)
+    bytes_down: list[int] = field(default_factory=list)
+
+    @property
+    def ms_per_token(self) -> float:
+        """Milliseconds per committed token, from the request on."""
+        return 1e3 * self.elapsed_s / self.tokens if self.tokens else 0.0
+
+    @property
+    def rtt_ms(self) -> float:
+        """Median of a round's time outside the target's forward, in milliseconds."""
+        ordered = sorted(self.overheads_s)
+        return 1e3 * ordered[len(ordered) // 2] if ordered else 0.0
+
+    def note(self, draft: Draft, verdict: Verdict, elapsed_s: float, bytes_up: int, bytes_down: int) -> None:
+        """Count a round of drafted tokens and its verdict."""
+        self.accepted += verdict.accepted
+        self.rejected += verdict.accepted < len(draft.tokens) and bool(verdict.ids)
+        self.accepted_by_round.append(verdict.accepted)
+        self.overheads_s.append(elapsed_s - verdict.forward_us / 1e6)
+        self.bytes_up.append(bytes_up)
+        self.bytes_down.append(bytes_down)

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tools.bench NAME` prints a table, with `--json` one JSON object as its last line."""

@@ -1,0 +1,157 @@
+"""Exactness: answers over the real broker, from four sessions at once, against the oracle, token by token."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import random
+import tempfile
+import threading
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from edge_node.conversation import Answer, Conversation, Generation
+from edge_node.node import connected
+from shared.pair import Pair, load_pair
+from tools.bench.report import progress, show
+from tools.home.assemble import assemble
+from tools.home.generate import exchange
+from tools.home.train import RECIPES, build
+from tools.oracle import Oracle, Rule
+from tools.testbed import Testbed, running_hub
+
+SESSIONS = 4
+MAX_TOKENS = 96
+LENGTHS = (1, 4, 8)
+# temperature, top_k, top_p
+SAMPLINGS = ((0.0, 0, 1.0), (0.8, 0, 1.0), (0.8, 40, 0.9), (0.0, 40, 0.9))
+
+
+@dataclass
+class Case:
+    """One conversation: how it is asked, and what came."""
+
+    requests: tuple[str, ...]
+    sampling: tuple[float, int, float]
+    draft: str  # folder of a pair: the built-in draft, or one with random weights
+    length: int
+    seed: int
+    answers: list[Answer] = field(default_factory=list)
+
+
+def run(requests: int, pair_name: str, as_json: bool) -> None:
+    """Print `compared_tokens`, `mismatches`, `rounds`, `target_forwards`, `accepted_histogram` and more."""
+    with tempfile.TemporaryDirectory(prefix="sled-pair-") as folder:
+        pair = load_pair(pair_name)
+        random_pair = _with_random_draft(pair, Path(folder))
+        cases = _cases(requests, (str(pair.folder), str(random_pair)))
+        with running_hub([f"node-{i}" for i in range(SESSIONS)], str(pair.folder)) as bed:
+            before = bed.hub_stats()
+            _ask_all(cases, bed)
+            after = bed.hub_stats()
+            context = bed.context
+        compared, mismatches = _compare(cases, pair, context)
+    stats = [answer.stats for case in cases for answer in case.answers]
+    histogram = Counter(accepted for s in stats for accepted in s.accepted_by_round)
+    figures = {
+        "requests": len(cases),
+        "compared_tokens": compared,
+        "mismatches": mismatches,
+        "rounds": sum(s.rounds for s in stats),
+        "target_forwards": after["target_forwards"] - before["target_forwards"],
+        "prefill_forwards": after["prefill_forwards"] - before["prefill_forwards"],
+        "accepted_histogram": {str(k): histogram[k] for k in sorted(histogram)},
+        "reopened": sum(s.reopened for s in stats),
+    }
+    show("exactness", figures, as_json)
+
+
+def _cases(count: int, drafts: tuple[str, str]) -> list[Case]:
+    rng = random.Random(2026)
+    settings = itertools.cycle(itertools.product(SAMPLINGS, (1, 3), drafts, LENGTHS))
+    cases = []
+    for sampling, turns, draft, length in itertools.islice(settings, count):
+        asked = tuple(exchange(rng, "held_out").request for _ in range(turns))
+        cases.append(Case(asked, sampling, draft, length, rng.getrandbits(64)))
+    return cases
+
+
+def _ask_all(cases: list[Case], bed: Testbed) -> None:
+    """Ask the cases from SESSIONS threads, each a node of its own with one session at a time."""
+    waiting: queue.SimpleQueue[Case | None] = queue.SimpleQueue()
+    for case in cases:
+        waiting.put(case)
+    for _ in range(SESSIONS):
+        waiting.put(None)
+    errors: list[BaseException] = []
+    with progress() as bars:
+        bar = bars.add_task("asking", total=len(cases))
+
+        def work(name: str) -> None:
+            try:
+                with ExitStack() as stack:
+                    nodes: dict[tuple[str, int], Conversation] = {}
+                    while (case := waiting.get()) is not None:
+                        kind = (case.draft, case.length)
+                        if kind not in nodes:
+                            node = bed.node(name, pair=case.draft, draft_length=case.length)
+                            nodes[kind] = stack.enter_context(connected(node))
+                        _ask(nodes[kind], case)
+                        bars.advance(bar)
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=work, args=(f"node-{i}",)) for i in range(SESSIONS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _ask(conversation: Conversation, case: Case) -> None:
+    temperature, top_k, top_p = case.sampling
+    generation = Generation(temperature, top_k, top_p, case.seed, MAX_TOKENS)
+    for request in case.requests:
+        answer = Answer()
+        for _ in conversation.ask(request, generation, answer):
+            pass
+        case.answers.append(answer)
+    conversation.clear()
+
+
+def _compare(cases: list[Case], pair: Pair, context: int) -> tuple[int, int]:
+    """Tokens compared, and answers that differ from the oracle's somewhere."""
+    tokenizer = Tokenizer.from_file(str(pair.tokenizer))
+    end = tokenizer.token_to_id(pair.end_tokens[0])
+    oracle = Oracle(pair.target, tokenizer.get_vocab_size(), [end], context)
+    compared = mismatches = 0
+    with progress() as bars:
+        for case in bars.track(cases, description="the oracle"):
+            ids: list[int] = []
+            for request, answer in zip(case.requests, case.answers, strict=True):
+                if ids and ids[-1] != end:
+                    ids.append(end)
+                ids += tokenizer.encode(f"<|user|>{request}<|end|><|assistant|>", add_special_tokens=False).ids
+                truth = oracle.answer(ids, Rule(*case.sampling, case.seed), MAX_TOKENS)
+                compared += len(truth)
+                mismatches += truth != list(answer.ids)
+                ids += truth
+    return compared, mismatches
+
+
+def _with_random_draft(pair: Pair, folder: Path) -> Path:
+    """The pair with a draft of random weights: nearly everything it proposes is rejected."""
+    torch.manual_seed(0)
+    tokenizer = Tokenizer.from_file(str(pair.tokenizer))
+    build(RECIPES["draft"], tokenizer).save_pretrained(folder / "draft")
+    assemble(
+        folder / "pair", tokenizer=pair.tokenizer, target=Path(pair.target), draft=folder / "draft", name=pair.name
+    )
+    return folder / "pair"

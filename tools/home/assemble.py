@@ -1,0 +1,72 @@
+"""Puts a pair together: target, exported draft, tokenizer, template and a manifest with their hashes.
+
+python -m tools.home.assemble --build build/home --out shared/pairs/home
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared.pair import MANIFEST, load_pair
+from tools.export import export_draft
+from tools.home.tokenizer import END
+
+_TEMPLATE = Path(__file__).parent.parent.parent / "shared" / "pairs" / "home" / "chat_template.jinja"
+_TARGET_FILES = ("config.json", "generation_config.json", "model.safetensors")
+
+
+def assemble(out: Path, *, tokenizer: Path, target: Path, draft: Path, name: str = "home") -> None:
+    """Write the pair `name` to `out`; `target` and `draft` are checkpoint folders. Raises ExportError or PairError."""
+    (out / "target").mkdir(parents=True, exist_ok=True)
+    for file in _TARGET_FILES:
+        shutil.copyfile(target / file, out / "target" / file)
+    shutil.copyfile(tokenizer, out / "tokenizer.json")
+    if (out / "chat_template.jinja").resolve() != _TEMPLATE.resolve():
+        shutil.copyfile(_TEMPLATE, out / "chat_template.jinja")
+    export_draft(draft, out / "draft.onnx")
+    hashed = ("target/model.safetensors", "draft.onnx", "tokenizer.json", "chat_template.jinja")
+    hashes = "\n".join(f'"{file}" = "{hashlib.sha256((out / file).read_bytes()).hexdigest()}"' for file in hashed)
+    (out / MANIFEST).write_text(f"""\
+schema = 1
+name = "{name}"
+
+[target]
+checkpoint = "target"
+dtype = "float32"
+
+[draft]
+model = "draft.onnx"
+
+[tokenizer]
+file = "tokenizer.json"
+chat_template = "chat_template.jinja"
+end = ["{END}"]
+
+[defaults]
+temperature = 0.0
+top_k = 0
+top_p = 1.0
+
+[sha256]
+{hashes}
+""")
+    load_pair(str(out))
+
+
+def main(
+    build: Annotated[Path, typer.Option(help="folder of tools.home.train")],
+    out: Annotated[Path, typer.Option(help="the pair's folder")],
+) -> None:
+    """Assemble the pair from what training left in BUILD."""
+    assemble(out, tokenizer=build / "tokenizer.json", target=build / "target", draft=build / "draft")
+    for path in sorted(path for path in out.rglob("*") if path.is_file()):
+        typer.echo(f"{path.stat().st_size / 1e6:8.2f} MB  {path.relative_to(out)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

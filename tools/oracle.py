@@ -1,0 +1,89 @@
+"""The oracle of every test of exactness: the target decoding alone, by plain `transformers`, and a sampler of its own.
+
+Nothing here is shared with the product but the model's weights: the whole prefix goes through the model for every
+token, without a cache, and the sampling rule is written again from docs/sampling.md, with noise for every id.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import AutoModelForCausalLM
+
+_WORD = 0xFFFFFFFFFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Sampling parameters, as the oracle takes them."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    seed: int
+
+
+class Oracle:
+    """A target that decodes alone."""
+
+    def __init__(self, checkpoint: str, vocab_size: int, end_ids: Sequence[int], context: int) -> None:
+        self._model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+        self._vocab_size = vocab_size
+        self._end_ids = frozenset(end_ids)
+        self._context = context
+
+    @torch.inference_mode()
+    def answer(self, prompt: Sequence[int], rule: Rule, max_tokens: int) -> list[int]:
+        """The ids that the target writes behind `prompt`, the end-of-turn id included."""
+        ids = list(prompt)
+        while len(ids) < min(len(prompt) + max_tokens, self._context):
+            logits = self._model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+            ids.append(choose(logits.double().numpy()[: self._vocab_size], rule, len(ids)))
+            if ids[-1] in self._end_ids:
+                break
+        return ids[len(prompt) :]
+
+
+def choose(logits: npt.NDArray[np.float64], rule: Rule, position: int) -> int:
+    """The token at `position`, by the rule of docs/sampling.md without its shortcuts."""
+    order = sorted(range(len(logits)), key=lambda v: (-logits[v], v))
+    if rule.temperature == 0:
+        return order[0]
+    scaled = logits / rule.temperature
+    if rule.top_k:
+        order = order[: rule.top_k]
+    if rule.top_p < 1:
+        weights = np.exp(scaled[order] - scaled[order[0]])
+        mass = np.cumsum(weights)
+        order = order[: int(np.searchsorted(mass, rule.top_p * mass[-1])) + 1]
+    scores = {v: float(scaled[v]) + _gumbel(rule.seed, position, v) for v in order}
+    best = max(scores.values())
+    return min(v for v, score in scores.items() if score == best)
+
+
+def _gumbel(seed: int, position: int, token: int) -> float:
+    uniform = (_noise_hash(seed, position, token) + 0.5) / 2**32
+    return -math.log(-math.log1p(-uniform))
+
+
+def _noise_hash(seed: int, position: int, token: int) -> int:
+    key = _mix64(_mix64(_mix64(1) ^ seed) ^ position)
+    return _mix32(_mix32(token ^ (key >> 32)) ^ (key & 0xFFFFFFFF))
+
+
+def _mix64(x: int) -> int:
+    x = (x + 0x9E3779B97F4A7C15) & _WORD
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        x = (x ^ (x >> shift)) * factor & _WORD
+    return x
+
+
+def _mix32(x: int) -> int:
+    for shift, factor in ((16, 0x21F0AAAD), (15, 0x735A2D97), (15, 1)):
+        x = (x ^ (x >> shift)) * factor & 0xFFFFFFFF
+    return x
