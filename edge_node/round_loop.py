@@ -172,6 +172,8 @@ class RoundLoop:
     def _heed(self, fault: Fault, stats: RoundStats) -> None:
         """Do what a fault asks for. Raises HubRefused where re-opening will not help."""
         assert self.channel is not None
+        if 0 < fault.round < self.session.round:
+            return  # about a round that another has replaced
         if fault.code is FaultCode.BUSY:
             time.sleep(fault.retry_after_ms / 1e3 * random.uniform(0.5, 1.5))  # or all would come back at once
         elif fault.code not in (FaultCode.UNKNOWN_SESSION, FaultCode.OUT_OF_SYNC):

@@ -58,6 +58,11 @@ class NodeSession:
         return len(self.transcript)
 
     @property
+    def round(self) -> int:
+        """The last round that was sent."""
+        return self._round
+
+    @property
     def ids(self) -> Sequence[int]:
         """The committed ids; not to be changed by the caller."""
         return self.transcript.ids

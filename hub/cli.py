@@ -11,7 +11,7 @@ from typing import Annotated, Optional
 import typer
 
 from hub.settings import HubSettings
-from shared.errors import SledError
+from shared.errors import SettingsError, SledError
 from shared.settings import load
 
 app = typer.Typer(help="SLED's hub: verifies the drafts of many devices in one batch.", no_args_is_help=True)
@@ -49,8 +49,10 @@ def serve(
     try:
         settings = load(HubSettings, "hub", options, config)
         typer.echo("importing torch and transformers", err=True)
-        from hub.service import Hub  # seconds of imports: only once the settings are known to be right
-
+        try:
+            from hub.service import Hub  # seconds of imports: only once the settings are known to be right
+        except ModuleNotFoundError as error:
+            raise SettingsError(f"{error.name} is not installed; a hub needs: pip install 'sled[hub]'") from None
         Hub(settings, lambda line: typer.echo(line, err=True)).run(stop)
     except SledError as error:
         typer.echo(f"sled-hub: {error}", err=True)

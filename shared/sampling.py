@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,12 +26,10 @@ MAX_NOISE = 22.88  # above the noise of every hash: gumbel(0) = 22.8739
 
 # x ^= x >> 16, x *= M1, x ^= x >> 15, x *= M2, x ^= x >> 15: found by search for the least bias (hash-prospector).
 MIX_1, MIX_2 = 0x21F0AAAD, 0x735A2D97
-UNMIX_1, UNMIX_2 = pow(MIX_1, -1, 2**32), pow(MIX_2, -1, 2**32)
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = 2**64 - 1
 
-Ids = NDArray[np.int64]
 Hashes = NDArray[np.uint32]
 Reals = NDArray[np.float64]
 
@@ -98,28 +95,6 @@ def noise_hash(key: tuple[int, int], ids: NDArray[np.integer[Any]]) -> Hashes:
     return _mix(_mix(ids.astype(np.uint32) ^ np.uint32(a)) ^ np.uint32(b))
 
 
-def loud_hashes(vocab: int) -> int:
-    """Return how many of the smallest hashes, which make the largest noise, are run backwards to find their ids.
-
-    An id that is not loud needs a logit nearer to the top to win, so there are fewer to look at. An eighth of the
-    vocabulary costs least: a hash costs the same in either direction.
-    """
-    return vocab // 8 if vocab > 4096 else 0
-
-
-def quiet_noise(vocab: int) -> float:
-    """Return a bound above the noise of every id that is not loud: g < -log(u), and u > loud / 2**32."""
-    loud = loud_hashes(vocab)
-    return math.log(2**32 / loud) if loud else MAX_NOISE
-
-
-def _loud_ids(key: tuple[int, int], vocab: int) -> Ids:
-    """Return the ids below `vocab` that are loud, in no order."""
-    a, b = key
-    ids = _unmix(_unmixed(loud_hashes(vocab)) ^ np.uint32(b)) ^ np.uint32(a)
-    return ids[ids < vocab].astype(np.int64)
-
-
 def gumbel(hashes: Hashes) -> Reals:
     """Return g = -log(-log1p(-u)) with u = (h + 1/2) / 2**32: standard Gumbel noise, falling in h, from 22.88 to -3.13."""
     u = (hashes.astype(np.float64) + 0.5) / 2**32
@@ -144,25 +119,23 @@ def draw(logits: NDArray[np.floating[Any]], sampling: Sampling, position: int, *
     if sampling.temperature == 0:
         return top
     key = position_key(sampling.seed, position)
+    lead = float(gumbel(noise_hash(key, np.array([top])))[0])
+    ids = np.flatnonzero(logits >= floor(peak, lead, sampling.temperature, float(np.finfo(logits.dtype).eps)))
     cut, last = _cut(logits, peak, sampling)
-    ids = _contenders(logits, top, peak, sampling.temperature, key)
     values = logits[ids]
     ids = ids[(values > cut) | ((values == cut) & (ids <= last))]
     scores = _scaled(logits[ids], peak, sampling.temperature) + gumbel(noise_hash(key, ids))
-    return int(ids[scores == scores.max()].min())
+    return int(ids[scores.argmax()])  # the first of equals: the smallest id
 
 
-def _contenders(
-    logits: NDArray[np.floating[Any]], top: int, peak: float, temperature: float, key: tuple[int, int]
-) -> Ids:
-    """Return every id that may beat the top one, itself included: it has the logit for it, or it is loud. Exact."""
-    lead = float(gumbel(noise_hash(key, np.array([top])))[0])
-    floor = peak - temperature * (quiet_noise(logits.size) - lead)
-    # Down by more than the rounding of a logit, so that comparing in the logits' own type drops nothing too much.
-    info = np.finfo(logits.dtype)
-    floor = max(floor - 2 * float(info.eps) * (abs(peak) + abs(floor)), float(info.min))
-    near = np.flatnonzero(logits >= logits.dtype.type(floor))
-    return np.concatenate((near, _loud_ids(key, logits.size)))
+def floor(peak: float, lead: float, temperature: float, eps: float) -> float:
+    """Return a logit under which no id can win: even the largest noise would not bring it past the top id's score.
+
+    `peak` and `lead` are the top id's logit and noise, `eps` the resolution of the logits' type: the floor lies lower
+    by more than a rounding, so that comparing in that type drops nothing too much.
+    """
+    exact = peak - temperature * (MAX_NOISE - lead)
+    return exact - 2 * eps * (abs(peak) + abs(exact))
 
 
 def _cut(logits: NDArray[np.floating[Any]], peak: float, sampling: Sampling) -> tuple[float, int]:
@@ -201,15 +174,3 @@ def _mix(x: Hashes) -> Hashes:
     x = (x ^ (x >> np.uint32(16))) * np.uint32(MIX_1)
     x = (x ^ (x >> np.uint32(15))) * np.uint32(MIX_2)
     return x ^ (x >> np.uint32(15))
-
-
-def _unmix(x: Hashes) -> Hashes:
-    """Return the word that _mix takes to `x`."""
-    x = (x ^ (x >> np.uint32(15)) ^ (x >> np.uint32(30))) * np.uint32(UNMIX_2)
-    x = (x ^ (x >> np.uint32(15)) ^ (x >> np.uint32(30))) * np.uint32(UNMIX_1)
-    return x ^ (x >> np.uint32(16))
-
-
-@lru_cache(maxsize=4)
-def _unmixed(count: int) -> Hashes:
-    return _unmix(np.arange(count, dtype=np.uint32))

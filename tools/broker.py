@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import secrets
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +27,12 @@ class PrivateBroker:
 
     port: int
     folder: Path
+    stop: Callable[[], None]
+    """Ends the broker before its context does, as a crash would."""
 
     def password_file(self, user: str) -> Path:
         """The file that holds the user's password."""
-        return self.folder / f"{user}.password"
+        return _password_file(self.folder, user)
 
     def settings(self, user: str) -> BrokerSettings:
         """How `user` reaches the broker."""
@@ -42,32 +46,35 @@ def private_broker(folder: Path, hubs: Sequence[str], nodes: Sequence[str]) -> I
     passwd = shutil.which("mosquitto_passwd", path=_with_sbin())
     if program is None or passwd is None:
         raise RuntimeError("mosquitto is not installed; run: make setup")
-    broker = PrivateBroker(_free_port(), folder)
+    port = _free_port()
     password_file, acl_file = folder / "passwd", folder / "acl"
     password_file.touch(mode=0o600)
     for user in (*hubs, *nodes):
         password = secrets.token_urlsafe(24)
-        broker.password_file(user).touch(mode=0o600)
-        broker.password_file(user).write_text(password)
+        own_file = _password_file(folder, user)
+        own_file.touch(mode=0o600)
+        own_file.write_text(password)
         subprocess.run([passwd, "-b", str(password_file), user, password], check=True, capture_output=True)
     acl_file.touch(mode=0o600)
     acl_file.write_text(_acl(hubs))
     config = folder / "mosquitto.conf"
-    config.write_text(_config(broker.port, password_file, acl_file))
+    config.write_text(_config(port, password_file, acl_file))
     with started([program, "-c", str(config)], log=folder / "mosquitto.log") as process:
         deadline = time.monotonic() + _START_S
-        while not _answers(broker.port):
+        while not _answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"mosquitto did not start: {(folder / 'mosquitto.log').read_text().strip()}")
             time.sleep(0.02)
-        yield broker
+        yield PrivateBroker(port, folder, process.terminate)
+
+
+def _password_file(folder: Path, user: str) -> Path:
+    return folder / f"{user}.password"
 
 
 def _config(port: int, password_file: Path, acl_file: Path) -> str:
     """deploy/mosquitto/sled.conf with this broker's listener and files, run as the user that starts it."""
     kept = (_DEPLOY / "sled.conf").read_text().split("\nlistener ", 1)[0]
-    import getpass
-
     return (
         f"{kept}\nuser {getpass.getuser()}\nlistener {port} 127.0.0.1\n"
         f"password_file {password_file}\nacl_file {acl_file}\n"
@@ -96,6 +103,4 @@ def _free_port() -> int:
 
 
 def _with_sbin() -> str:
-    import os
-
     return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])

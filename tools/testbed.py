@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,36 @@ _START_S = 120.0
 _STATS_S = 2.5  # stats are published every second
 
 
-@dataclass(frozen=True)
 class Testbed:
-    """What runs."""
+    """A broker with its users, a hub that can be restarted, and an observer of what the hub publishes."""
 
-    broker: PrivateBroker
-    pair: str
-    observer: HubLink
-    folder: Path
+    def __init__(self, broker: PrivateBroker, pair: str, hub_options: Sequence[str], folder: Path) -> None:
+        self.broker = broker
+        self.pair = pair
+        self._log = folder / "hub.log"
+        self._command = hub_command(broker.settings(HUB), HUB, "--pair", pair, *hub_options)
+        self._hub = ExitStack()
+        self._observer = HubLink(broker.settings(_OBSERVER), _OBSERVER, load_pair(pair))
+        self._observer.connect()
+
+    def start_hub(self) -> None:
+        """Start the hub and wait until it is online. Raises RuntimeError when it ends or takes too long."""
+        hub = self._hub.enter_context(started(self._command, self._log))
+        deadline = time.monotonic() + _START_S
+        while not self._observer.seen(HUB).online:
+            if hub.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the hub did not start:\n{self._log.read_text()}")
+            time.sleep(0.05)
+
+    def restart_hub(self) -> None:
+        """End the hub, which forgets its sessions, and start it again."""
+        self._hub.close()
+        self.start_hub()
+
+    def close(self) -> None:
+        """End the hub and the observer."""
+        self._hub.close()
+        self._observer.close()
 
     def node(self, name: str, **changes: Any) -> NodeSettings:
         """Settings of a node that may use the broker."""
@@ -40,35 +62,23 @@ class Testbed:
     def hub_stats(self) -> dict[str, Any]:
         """The hub's figures, including all that happened before the call."""
         time.sleep(_STATS_S)
-        return self.observer.seen(HUB).stats
+        return self._observer.seen(HUB).stats
 
     @property
     def context(self) -> int:
         """Ids that a session on the hub can hold."""
-        return int(self.observer.seen(HUB).info["context"])
-
-    def hub_log(self) -> str:
-        """What the hub has printed."""
-        return (self.folder / "hub.log").read_text()
+        return int(self._observer.seen(HUB).info["context"])
 
 
 @contextmanager
 def running_hub(nodes: Sequence[str], pair: str = "home", hub_options: Sequence[str] = ()) -> Iterator[Testbed]:
-    """Start a broker and a hub that serves `pair`; they end with the context. Raises RuntimeError if the hub fails."""
+    """Start a broker and a hub that serves `pair`; they end with the context. Raises RuntimeError if one fails."""
     with tempfile.TemporaryDirectory(prefix="sled-bench-") as name:
         folder = Path(name)
         with private_broker(folder, hubs=[HUB], nodes=[*nodes, _OBSERVER]) as broker:
-            command = hub_command(broker.settings(HUB), HUB, "--pair", pair, *hub_options)
-            with started(command, folder / "hub.log") as hub:
-                observer = HubLink(broker.settings(_OBSERVER), _OBSERVER, load_pair(pair))
-                observer.connect()
-                bed = Testbed(broker, pair, observer, folder)
-                deadline = time.monotonic() + _START_S
-                while not observer.seen(HUB).online:
-                    if hub.poll() is not None or time.monotonic() > deadline:
-                        raise RuntimeError(f"the hub did not start:\n{bed.hub_log()}")
-                    time.sleep(0.05)
-                try:
-                    yield bed
-                finally:
-                    observer.close()
+            bed = Testbed(broker, pair, hub_options, folder)
+            try:
+                bed.start_hub()
+                yield bed
+            finally:
+                bed.close()

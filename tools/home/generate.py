@@ -79,7 +79,7 @@ def _entry(name: str, say: str, phrases: Sequence[str] = (), terse: Sequence[str
     return Entry(name, say, tuple(phrases), tuple(terse), **more)
 
 
-def exchange(rng: random.Random, split: Split, invented: float = 0.5) -> Exchange:
+def exchange(rng: random.Random, split: Split, invented: float = 0.6) -> Exchange:
     """Draw one request with its calls and reply."""
     entry = rng.choices(entries(), [e.weight for e in entries()])[0]
     capital = rng.random() < 0.3
@@ -97,7 +97,7 @@ def exchange(rng: random.Random, split: Split, invented: float = 0.5) -> Exchang
     return Exchange(_ended(request, rng), calls, _sentence([say for _, _, say in clauses]))
 
 
-def conversation(rng: random.Random, split: Split, invented: float = 0.5) -> list[Exchange]:
+def conversation(rng: random.Random, split: Split, invented: float = 0.6) -> list[Exchange]:
     """One to four exchanges that do not refer to each other."""
     return [exchange(rng, split, invented) for _ in range(rng.choices((1, 2, 3, 4), (0.6, 0.2, 0.12, 0.08))[0])]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import string
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,19 +82,57 @@ def number_words(n: int) -> str:
 
 
 def invented_word(rng: random.Random, split: Split) -> str:
-    """A word that no list has; the checksum's last digit tells the splits apart, so that neither draws the other's."""
+    """A word that no list has; the checksum's last digit tells the splits apart, so that neither draws the other's.
+
+    Syllables, letters that follow each other as in the lists, and any letters: between them every piece of the
+    tokenizer comes up, for a piece that training never copied can't be copied later.
+    """
+    make = rng.choice((_syllables, _syllables, _letter_chain, _letter_chain, _any_letters))
     while True:
-        word = "".join(
-            rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS) for _ in range(rng.choice((1, 2, 2, 3)))
-        )
+        word = make(rng)
+        if word in _listed():
+            continue
         if (zlib.crc32(word.encode()) % 8 == 0) == (split == "held_out"):
             return word
+
+
+@cache
+def _listed() -> frozenset[str]:
+    """Every single word of the lists of both splits."""
+    splits: tuple[Split, ...] = ("train", "held_out")
+    return frozenset(w for split in splits for texts in words(split).values() for text in texts for w in text.split())
+
+
+def _syllables(rng: random.Random) -> str:
+    return "".join(rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS) for _ in range(rng.choice((1, 2, 2, 3))))
+
+
+def _letter_chain(rng: random.Random) -> str:
+    word, letter = "", rng.choice(string.ascii_lowercase)
+    while len(word) < 10 and (letter != " " or len(word) < 3):
+        word += letter.strip()
+        letter = rng.choice(_followers().get(letter, string.ascii_lowercase))
+    return word
+
+
+def _any_letters(rng: random.Random) -> str:
+    return "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(3, 8)))
+
+
+@cache
+def _followers() -> dict[str, str]:
+    """For each letter, those that follow it in the training lists, as often as they do; a space ends a word."""
+    text = " ".join(word for kind in words("train").values() for word in kind).replace("'", "")
+    followers: dict[str, str] = {}
+    for letter, following in itertools.pairwise(f" {text} "):
+        followers[letter] = followers.get(letter, "") + following
+    return followers
 
 
 class Values:
     """Draws values for slots; words come from the lists of `split`, and with probability `invented` are made up."""
 
-    def __init__(self, rng: random.Random, split: Split, invented: float = 0.5) -> None:
+    def __init__(self, rng: random.Random, split: Split, invented: float = 0.6) -> None:
         self._rng = rng
         self._split = split
         self._invented = invented

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from tools.testbed import Testbed, running_hub
+
+# Matrices this small are slower on two threads than on one, many times so while the machine is busy.
+torch.set_num_threads(1)
+
+NODES = ["pi", "jetson", "stranger", *(f"node-{i}" for i in range(4))]
+
+
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Testbed]:
+    """A real mosquitto and a hub with the built-in pair, shared by the tests that leave it as it was."""
+    with running_hub(NODES) as running:
+        yield running

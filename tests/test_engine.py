@@ -1,0 +1,203 @@
+"""The engine's loop over a real target: many sessions at once, each with the oracle's text."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from edge_node.session import NodeSession, Ruling
+from hub.book import SessionBook
+from hub.engine import Arrival, Engine
+from hub.session import Limits, SessionKey
+from hub.target import Target
+from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Finish, Open, Opened, Verdict
+from shared.sampling import Sampling
+from tests import models
+from tools.oracle import Oracle, Rule
+
+WAIT_S = 30.0
+
+
+class Bench:
+    """An engine on its own thread, with a queue of answers for each session."""
+
+    def __init__(self, checkpoint: str, *, kv_memory: int, budget: int) -> None:
+        target = Target(checkpoint, device=torch.device("cpu"), dtype=torch.float32, kv_memory=kv_memory)
+        limits = Limits(target.context, models.VOCAB, frozenset({models.END}), max_draft=8)
+        self.book = SessionBook(limits, target.pool, max_sessions=64, max_per_node=64, ttl_s=60.0)
+        self.answers: dict[SessionKey, queue.Queue[AnyMessage]] = {}
+        self.engine = Engine(
+            target,
+            self.book,
+            answer_open=lambda m: Opened(m.session, "tiny", limits.context, 8, (models.END,), 0.0, 0, 1.0),
+            publish=lambda key, message: self.answers[key].put(message),
+            window_s=0.004,
+            budget=budget,
+            vocab_size=models.VOCAB,
+        )
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.engine.run, args=(self.stop,))
+        self.thread.start()
+
+    def send(self, key: SessionKey, message: Open | Draft | Close) -> None:
+        self.answers.setdefault(key, queue.Queue())
+        self.engine.submit(Arrival(key, message, time.monotonic()))
+
+    def receive(self, key: SessionKey) -> AnyMessage:
+        return self.answers[key].get(timeout=WAIT_S)
+
+    def close(self) -> None:
+        self.stop.set()
+        self.thread.join()
+        self.book.check_integrity()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return models.save(models.llama(), tmp_path_factory.mktemp("target"))
+
+
+@pytest.fixture
+def bench(checkpoint: str) -> Iterator[Bench]:
+    made = Bench(checkpoint, kv_memory=1 << 20, budget=64)
+    yield made
+    made.close()
+
+
+def key(number: int) -> SessionKey:
+    return SessionKey(f"node-{number % 3}", number.to_bytes(16, "big"))
+
+
+def converse(bench: Bench, number: int, oracle: Oracle) -> None:
+    """A chat of two turns with a draft that is right half of the time, against the oracle."""
+    rng = random.Random(number)
+    bench.send(key(number), Open(key(number).id, "tiny", bytes(16)))
+    assert isinstance(bench.receive(key(number)), Opened)
+    session, ids = NodeSession(), []
+    for turn in range(2):
+        rule = Rule(rng.choice((0.0, 0.9)), rng.choice((0, 7)), rng.choice((1.0, 0.8)), rng.getrandbits(64))
+        prompt = [rng.randrange(2, models.VOCAB) for _ in range(rng.choice((1, 9, 70)))]
+        ids += prompt
+        truth = oracle.answer(ids, rule, 24)
+        limit = len(ids) + len(truth)
+        sampling = Sampling(rule.temperature, rule.top_k, rule.top_p, rule.seed)
+        draft = session.compose(append=prompt, until=len(ids) + rng.choice((1, 6)), sampling=sampling)
+        while True:
+            bench.send(key(number), draft)
+            while session.outstanding is not None or len(session) < draft.until:
+                verdict = bench.receive(key(number))
+                assert isinstance(verdict, Verdict), verdict
+                assert session.receive(verdict).ruling is not Ruling.GAP
+                if session.finish is not Finish.NO:
+                    break
+            if session.finish is not Finish.NO or len(session) >= limit:
+                break
+            at = len(session) - len(ids)
+            tokens = [t if rng.random() < 0.7 else rng.randrange(2, models.VOCAB) for t in truth[at : at + rng.randrange(9)]]
+            until = 0 if tokens else len(session) + 1
+            draft = session.compose(tokens=tokens, until=until)
+        ids += truth
+        got = list(session.ids)
+        assert got[: len(ids)] == ids, f"turn {turn} of session {number}"
+        # A bonus token may stand past the truth that was asked for; the next turn cuts there.
+        if len(got) > len(ids):
+            bench.send(key(number), session.compose(keep=len(ids)))
+            while session.outstanding is not None:
+                reply = bench.receive(key(number))
+                assert isinstance(reply, Verdict)
+                session.receive(reply)
+    bench.send(key(number), Close())
+
+
+def test_sessions_at_once_get_the_oracles_text(bench: Bench, checkpoint: str) -> None:
+    oracle = Oracle(checkpoint, models.VOCAB, [models.END], models.CONTEXT)
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            converse(bench, number, oracle)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    stats = bench.engine.stats
+    assert stats.faults == 0
+    assert 0 < stats.target_forwards <= stats.rounds
+    assert 0 < stats.accepted < stats.drafted
+
+
+def test_drafts_of_several_sessions_share_a_forward(bench: Bench) -> None:
+    sessions = [NodeSession() for _ in range(4)]
+    for number, session in enumerate(sessions):
+        bench.send(key(number), Open(key(number).id, "tiny", bytes(16)))
+        bench.receive(key(number))
+        bench.send(key(number), session.compose(append=[5, 6, number + 7], until=4))
+        session.receive(bench.receive(key(number)))  # type: ignore[arg-type]
+    before = bench.engine.stats.target_forwards
+    for number, session in enumerate(sessions):
+        bench.send(key(number), session.compose(tokens=[9, 9]))
+    for number in range(4):
+        assert isinstance(bench.receive(key(number)), Verdict)
+    assert bench.engine.stats.target_forwards - before <= 2, "the first may have gone alone, the others together"
+
+
+def test_an_unknown_session_is_told_to_reopen(bench: Bench) -> None:
+    bench.send(key(9), Draft(1, 0, 0, until=4, append=(5,)))
+    reply = bench.receive(key(9))
+    assert isinstance(reply, Fault)
+    assert (reply.code, reply.round) == (FaultCode.UNKNOWN_SESSION, 1)
+
+
+def test_a_session_belongs_to_its_node(bench: Bench) -> None:
+    mine, theirs = SessionKey("mine", bytes(16)), SessionKey("theirs", bytes(16))
+    bench.send(mine, Open(mine.id, "tiny", bytes(16)))
+    bench.receive(mine)
+    bench.send(theirs, Draft(1, 0, 0, until=4, append=(5,)))
+    reply = bench.receive(theirs)
+    assert isinstance(reply, Fault)
+    assert reply.code is FaultCode.UNKNOWN_SESSION
+
+
+def test_opening_twice_is_opening_once(bench: Bench) -> None:
+    request = Open(key(1).id, "tiny", bytes(16))
+    for _ in range(2):
+        bench.send(key(1), request)
+    assert bench.receive(key(1)) == bench.receive(key(1))
+    assert len(bench.book) == 1
+
+
+def test_full_memory_evicts_the_idle_and_turns_down_what_cannot_fit(checkpoint: str) -> None:
+    # Room for 8 pages of 16 positions: 2 layers, K and V, 2 heads of 16 floats.
+    bench = Bench(checkpoint, kv_memory=8 * 16 * 2 * 2 * 2 * 16 * 4, budget=64)
+    try:
+        for number in range(3):
+            bench.send(key(number), Open(key(number).id, "tiny", bytes(16)))
+            bench.receive(key(number))
+            bench.send(key(number), NodeSession().compose(append=[5] * 60, until=61))
+            assert isinstance(bench.receive(key(number)), Verdict)
+        assert bench.book.evicted == 1, "the first gave way to the third"
+        bench.send(key(0), Draft(2, 0, 0, until=70, append=(5,)))
+        reply = bench.receive(key(0))
+        assert isinstance(reply, Fault)
+        assert reply.code is FaultCode.UNKNOWN_SESSION
+    finally:
+        bench.close()
+
+
+def test_the_oracle_is_not_the_code_under_test() -> None:
+    source = Path("tools/oracle.py").read_text()
+    assert "from shared" not in source
+    assert "from hub" not in source
+    assert "use_cache=False" in source

@@ -1,0 +1,86 @@
+"""The ragged paged forward gives plain transformers' logits, and refuses what it can't truncate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hub.batch import Row
+from hub.session import HubSession, Limits, SessionKey
+from hub.target import Target, pick_device, pick_dtype
+from shared.errors import PairError, SettingsError
+from tests import models
+
+CPU = torch.device("cpu")
+
+
+def load(folder: str) -> Target:
+    return Target(folder, device=CPU, dtype=torch.float32, kv_memory=1 << 20)
+
+
+def session(target: Target, length: int) -> HubSession:
+    made = HubSession(SessionKey("node", bytes(16)), Limits(target.context, target.vocab_size, frozenset(), 8))
+    target.pool.grow(made.pages, length)
+    return made
+
+
+@pytest.mark.parametrize("make", [models.llama, models.qwen2])
+def test_a_ragged_batch_equals_each_sequence_alone(make: object, tmp_path: Path) -> None:
+    model = make()  # type: ignore[operator]
+    target = load(models.save(model, tmp_path))
+    generator = torch.Generator().manual_seed(1)
+    texts = [torch.randint(2, models.VOCAB, (n,), generator=generator).tolist() for n in (40, 23, 57, 2)]
+    truths = [model(torch.tensor([text])).logits[0] for text in texts]
+    sessions = [session(target, len(text)) for text in texts]
+    # A first forward feeds uneven parts of each, so that the second attends to pages of different fill.
+    parts = [31, 1, 40, 1]
+    target.forward([Row(s, 0, tuple(t[:p]), 1, True) for s, t, p in zip(sessions, texts, parts, strict=True)])
+    rows = [
+        Row(s, p, tuple(t[p:]), len(t) - p, True) for s, t, p in zip(sessions, texts, parts, strict=True)
+    ]
+    logits = target.forward(rows)
+    expected = torch.cat([truth[p:] for truth, p in zip(truths, parts, strict=True)])
+    torch.testing.assert_close(logits, expected, atol=2e-4, rtol=1e-4)
+
+
+def test_a_rejected_block_leaves_no_trace(tmp_path: Path) -> None:
+    model = models.llama()
+    target = load(models.save(model, tmp_path))
+    made = session(target, 30)
+    text = list(range(5, 25))
+    target.forward([Row(made, 0, tuple(text), 1, True)])
+    target.forward([Row(made, 19, (24, 90, 91, 92), 4, False)])
+    logits = target.forward([Row(made, 19, (24, 30, 31), 3, False)])
+    expected = model(torch.tensor([[*text, 30, 31]])).logits[0, 19:]
+    torch.testing.assert_close(logits, expected, atol=2e-4, rtol=1e-4)
+
+
+def test_only_wanted_logits_are_computed(tmp_path: Path) -> None:
+    target = load(models.save(models.llama(), tmp_path))
+    rows = [Row(session(target, 10), 0, (5,) * 10, 0, True), Row(session(target, 3), 0, (6,) * 3, 2, True)]
+    assert target.forward(rows).shape == (2, models.VOCAB)
+
+
+def test_a_sliding_window_is_refused(tmp_path: Path) -> None:
+    models.sliding_mistral_config().save_pretrained(tmp_path)
+    with pytest.raises(PairError, match="sliding or recurrent"):
+        load(str(tmp_path))
+
+
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PairError, match="cannot load the target"):
+        load(str(tmp_path / "nothing"))
+
+
+def test_devices_and_dtypes() -> None:
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert pick_dtype("bfloat16") is torch.bfloat16
+    with pytest.raises(SettingsError, match="no dtype"):
+        pick_dtype("int3")
+    with pytest.raises(SettingsError, match="no device"):
+        pick_device("toaster")
+    if not torch.cuda.is_available():
+        with pytest.raises(SettingsError, match="no CUDA"):
+            pick_device("cuda")

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import ProtocolError, SettingsError
+from shared.topics import SessionTopic, Topics, check_name
+
+SESSION = bytes(range(16))
+
+
+def test_a_session_topic_names_hub_node_and_session() -> None:
+    topics = Topics("house/sled")
+    topic = topics.draft("den", "pi", SESSION.hex())
+    assert topic == f"house/sled/session/den/pi/{SESSION.hex()}/draft"
+    assert topics.session_of(topic) == SessionTopic("den", "pi", SESSION)
+    assert topics.opener_of(topics.open("den", "pi")) == "pi"
+    assert topics.hub_of(topics.hub("den", "status")) == "den"
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "sled/session/den/pi/short/draft",
+        f"sled/session/den/pi/{'A' * 32}/draft",
+        f"sled/session/den/p i/{'a' * 32}/draft",
+        f"sled/session/den/pi/{'a' * 32}/draft/more",
+        f"other/session/den/pi/{'a' * 32}/draft",
+        "sled",
+        "",
+    ],
+)
+def test_other_topics_are_refused(topic: str) -> None:
+    with pytest.raises(ProtocolError):
+        Topics().session_of(topic)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "+", "#", "a b", "é", "x" * 65])
+def test_a_name_must_be_one_plain_level(name: str) -> None:
+    with pytest.raises(SettingsError, match="letters"):
+        check_name(name, "node name")
+
+
+@pytest.mark.parametrize("prefix", ["", "/sled", "sled/", "a/#", "+", "$share/x"])
+def test_a_prefix_must_be_plain_levels(prefix: str) -> None:
+    with pytest.raises(SettingsError, match="prefix"):
+        Topics(prefix)
