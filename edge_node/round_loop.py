@@ -69,8 +69,8 @@ class RoundLoop:
         while True:
             if draft is not None:
                 self._publish(draft, stats)
-                if draft.append and self._drafter is not None:
-                    self._drafter.prefill(list(self.session.ids))  # while the hub prefills and decodes a first token
+                if draft.append and self._drafter is not None and len(self.session) <= self._drafter.context:
+                    self._drafter.prefill(self.session.ids)  # while the hub prefills and decodes a first token
             ids = self._await(stats)
             stats.tokens += len(ids)
             stats.elapsed_s = time.monotonic() - started

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from shared.settings import BrokerSettings, default_name
+from shared.messages import MAX_DRAFT
+from shared.settings import BrokerSettings, default_name, require
 
 
 class Mode(str, Enum):
@@ -47,3 +48,12 @@ class NodeSettings:
     credit: int = 32
     """How many tokens the hub may stream ahead."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
+
+    def __post_init__(self) -> None:
+        require("draft_length", self.draft_length, 1, MAX_DRAFT)
+        require("threshold", self.threshold, 0, 1)
+        require("threads", self.threads, 0, 256)
+        require("wait_s", self.wait_s, 0, 1e6)
+        require("patience_s", self.patience_s, 0.01, 3600)
+        require("max_tokens", self.max_tokens, 1, 1e6)
+        require("credit", self.credit, 1, 1e4)

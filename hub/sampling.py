@@ -9,7 +9,19 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from shared.sampling import MAX_VOCAB, MIX_1, MIX_2, WEIGHT_ONE, Sampling, floor, position_key
+from shared.sampling import (
+    LARGE_VOCAB,
+    LOUD,
+    MAX_VOCAB,
+    MIX_1,
+    MIX_2,
+    UNMIX_1,
+    UNMIX_2,
+    WEIGHT_ONE,
+    Sampling,
+    floor,
+    position_key,
+)
 
 _WORD = 0xFFFFFFFF
 _FIRST_WIDTH = 256  # ids that are sorted first in search of a nucleus
@@ -59,14 +71,16 @@ def _race(
     leads = gumbel(noise_hash(keys[:, 0], keys[:, 1], tops)).tolist()
     eps = torch.finfo(logits.dtype).eps
     heights = peaks.tolist()
-    floors = [floor(h, g, s.temperature, eps) for h, g, s in zip(heights, leads, samplings, strict=True)]
+    vocab = logits.shape[1]
+    floors = [floor(h, g, s.temperature, vocab, eps) for h, g, s in zip(heights, leads, samplings, strict=True)]
     bounds = [_cut(logits[row], heights[row], s) for row, s in enumerate(samplings)]
     temperatures = torch.tensor([s.temperature for s in samplings], dtype=torch.float64, device=device)
     cuts = torch.tensor([cut for cut, _ in bounds], dtype=torch.float64, device=device)
     lasts = torch.tensor([last for _, last in bounds], device=device)
 
     lowest = torch.tensor(floors, dtype=torch.float64, device=device).clamp(min=torch.finfo(logits.dtype).min)
-    rows, ids = (logits >= lowest.to(logits.dtype)[:, None]).nonzero(as_tuple=True)
+    near = (logits >= lowest.to(logits.dtype)[:, None]).nonzero()
+    rows, ids = torch.cat([near, _loud(keys, vocab)]).unbind(dim=1)  # a pair that is in both races twice, to no effect
     values = logits[rows, ids].double()
     survive = (values > cuts[rows]) | ((values == cuts[rows]) & (ids <= lasts[rows]))
     rows, ids, values = rows[survive], ids[survive], values[survive]
@@ -76,6 +90,16 @@ def _race(
     winning = scores == best[rows]
     winners = torch.full_like(tops, MAX_VOCAB).scatter_reduce(0, rows[winning], ids[winning], "amin")
     return cast(list[int], winners.tolist())
+
+
+def _loud(keys: Tensor, vocab: int) -> Tensor:
+    """Return the (row, id) pairs [pairs, 2] of shared.sampling.loud_ids for each row's key."""
+    if vocab < LARGE_VOCAB:
+        return torch.empty(0, 2, dtype=torch.int64, device=keys.device)
+    loud = _unmix(torch.arange(LOUD, device=keys.device))
+    ids = _unmix(loud ^ keys[:, 1:]) ^ keys[:, :1]
+    pairs = (ids < vocab).nonzero()
+    return torch.stack([pairs[:, 0], ids[pairs[:, 0], pairs[:, 1]]], dim=1)
 
 
 def _cut(logits: Tensor, peak: float, sampling: Sampling) -> tuple[float, int]:
@@ -108,3 +132,10 @@ def _mix(x: Tensor) -> Tensor:
     x = ((x ^ (x >> 16)) * MIX_1) & _WORD
     x = ((x ^ (x >> 15)) * MIX_2) & _WORD
     return x ^ (x >> 15)
+
+
+def _unmix(x: Tensor) -> Tensor:
+    """Return the word that _mix takes to `x`."""
+    x = ((x ^ (x >> 15) ^ (x >> 30)) * UNMIX_2) & _WORD
+    x = ((x ^ (x >> 15) ^ (x >> 30)) * UNMIX_1) & _WORD
+    return x ^ (x >> 16)

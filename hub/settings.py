@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from shared.settings import BrokerSettings, default_name
+from shared.messages import MAX_DRAFT
+from shared.settings import BrokerSettings, default_name, require
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,13 @@ class HubSettings:
     session_ttl_s: float = 3600.0
     """A session that is silent for so long is forgotten."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
+
+    def __post_init__(self) -> None:
+        require("threads", self.threads, 0, 1024)
+        require("window_ms", self.window_ms, 0, 1000)
+        require("max_draft", self.max_draft, 1, MAX_DRAFT)
+        require("budget", self.budget, 2 * MAX_DRAFT, 1e6)
+        require("kv_memory_mb", self.kv_memory_mb, 1, 1e7)
+        require("max_sessions", self.max_sessions, 1, 1e6)
+        require("max_sessions_per_node", self.max_sessions_per_node, 1, 1e6)
+        require("session_ttl_s", self.session_ttl_s, 1, 1e7)

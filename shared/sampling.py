@@ -24,8 +24,15 @@ WEIGHT_ONE = 2**40
 
 MAX_NOISE = 22.88  # above the noise of every hash: gumbel(0) = 22.8739
 
+# In a large vocabulary the few ids with a hash below LOUD are found by running the hash backwards. All others have less
+# noise than QUIET_NOISE (gumbel(LOUD) = 14.5559), and an id that is far from the top can't win with that.
+LOUD = 2048
+QUIET_NOISE = 14.56
+LARGE_VOCAB = 8 * LOUD
+
 # x ^= x >> 16, x *= M1, x ^= x >> 15, x *= M2, x ^= x >> 15: found by search for the least bias (hash-prospector).
 MIX_1, MIX_2 = 0x21F0AAAD, 0x735A2D97
+UNMIX_1, UNMIX_2 = pow(MIX_1, -1, 2**32), pow(MIX_2, -1, 2**32)
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = 2**64 - 1
@@ -95,6 +102,15 @@ def noise_hash(key: tuple[int, int], ids: NDArray[np.integer[Any]]) -> Hashes:
     return _mix(_mix(ids.astype(np.uint32) ^ np.uint32(a)) ^ np.uint32(b))
 
 
+def loud_ids(key: tuple[int, int], vocab: int) -> NDArray[np.int64]:
+    """Return the ids below `vocab` whose hash is below LOUD, in no order; none in a small vocabulary, which needs none."""
+    if vocab < LARGE_VOCAB:
+        return np.empty(0, np.int64)
+    a, b = key
+    ids = _unmix(_UNMIXED_LOUD ^ np.uint32(b)) ^ np.uint32(a)
+    return ids[ids < vocab].astype(np.int64)
+
+
 def gumbel(hashes: Hashes) -> Reals:
     """Return g = -log(-log1p(-u)) with u = (h + 1/2) / 2**32: standard Gumbel noise, falling in h, from 22.88 to -3.13."""
     u = (hashes.astype(np.float64) + 0.5) / 2**32
@@ -120,7 +136,8 @@ def draw(logits: NDArray[np.floating[Any]], sampling: Sampling, position: int, *
         return top
     key = position_key(sampling.seed, position)
     lead = float(gumbel(noise_hash(key, np.array([top])))[0])
-    ids = np.flatnonzero(logits >= floor(peak, lead, sampling.temperature, float(np.finfo(logits.dtype).eps)))
+    lowest = floor(peak, lead, sampling.temperature, logits.size, float(np.finfo(logits.dtype).eps))
+    ids = np.union1d(np.flatnonzero(logits >= lowest), loud_ids(key, logits.size))
     cut, last = _cut(logits, peak, sampling)
     values = logits[ids]
     ids = ids[(values > cut) | ((values == cut) & (ids <= last))]
@@ -128,13 +145,13 @@ def draw(logits: NDArray[np.floating[Any]], sampling: Sampling, position: int, *
     return int(ids[scores.argmax()])  # the first of equals: the smallest id
 
 
-def floor(peak: float, lead: float, temperature: float, eps: float) -> float:
-    """Return a logit under which no id can win: even the largest noise would not bring it past the top id's score.
+def floor(peak: float, lead: float, temperature: float, vocab: int, eps: float) -> float:
+    """Return a logit under which no id but a loud one can win: its noise does not bring it past the top id's score.
 
     `peak` and `lead` are the top id's logit and noise, `eps` the resolution of the logits' type: the floor lies lower
     by more than a rounding, so that comparing in that type drops nothing too much.
     """
-    exact = peak - temperature * (MAX_NOISE - lead)
+    exact = peak - temperature * ((QUIET_NOISE if vocab >= LARGE_VOCAB else MAX_NOISE) - lead)
     return exact - 2 * eps * (abs(peak) + abs(exact))
 
 
@@ -174,3 +191,13 @@ def _mix(x: Hashes) -> Hashes:
     x = (x ^ (x >> np.uint32(16))) * np.uint32(MIX_1)
     x = (x ^ (x >> np.uint32(15))) * np.uint32(MIX_2)
     return x ^ (x >> np.uint32(15))
+
+
+def _unmix(x: Hashes) -> Hashes:
+    """Return the word that _mix takes to `x`."""
+    x = (x ^ (x >> np.uint32(15)) ^ (x >> np.uint32(30))) * np.uint32(UNMIX_2)
+    x = (x ^ (x >> np.uint32(15)) ^ (x >> np.uint32(30))) * np.uint32(UNMIX_1)
+    return x ^ (x >> np.uint32(16))
+
+
+_UNMIXED_LOUD = _unmix(np.arange(LOUD, dtype=np.uint32))

@@ -41,6 +41,10 @@ class BrokerSettings:
     """CA certificate of the broker; TLS is used when it is given."""
     keepalive_s: int = 30
 
+    def __post_init__(self) -> None:
+        require("broker_port", self.port, 1, 65_535)
+        require("broker_keepalive_s", self.keepalive_s, 1, 65_535)
+
     def password(self) -> str | None:
         """The password, if there is one. Raises SettingsError for a file that others could read."""
         if self.password_file is None:
@@ -53,6 +57,12 @@ class BrokerSettings:
         if stat.S_IMODE(mode) & 0o077:
             raise SettingsError(f"others can read {self.password_file}; run: chmod 600 {self.password_file}")
         return text
+
+
+def require(key: str, value: float, low: float, high: float) -> None:
+    """Raise SettingsError unless low ≤ value ≤ high."""
+    if not low <= value <= high:
+        raise SettingsError(f"the setting {key!r} must be from {low:g} to {high:g}, not {value:g}")
 
 
 def default_name(suffix: str = "") -> str:

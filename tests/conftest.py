@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tools.testbed import Testbed, running_hub
+from tools.testbed import HubBed, running_hub
 
 # Matrices this small are slower on two threads than on one, many times so while the machine is busy.
 torch.set_num_threads(1)
@@ -14,7 +14,7 @@ NODES = ["pi", "jetson", "stranger", *(f"node-{i}" for i in range(4))]
 
 
 @pytest.fixture(scope="session")
-def bed() -> Iterator[Testbed]:
+def bed() -> Iterator[HubBed]:
     """A real mosquitto and a hub with the built-in pair, shared by the tests that leave it as it was."""
     with running_hub(NODES) as running:
         yield running

@@ -23,25 +23,29 @@ _SHAPE = {
 
 def llama(seed: int = 0) -> LlamaForCausalLM:
     torch.manual_seed(seed)
-    return _louder(LlamaForCausalLM(LlamaConfig(**_SHAPE)))
+    model = LlamaForCausalLM(LlamaConfig(**_SHAPE))
+    _make_louder(model)
+    return model
 
 
 def qwen2(seed: int = 0) -> Qwen2ForCausalLM:
     torch.manual_seed(seed)
-    return _louder(Qwen2ForCausalLM(Qwen2Config(**_SHAPE)))
+    model = Qwen2ForCausalLM(Qwen2Config(**_SHAPE))
+    _make_louder(model)
+    return model
 
 
 def sliding_mistral_config() -> MistralConfig:
     return MistralConfig(**_SHAPE, sliding_window=16)
 
 
-def _louder(model: torch.nn.Module) -> torch.nn.Module:
+def _make_louder(model: torch.nn.Module) -> None:
     """Random weights give nearly flat logits; scaled up, the argmax has a margin as a trained model's has."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 2:
                 parameter.mul_(4)
-    return model.eval()
+    model.eval()
 
 
 def save(model: torch.nn.Module, folder: Path) -> str:

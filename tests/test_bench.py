@@ -10,7 +10,11 @@ from typing import Any
 
 def bench(*arguments: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "tools.bench", *arguments, "--json"], capture_output=True, text=True, timeout=500, check=False
+        [sys.executable, "-m", "tools.bench", *arguments, "--json"],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -71,9 +71,7 @@ def test_every_kind_has_a_golden_vector() -> None:
 
 ids = st.integers(0, 2**31 - 1)
 positions = st.integers(0, 2**24)
-samplings = st.builds(
-    Sampling, st.floats(0, 100), st.integers(0, 2**20), st.floats(0.01, 1), st.integers(0, 2**64 - 1)
-)
+samplings = st.builds(Sampling, st.floats(0, 100), st.integers(0, 2**20), st.floats(0.01, 1), st.integers(0, 2**64 - 1))
 messages = st.one_of(
     st.builds(
         Draft, st.integers(1, 2**32 - 1), positions, st.integers(0, 2**64 - 1), st.lists(ids, max_size=MAX_DRAFT),

@@ -23,17 +23,17 @@ from shared.pair import MANIFEST, load_pair
 from shared.settings import BrokerSettings
 from shared.topics import Topics
 from tools.demo import node_command
-from tools.testbed import HUB, Testbed, running_hub
+from tools.testbed import HUB, HubBed, running_hub
 
 REQUEST = "turn on the kitchen lights and set the bedroom to 20 degrees"
 
 
-def run(bed: Testbed, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run(bed: HubBed, name: str, *options: str) -> subprocess.CompletedProcess[str]:
     command = node_command(bed.broker.settings(name), name, "ask", *options)
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_ask_prints_the_answer_and_json_its_figures(bed: Testbed) -> None:
+def test_ask_prints_the_answer_and_json_its_figures(bed: HubBed) -> None:
     plain = run(bed, "pi", REQUEST)
     assert plain.returncode == 0, plain.stderr
     assert plain.stdout.startswith('{"name":"HassTurnOn"')
@@ -45,28 +45,33 @@ def test_ask_prints_the_answer_and_json_its_figures(bed: Testbed) -> None:
 
 
 @pytest.mark.parametrize("sampled", [[], ["--temperature", "0.9", "--seed", "3"]])
-def test_both_modes_and_policies_give_the_same_text(bed: Testbed, sampled: list[str]) -> None:
+def test_both_modes_and_policies_give_the_same_text(bed: HubBed, sampled: list[str]) -> None:
     texts = {
         json.loads(run(bed, "pi", "--json", *sampled, *options, REQUEST).stdout)["text"]
-        for options in (["--mode", "stream"], ["--mode", "speculate"], ["--policy", "threshold"], ["--draft-length", "2"])
+        for options in (
+            ["--mode", "stream"],
+            ["--mode", "speculate"],
+            ["--policy", "threshold"],
+            ["--draft-length", "2"],
+        )
     }
     assert len(texts) == 1
 
 
-def test_ask_reads_standard_input_and_heeds_max_tokens(bed: Testbed) -> None:
+def test_ask_reads_standard_input_and_heeds_max_tokens(bed: HubBed) -> None:
     command = node_command(bed.broker.settings("pi"), "pi", "ask", "--json", "--max-tokens", "5", "-")
     done = subprocess.run(command, input=REQUEST, capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout)["tokens"] == 5
 
 
-def test_a_stop_string_ends_the_answer_before_it(bed: Testbed) -> None:
+def test_a_stop_string_ends_the_answer_before_it(bed: HubBed) -> None:
     full = json.loads(run(bed, "pi", "--json", REQUEST).stdout)["text"]
     for mode in ("stream", "speculate"):
         report = json.loads(run(bed, "pi", "--json", "--mode", mode, "--stop", "bedroom", REQUEST).stdout)
         assert report["text"] == full[: full.index("bedroom")]
 
 
-def refused(bed: Testbed, *options: str, name: str = "pi", broker: BrokerSettings | None = None) -> str:
+def refused(bed: HubBed, *options: str, name: str = "pi", broker: BrokerSettings | None = None) -> str:
     command = node_command(broker or bed.broker.settings(name), name, "ask", *options, "--", REQUEST)
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")
@@ -74,12 +79,12 @@ def refused(bed: Testbed, *options: str, name: str = "pi", broker: BrokerSetting
     return done.stderr
 
 
-def test_no_broker(bed: Testbed) -> None:
+def test_no_broker(bed: HubBed) -> None:
     nobody = BrokerSettings(host="127.0.0.1", port=1, password_file=bed.broker.password_file("pi"))
     assert "no MQTT broker answers at 127.0.0.1:1" in refused(bed, broker=nobody)
 
 
-def test_wrong_credentials(bed: Testbed, tmp_path: Path) -> None:
+def test_wrong_credentials(bed: HubBed, tmp_path: Path) -> None:
     wrong = tmp_path / "password"
     wrong.write_text("wrong")
     wrong.chmod(0o600)
@@ -87,14 +92,14 @@ def test_wrong_credentials(bed: Testbed, tmp_path: Path) -> None:
     assert "refused the connection" in refused(bed, broker=broker)
 
 
-def test_a_name_that_is_not_the_user_is_told_about_the_acl(bed: Testbed, tmp_path: Path) -> None:
+def test_a_name_that_is_not_the_user_is_told_about_the_acl(bed: HubBed, tmp_path: Path) -> None:
     config = tmp_path / "node.toml"
     config.write_text('[broker]\nusername = "jetson"\n')
     broker = BrokerSettings(host="127.0.0.1", port=bed.broker.port, password_file=bed.broker.password_file("jetson"))
     assert "ACL" in refused(bed, "--config", str(config), broker=broker)
 
 
-def test_no_hub_below_the_prefix(bed: Testbed) -> None:
+def test_no_hub_below_the_prefix(bed: HubBed) -> None:
     assert "no hub is online" in refused(bed, "--wait", "0.5", "--broker-prefix", "elsewhere")
 
 
@@ -110,27 +115,27 @@ def other_pair(tmp_path: Path, old: str, new: str, file: str = MANIFEST) -> str:
     return str(folder)
 
 
-def test_no_hub_with_this_pair(bed: Testbed, tmp_path: Path) -> None:
+def test_no_hub_with_this_pair(bed: HubBed, tmp_path: Path) -> None:
     folder = other_pair(tmp_path, 'name = "home"', 'name = "lab"')
     assert f"no hub serves the pair 'lab' ('{HUB}' serves 'home')" in refused(bed, "--wait", "1", "--pair", folder)
 
 
-def test_incompatible_pair(bed: Testbed, tmp_path: Path) -> None:
+def test_incompatible_pair(bed: HubBed, tmp_path: Path) -> None:
     folder = other_pair(tmp_path, '"truncation": null', '"truncation":  null', file="tokenizer.json")
     assert "with another tokenizer" in refused(bed, "--wait", "1", "--pair", folder)
 
 
-def test_a_folder_that_is_not_a_pair(bed: Testbed, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_pair(bed: HubBed, tmp_path: Path) -> None:
     assert "is not a pair" in refused(bed, "--pair", str(tmp_path))
 
 
-def test_a_prompt_longer_than_the_context(bed: Testbed) -> None:
+def test_a_prompt_longer_than_the_context(bed: HubBed) -> None:
     done = run(bed, "pi", "lights " * 2000)
     assert done.returncode == 1
     assert "the context of 'home/float32' holds 1024" in done.stderr
 
 
-def test_an_unknown_setting(bed: Testbed, tmp_path: Path) -> None:
+def test_an_unknown_setting(bed: HubBed, tmp_path: Path) -> None:
     config = tmp_path / "node.toml"
     config.write_text("colour = 'red'\n")
     assert "unknown setting 'colour'" in refused(bed, "--config", str(config))
@@ -153,7 +158,7 @@ def test_a_hub_that_cannot_start_says_why(tmp_path: Path) -> None:
 class Terminal:
     """A chat in a terminal of its own."""
 
-    def __init__(self, bed: Testbed, name: str, *options: str) -> None:
+    def __init__(self, bed: HubBed, name: str, *options: str) -> None:
         self.shown = ""
         master, slave = pty.openpty()
         self._master = master
@@ -188,7 +193,7 @@ class Terminal:
         return status
 
 
-def test_a_chat_over_several_turns(bed: Testbed) -> None:
+def test_a_chat_over_several_turns(bed: HubBed) -> None:
     terminal = Terminal(bed, "jetson", "--seed", "11")
     terminal.wait_for("broker 127.0.0.1")
     terminal.wait_for(f"hub {HUB}")
@@ -207,7 +212,7 @@ def test_a_chat_over_several_turns(bed: Testbed) -> None:
     assert terminal.end() == 0
 
 
-def test_ctrl_c_stops_an_answer_and_at_the_prompt_leaves(bed: Testbed) -> None:
+def test_ctrl_c_stops_an_answer_and_at_the_prompt_leaves(bed: HubBed) -> None:
     terminal = Terminal(bed, "jetson", "--temperature", "100", "--mode", "stream", "--max-tokens", "900")
     terminal.wait_for("\n> ")
     terminal.type("tell me everything\n")
@@ -222,7 +227,7 @@ def test_ctrl_c_stops_an_answer_and_at_the_prompt_leaves(bed: Testbed) -> None:
     assert terminal.end() == 0
 
 
-def test_a_full_context_starts_a_new_session_and_says_so(bed: Testbed) -> None:
+def test_a_full_context_starts_a_new_session_and_says_so(bed: HubBed) -> None:
     with connected(bed.node("node-0")) as node:
         notices = []
         for _ in range(12):
@@ -234,7 +239,7 @@ def test_a_full_context_starts_a_new_session_and_says_so(bed: Testbed) -> None:
     assert any("the context was full" in notice for notice in notices)
 
 
-def test_malformed_frames_disturb_nobody_and_are_counted(bed: Testbed) -> None:
+def test_malformed_frames_disturb_nobody_and_are_counted(bed: HubBed) -> None:
     topics = Topics()
     before = bed.hub_stats()
     vandal = MqttLink(bed.broker.settings("stranger"), "stranger")
@@ -261,7 +266,7 @@ def ask(node: object, request: str = REQUEST) -> str:
     return answer.text
 
 
-def test_a_node_can_neither_read_nor_forge_another_nodes_session(bed: Testbed) -> None:
+def test_a_node_can_neither_read_nor_forge_another_nodes_session(bed: HubBed) -> None:
     topics = Topics()
     stranger = MqttLink(bed.broker.settings("stranger"), "stranger")
     heard: list[str] = []
@@ -299,7 +304,7 @@ def talk(node: object, request: str) -> str:
     return answer.text
 
 
-def test_cancelling_stops_the_hub(bed: Testbed) -> None:
+def test_cancelling_stops_the_hub(bed: HubBed) -> None:
     with connected(bed.node("node-2", mode=Mode.STREAM, credit=400)) as node:
         pieces = node.ask("hello", Generation(temperature=100.0, max_tokens=900), Answer())
         next(pieces)

@@ -100,7 +100,9 @@ def converse(bench: Bench, number: int, oracle: Oracle) -> None:
             if session.finish is not Finish.NO or len(session) >= limit:
                 break
             at = len(session) - len(ids)
-            tokens = [t if rng.random() < 0.7 else rng.randrange(2, models.VOCAB) for t in truth[at : at + rng.randrange(9)]]
+            tokens = [
+                t if rng.random() < 0.7 else rng.randrange(2, models.VOCAB) for t in truth[at : at + rng.randrange(9)]
+            ]
             until = 0 if tokens else len(session) + 1
             draft = session.compose(tokens=tokens, until=until)
         ids += truth

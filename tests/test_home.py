@@ -9,7 +9,7 @@ import pytest
 
 from tools.home.generate import ARGUMENT_ORDER, entries, exchange
 from tools.home.grammar import expand
-from tools.home.values import Values, invented_word, number_words, words
+from tools.home.values import HELD_OUT, Source, Values, invented_word, number_words, words
 
 
 def wordings(phrase: str) -> set[str]:
@@ -31,7 +31,7 @@ def test_stray_brackets_are_an_error(phrase: str) -> None:
 
 
 def test_every_entry_can_be_drawn_with_its_slots() -> None:
-    values = Values(random.Random(0), "train")
+    values = Values(random.Random(0), Source("train"))
     for entry in entries():
         for phrase in (*entry.phrases, *entry.terse):
             drawn: dict[str, str] = {}
@@ -58,14 +58,16 @@ def test_held_out_words_are_never_drawn_for_training() -> None:
     for kind, kept in held_out.items():
         assert not set(kept) & set(train[kind])
     rng = random.Random(3)
-    made = {split: {invented_word(rng, split) for _ in range(2000)} for split in ("train", "held_out")}  # type: ignore[arg-type]
-    assert not made["train"] & made["held_out"]
+    trained = {invented_word(rng, Source("train", pieces=("bl", "ator", "en", "den"))) for _ in range(4000)}
+    asked = {invented_word(rng, HELD_OUT) for _ in range(2000)}
+    assert not trained & asked
+    assert not trained & {word for kept in held_out.values() for text in kept for word in text.split()}
 
 
 def test_an_answer_is_calls_and_a_sentence() -> None:
     rng = random.Random(5)
     for _ in range(300):
-        drawn = exchange(rng, "train")
+        drawn = exchange(rng, Source("train"))
         *calls, say = drawn.answer.split("\n")
         assert [tuple(json.loads(call).values()) for call in calls] == [tuple(call) for call in drawn.calls]
         assert say == drawn.say
@@ -73,7 +75,9 @@ def test_an_answer_is_calls_and_a_sentence() -> None:
         for _, arguments in drawn.calls:
             for value in arguments.values():
                 copied = isinstance(value, str) and value.lower() in drawn.request.lower()
-                assert copied or value in ("light", "fan", "switch", "forward", "backward") or not isinstance(value, str)
+                assert (
+                    copied or value in ("light", "fan", "switch", "forward", "backward") or not isinstance(value, str)
+                )
 
 
 def test_number_words() -> None:

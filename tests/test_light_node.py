@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.testbed import Testbed
+from tools.testbed import HubBed
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,7 +36,7 @@ def light_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_node_needs_neither_torch_nor_transformers(light_environment: Path, bed: Testbed) -> None:
+def test_a_node_needs_neither_torch_nor_transformers(light_environment: Path, bed: HubBed) -> None:
     listed = subprocess.run(
         [str(light_environment / "bin" / "pip"), "list", "--format=json"], check=True, capture_output=True, text=True
     )

@@ -19,7 +19,8 @@ LIMITS = Limits(CONTEXT, VOCAB, frozenset({END}), max_draft=6)
 
 def target(ids: Sequence[int]) -> int:
     """The token behind `ids`, a function of all of them: a wrong or missing id changes the text that follows."""
-    return random.Random(repr(list(ids))).choice([END, *range(2, VOCAB), *range(2, VOCAB)])
+    choices: list[int] = [END, *range(2, VOCAB), *range(2, VOCAB)]
+    return random.Random(repr(list(ids))).choice(choices)
 
 
 def oracle(prompt: Sequence[int], limit: int) -> list[int]:
@@ -69,14 +70,17 @@ class Node:
     def begin(self, prompt: Sequence[int], keep: int | None, max_tokens: int) -> Draft:
         length = (len(self.session) if keep is None else keep) + len(prompt)
         self.limit = min(length + max_tokens, CONTEXT)
-        return self.session.compose(keep=keep, append=prompt, until=min(length + self.rng.choice((0, 1, 5)), self.limit))
+        return self.session.compose(
+            keep=keep, append=prompt, until=min(length + self.rng.choice((0, 1, 5)), self.limit)
+        )
 
     @property
     def done(self) -> bool:
         return self.session.finish is not Finish.NO or len(self.session) >= self.limit
 
     def next_draft(self) -> Draft:
-        ids, tokens = list(self.session.ids), []
+        ids = list(self.session.ids)
+        tokens: list[int] = []
         for _ in range(min(self.rng.randrange(6), self.limit - len(ids) - 1)):
             tokens.append(target([*ids, *tokens]) if self.rng.random() < 0.7 else self.rng.randrange(2, VOCAB))
         ahead = self.rng.choice((1, 4, 20)) if not tokens or self.rng.random() < 0.3 else 0

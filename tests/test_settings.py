@@ -43,6 +43,8 @@ def test_the_default_file_is_read_when_it_is_there(tmp_path: Path) -> None:
         ("draft_length = true", "must be of type int"),
         ("mode = 'fast'", "speculate, stream"),
         ("mode =", "not valid TOML"),
+        ("draft_length = 0", "from 1 to 64"),
+        ("[broker]\nport = 0", "from 1 to 65535"),
     ],
 )
 def test_a_wrong_file_is_an_error_that_helps(tmp_path: Path, text: str, says: str) -> None:

@@ -37,9 +37,7 @@ def test_a_ragged_batch_equals_each_sequence_alone(make: object, tmp_path: Path)
     # A first forward feeds uneven parts of each, so that the second attends to pages of different fill.
     parts = [31, 1, 40, 1]
     target.forward([Row(s, 0, tuple(t[:p]), 1, True) for s, t, p in zip(sessions, texts, parts, strict=True)])
-    rows = [
-        Row(s, p, tuple(t[p:]), len(t) - p, True) for s, t, p in zip(sessions, texts, parts, strict=True)
-    ]
+    rows = [Row(s, p, tuple(t[p:]), len(t) - p, True) for s, t, p in zip(sessions, texts, parts, strict=True)]
     logits = target.forward(rows)
     expected = torch.cat([truth[p:] for truth, p in zip(truths, parts, strict=True)])
     torch.testing.assert_close(logits, expected, atol=2e-4, rtol=1e-4)

@@ -56,7 +56,7 @@ def test_a_template_that_changes_answers_falls_back_to_their_text(pair: Pair, tm
 
 def test_any_text_survives(pair: Pair) -> None:
     tokenizer = ChatTokenizer(pair)
-    text = "Ünïcode → 漢字 🤖\ttabs, 12.5°C and \"quotes\""
+    text = 'Ünïcode → 漢字 🤖\ttabs, 12.5°C and "quotes"'
     assert tokenizer.decode(encode(pair, text)) == text
 
 

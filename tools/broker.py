@@ -42,10 +42,7 @@ class PrivateBroker:
 @contextmanager
 def private_broker(folder: Path, hubs: Sequence[str], nodes: Sequence[str]) -> Iterator[PrivateBroker]:
     """Run mosquitto with its files in `folder` until the context ends; raises RuntimeError when it does not start."""
-    program = shutil.which("mosquitto", path=_with_sbin())
-    passwd = shutil.which("mosquitto_passwd", path=_with_sbin())
-    if program is None or passwd is None:
-        raise RuntimeError("mosquitto is not installed; run: make setup")
+    passwd = _program("mosquitto_passwd")
     port = _free_port()
     password_file, acl_file = folder / "passwd", folder / "acl"
     password_file.touch(mode=0o600)
@@ -59,7 +56,7 @@ def private_broker(folder: Path, hubs: Sequence[str], nodes: Sequence[str]) -> I
     acl_file.write_text(_acl(hubs))
     config = folder / "mosquitto.conf"
     config.write_text(_config(port, password_file, acl_file))
-    with started([program, "-c", str(config)], log=folder / "mosquitto.log") as process:
+    with started(broker_command(config), log=folder / "mosquitto.log") as process:
         deadline = time.monotonic() + _START_S
         while not _answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
@@ -70,6 +67,11 @@ def private_broker(folder: Path, hubs: Sequence[str], nodes: Sequence[str]) -> I
 
 def _password_file(folder: Path, user: str) -> Path:
     return folder / f"{user}.password"
+
+
+def broker_command(config: Path) -> list[str]:
+    """The command line of a mosquitto with that configuration. Raises RuntimeError when it is not installed."""
+    return [_program("mosquitto"), "-c", str(config)]
 
 
 def _config(port: int, password_file: Path, acl_file: Path) -> str:
@@ -102,5 +104,9 @@ def _free_port() -> int:
         return port
 
 
-def _with_sbin() -> str:
-    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+def _program(name: str) -> str:
+    """The path of a program of mosquitto's; Debian keeps daemons where a user's PATH does not look."""
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+    if found is None:
+        raise RuntimeError("mosquitto is not installed; run: make setup")
+    return found

@@ -23,7 +23,7 @@ _START_S = 120.0
 _STATS_S = 2.5  # stats are published every second
 
 
-class Testbed:
+class HubBed:
     """A broker with its users, a hub that can be restarted, and an observer of what the hub publishes."""
 
     def __init__(self, broker: PrivateBroker, pair: str, hub_options: Sequence[str], folder: Path) -> None:
@@ -71,12 +71,12 @@ class Testbed:
 
 
 @contextmanager
-def running_hub(nodes: Sequence[str], pair: str = "home", hub_options: Sequence[str] = ()) -> Iterator[Testbed]:
+def running_hub(nodes: Sequence[str], pair: str = "home", hub_options: Sequence[str] = ()) -> Iterator[HubBed]:
     """Start a broker and a hub that serves `pair`; they end with the context. Raises RuntimeError if one fails."""
     with tempfile.TemporaryDirectory(prefix="sled-bench-") as name:
         folder = Path(name)
         with private_broker(folder, hubs=[HUB], nodes=[*nodes, _OBSERVER]) as broker:
-            bed = Testbed(broker, pair, hub_options, folder)
+            bed = HubBed(broker, pair, hub_options, folder)
             try:
                 bed.start_hub()
                 yield bed

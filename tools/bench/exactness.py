@@ -22,8 +22,9 @@ from tools.bench.report import progress, show
 from tools.home.assemble import assemble
 from tools.home.generate import exchange
 from tools.home.train import RECIPES, build
+from tools.home.values import HELD_OUT
 from tools.oracle import Oracle, Rule
-from tools.testbed import Testbed, running_hub
+from tools.testbed import HubBed, running_hub
 
 SESSIONS = 4
 MAX_TOKENS = 96
@@ -76,12 +77,12 @@ def _cases(count: int, drafts: tuple[str, str]) -> list[Case]:
     settings = itertools.cycle(itertools.product(SAMPLINGS, (1, 3), drafts, LENGTHS))
     cases = []
     for sampling, turns, draft, length in itertools.islice(settings, count):
-        asked = tuple(exchange(rng, "held_out").request for _ in range(turns))
+        asked = tuple(exchange(rng, HELD_OUT).request for _ in range(turns))
         cases.append(Case(asked, sampling, draft, length, rng.getrandbits(64)))
     return cases
 
 
-def _ask_all(cases: list[Case], bed: Testbed) -> None:
+def _ask_all(cases: list[Case], bed: HubBed) -> None:
     """Ask the cases from SESSIONS threads, each a node of its own with one session at a time."""
     waiting: queue.SimpleQueue[Case | None] = queue.SimpleQueue()
     for case in cases:

@@ -17,6 +17,7 @@ from hub.target import Target, pick_dtype
 from shared.pair import load_pair
 from tools.bench.report import progress, quantile, show
 from tools.home.generate import exchange
+from tools.home.values import HELD_OUT
 from tools.testbed import running_hub
 
 _WARM_UP = 3  # requests
@@ -25,7 +26,7 @@ _WARM_UP = 3  # requests
 def run(requests: int, pair_name: str, as_json: bool) -> None:
     """Print ms/token of both modes, their ratio, and stream's ms/token over bare forward + round overhead."""
     rng = random.Random(11)
-    asked = [exchange(rng, "held_out").request for _ in range(requests + _WARM_UP)]
+    asked = [exchange(rng, HELD_OUT).request for _ in range(requests + _WARM_UP)]
     stream: list[Answer] = []
     speculate: list[Answer] = []
     with (

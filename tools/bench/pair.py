@@ -14,6 +14,7 @@ from shared.pair import load_pair
 from shared.sampling import Sampling
 from tools.bench.report import progress, show
 from tools.home.generate import Exchange, exchange
+from tools.home.values import HELD_OUT
 from tools.testbed import running_hub
 
 LENGTH = 8
@@ -23,7 +24,7 @@ MAX_TOKENS = 200
 def run(requests: int, pair_name: str, as_json: bool) -> None:
     """Print `target_exact_match`, `draft_exact_match`, `acceptance`, `committed_per_round` and where errors are."""
     rng = random.Random(20_261_121)
-    asked = [exchange(rng, "held_out") for _ in range(requests)]
+    asked = [exchange(rng, HELD_OUT) for _ in range(requests)]
     wrong: Counter[str] = Counter()
     answers: list[Answer] = []
     with (

@@ -8,6 +8,7 @@ from edge_node.conversation import Answer, Generation
 from edge_node.node import connected
 from tools.bench.report import progress, quantile, show
 from tools.home.generate import exchange
+from tools.home.values import HELD_OUT
 from tools.testbed import running_hub
 
 
@@ -20,7 +21,7 @@ def run(requests: int, pair_name: str, as_json: bool) -> None:
     with running_hub(["node"], pair_name) as bed, connected(bed.node("node")) as node, progress() as bars:
         for _ in bars.track(range(requests), description="rounds"):
             answer = Answer()
-            for _ in node.ask(exchange(rng, "held_out").request, Generation(temperature=0.0), answer):
+            for _ in node.ask(exchange(rng, HELD_OUT).request, Generation(temperature=0.0), answer):
                 pass
             node.clear()
             overheads += answer.stats.overheads_s

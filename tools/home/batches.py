@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from tools.home.generate import Exchange, conversation
 from tools.home.tokenizer import ASSISTANT, END, USER
+from tools.home.values import Source
 
 _POOL = 1024  # conversations that are sorted by length together
 
@@ -39,8 +40,11 @@ def encode(tokenizer: Tokenizer, turns: list[Exchange]) -> tuple[list[int], list
 def batches(tokenizer: Tokenizer, tokens_per_batch: int, max_length: int, seed: int) -> Iterator[Batch]:
     """An endless stream of batches of at most `tokens_per_batch` ids, padding included."""
     rng = random.Random(seed)
+    source = Source(
+        "train", pieces=tuple(sorted(t for t in tokenizer.get_vocab() if t.isascii() and t.isalpha() and t.islower()))
+    )
     while True:
-        pool = [encode(tokenizer, conversation(rng, "train")) for _ in range(_POOL)]
+        pool = [encode(tokenizer, conversation(rng, source)) for _ in range(_POOL)]
         pool = sorted((c for c in pool if len(c[0]) <= max_length), key=lambda c: len(c[0]))
         groups: list[list[tuple[list[int], list[bool]]]] = [[]]
         for ids, learnt in pool:

@@ -17,7 +17,7 @@ import tomllib
 import typer
 
 from tools.home.grammar import expand
-from tools.home.values import Split, Value, Values
+from tools.home.values import Source, Value, Values
 
 # The order of arguments in a call: one request has one right answer, byte for byte.
 ARGUMENT_ORDER = (
@@ -79,17 +79,17 @@ def _entry(name: str, say: str, phrases: Sequence[str] = (), terse: Sequence[str
     return Entry(name, say, tuple(phrases), tuple(terse), **more)
 
 
-def exchange(rng: random.Random, split: Split, invented: float = 0.6) -> Exchange:
+def exchange(rng: random.Random, source: Source) -> Exchange:
     """Draw one request with its calls and reply."""
     entry = rng.choices(entries(), [e.weight for e in entries()])[0]
     capital = rng.random() < 0.3
     if not entry.name:
-        request, _, say = _clause(entry, rng, split, invented, capital)
+        request, _, say = _clause(entry, rng, source, capital)
         return Exchange(_ended(request, rng), (), _sentence([say]))
     acting = [e for e in entries() if e.name]
     count = rng.choices((1, 2, 3), (0.66, 0.26, 0.08))[0]
     chosen = [entry, *rng.choices(acting, [e.weight for e in acting], k=count - 1)]
-    clauses = [_clause(e, rng, split, invented, capital and i == 0) for i, e in enumerate(chosen)]
+    clauses = [_clause(e, rng, source, capital and i == 0) for i, e in enumerate(chosen)]
     request = clauses[0][0]
     for text, _, _ in clauses[1:]:
         request += rng.choice(_JOINTS) + text
@@ -97,16 +97,14 @@ def exchange(rng: random.Random, split: Split, invented: float = 0.6) -> Exchang
     return Exchange(_ended(request, rng), calls, _sentence([say for _, _, say in clauses]))
 
 
-def conversation(rng: random.Random, split: Split, invented: float = 0.6) -> list[Exchange]:
+def conversation(rng: random.Random, source: Source) -> list[Exchange]:
     """One to four exchanges that do not refer to each other."""
-    return [exchange(rng, split, invented) for _ in range(rng.choices((1, 2, 3, 4), (0.6, 0.2, 0.12, 0.08))[0])]
+    return [exchange(rng, source) for _ in range(rng.choices((1, 2, 3, 4), (0.6, 0.2, 0.12, 0.08))[0])]
 
 
-def _clause(
-    entry: Entry, rng: random.Random, split: Split, invented: float, capital: bool
-) -> tuple[str, dict[str, Any], str]:
+def _clause(entry: Entry, rng: random.Random, source: Source, capital: bool) -> tuple[str, dict[str, Any], str]:
     """A request for `entry`, its arguments and its part of the reply; `capital` begins the request with one."""
-    values = Values(rng, split, invented)
+    values = Values(rng, source)
     drawn: dict[str, Value] = {}
 
     def fill(slot: str) -> str:
@@ -155,7 +153,7 @@ def main(count: Annotated[int, typer.Option(min=1)] = 10, seed: int = 0, held_ou
     """Print some exchanges."""
     rng = random.Random(seed)
     for _ in range(count):
-        drawn = exchange(rng, "held_out" if held_out else "train")
+        drawn = exchange(rng, Source("held_out" if held_out else "train"))
         typer.echo(f"> {drawn.request}\n{drawn.answer}\n")
 
 

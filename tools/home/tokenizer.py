@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tools.home.generate import exchange
+from tools.home.values import Source
 
 PAD, END, SYSTEM, USER, ASSISTANT = SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 _PIECES = r"\p{L}+(?:'\p{L}+)?|\d| |\n|[^\p{L}\d\s]+|\s"
@@ -40,6 +41,6 @@ def train_tokenizer(vocab_size: int, samples: int, seed: int) -> Tokenizer:
 def _texts(samples: int, seed: int) -> Iterator[str]:
     rng = random.Random(seed)
     for _ in range(samples):
-        drawn = exchange(rng, "train", invented=0.15)
+        drawn = exchange(rng, Source("train", invented=0.15))
         yield drawn.request
         yield drawn.answer

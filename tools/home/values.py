@@ -56,6 +56,18 @@ _CODAS = [
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where words come from: the lists of `split`, or, with probability `invented`, made up (from `pieces` too)."""
+
+    split: Split
+    invented: float = 0.6
+    pieces: tuple[str, ...] = ()
+
+
+HELD_OUT = Source("held_out")  # what benchmarks ask with
+
+
+@dataclass(frozen=True)
 class Value:
     """A slot's value: as it is spoken, the arguments it stands for, and as the reply says it."""
 
@@ -81,18 +93,19 @@ def number_words(n: int) -> str:
     return _TENS[tens] if not ones else f"{_TENS[tens]} {number_words(ones)}"
 
 
-def invented_word(rng: random.Random, split: Split) -> str:
+def invented_word(rng: random.Random, source: Source) -> str:
     """A word that no list has; the checksum's last digit tells the splits apart, so that neither draws the other's.
 
-    Syllables, letters that follow each other as in the lists, and any letters: between them every piece of the
-    tokenizer comes up, for a piece that training never copied can't be copied later.
+    Syllables, letters that follow each other as in the lists, any letters, and the source's pieces. Training gives the
+    tokenizer's pieces: a token that was never copied in training can't be copied later.
     """
-    make = rng.choice((_syllables, _syllables, _letter_chain, _letter_chain, _any_letters))
+    makers = (_syllables, _syllables, _letter_chain, _any_letters, *((_joined,) * 4 if source.pieces else ()))
+    make = rng.choice(makers)
     while True:
-        word = make(rng)
+        word = make(rng, source.pieces)
         if word in _listed():
             continue
-        if (zlib.crc32(word.encode()) % 8 == 0) == (split == "held_out"):
+        if (zlib.crc32(word.encode()) % 8 == 0) == (source.split == "held_out"):
             return word
 
 
@@ -103,11 +116,13 @@ def _listed() -> frozenset[str]:
     return frozenset(w for split in splits for texts in words(split).values() for text in texts for w in text.split())
 
 
-def _syllables(rng: random.Random) -> str:
-    return "".join(rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS) for _ in range(rng.choice((1, 2, 2, 3))))
+def _syllables(rng: random.Random, _: tuple[str, ...]) -> str:
+    return "".join(
+        rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS) for _ in range(rng.choice((1, 2, 2, 3)))
+    )
 
 
-def _letter_chain(rng: random.Random) -> str:
+def _letter_chain(rng: random.Random, _: tuple[str, ...]) -> str:
     word, letter = "", rng.choice(string.ascii_lowercase)
     while len(word) < 10 and (letter != " " or len(word) < 3):
         word += letter.strip()
@@ -115,8 +130,12 @@ def _letter_chain(rng: random.Random) -> str:
     return word
 
 
-def _any_letters(rng: random.Random) -> str:
+def _any_letters(rng: random.Random, _: tuple[str, ...]) -> str:
     return "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(3, 8)))
+
+
+def _joined(rng: random.Random, pieces: tuple[str, ...]) -> str:
+    return "".join(rng.choice(pieces) for _ in range(rng.choice((1, 2, 2, 3))))
 
 
 @cache
@@ -130,12 +149,11 @@ def _followers() -> dict[str, str]:
 
 
 class Values:
-    """Draws values for slots; words come from the lists of `split`, and with probability `invented` are made up."""
+    """Draws values for slots."""
 
-    def __init__(self, rng: random.Random, split: Split, invented: float = 0.6) -> None:
+    def __init__(self, rng: random.Random, source: Source) -> None:
         self._rng = rng
-        self._split = split
-        self._invented = invented
+        self._source = source
         self._slots: dict[str, Callable[[], Value]] = {
             "name": lambda: self._text("name", self._name()),
             "area": lambda: self._text("area", self._word("areas")),
@@ -167,22 +185,22 @@ class Values:
         return Value(text, {argument: text}, text)
 
     def _word(self, kind: str) -> str:
-        listed = words(self._split)[kind]
-        if self._rng.random() >= self._invented:
+        listed = words(self._source.split)[kind]
+        if self._rng.random() >= self._source.invented:
             return self._rng.choice(listed)
         count = self._rng.choice((1, 1, 2))
-        made = [invented_word(self._rng, self._split) for _ in range(count)]
+        made = [invented_word(self._rng, self._source) for _ in range(count)]
         if self._rng.random() < 0.3:
             made[-1] = self._rng.choice(listed).split()[-1]
         return " ".join(made)
 
     def _name(self) -> str:
-        lists = words(self._split)
+        lists = words(self._source.split)
         device = self._rng.choice(lists["devices"])
         if self._rng.random() < 0.25:
             return device
-        if self._rng.random() < self._invented:
-            made = [invented_word(self._rng, self._split) for _ in range(self._rng.choice((1, 1, 2)))]
+        if self._rng.random() < self._source.invented:
+            made = [invented_word(self._rng, self._source) for _ in range(self._rng.choice((1, 1, 2)))]
             return " ".join(made if self._rng.random() < 0.3 else [*made, device])
         return f"{self._rng.choice(lists['modifiers'])} {device}"
 
