@@ -62,7 +62,12 @@ def private_broker(folder: Path, hubs: Sequence[str], nodes: Sequence[str]) -> I
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"mosquitto did not start: {(folder / 'mosquitto.log').read_text().strip()}")
             time.sleep(0.02)
-        yield PrivateBroker(port, folder, process.terminate)
+
+        def stop() -> None:
+            process.terminate()
+            process.wait()
+
+        yield PrivateBroker(port, folder, stop)
 
 
 def _password_file(folder: Path, user: str) -> Path:
