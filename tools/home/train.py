@@ -1,7 +1,7 @@
 """Trains the models of the built-in pair on generated conversations, with the loss on the answers alone.
 
-    python -m tools.home.train target --tokens 20e6 --out build/home
-    python -m tools.home.train draft --tokens 20e6 --out build/home
+    python -m tools.home.train target --tokens 24e6 --out build/home
+    python -m tools.home.train draft --tokens 6e6 --out build/home
 
 Weights of matrices are trained with Muon, the rest with AdamW, at a constant rate that falls to zero over the last
 part of `--tokens`; a run that was stopped goes on from its last checkpoint, also towards a larger `--tokens`.
