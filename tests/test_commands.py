@@ -150,7 +150,8 @@ def test_a_hub_that_cannot_start_says_why(tmp_path: Path) -> None:
         "no MQTT broker answers": [],
     }
     hubs = {
-        says: subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) for says, options in cases.items()
+        says: subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+        for says, options in cases.items()
     }
     for says, hub in hubs.items():
         _, errors = hub.communicate(timeout=120)
