@@ -99,7 +99,13 @@ def invented_word(rng: random.Random, source: Source) -> str:
     Syllables, letters that follow each other as in the lists, any letters, and the source's pieces. Training gives the
     tokenizer's pieces: a token that was never copied in training can't be copied later.
     """
-    makers = (_syllables, _syllables, _letter_chain, _any_letters, *((_joined,) * 4 if source.pieces else ()))
+    makers: tuple[Callable[[random.Random, tuple[str, ...]], str], ...] = (
+        _syllables,
+        _syllables,
+        _letter_chain,
+        _any_letters,
+        *((_joined,) * 4 if source.pieces else ()),
+    )
     make = rng.choice(makers)
     while True:
         word = make(rng, source.pieces)
