@@ -6,7 +6,6 @@ token, without a cache, and the sampling rule is written again from docs/samplin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,9 +50,9 @@ class Oracle:
 
 def choose(logits: npt.NDArray[np.float64], rule: Rule, position: int) -> int:
     """The token at `position`, by the rule of docs/sampling.md without its shortcuts."""
-    order = sorted(range(len(logits)), key=lambda v: (-logits[v], v))
+    order = np.lexsort((np.arange(len(logits)), -logits))  # falling logits, ties by rising id
     if rule.temperature == 0:
-        return order[0]
+        return int(order[0])
     scaled = logits / rule.temperature
     if rule.top_k:
         order = order[: rule.top_k]
@@ -61,19 +60,20 @@ def choose(logits: npt.NDArray[np.float64], rule: Rule, position: int) -> int:
         weights = np.exp(scaled[order] - scaled[order[0]])
         mass = np.cumsum(weights)
         order = order[: int(np.searchsorted(mass, rule.top_p * mass[-1])) + 1]
-    scores = {v: float(scaled[v]) + _gumbel(rule.seed, position, v) for v in order}
-    best = max(scores.values())
-    return min(v for v, score in scores.items() if score == best)
+    kept = np.sort(order)
+    scores = scaled[kept] + _gumbel(noise_hash(rule.seed, position, kept))
+    return int(kept[np.argmax(scores)])  # the first of equals: the smallest id
 
 
-def _gumbel(seed: int, position: int, token: int) -> float:
-    uniform = (_noise_hash(seed, position, token) + 0.5) / 2**32
-    return -math.log(-math.log1p(-uniform))
+def _gumbel(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    uniform = (hashes.astype(np.float64) + 0.5) / 2**32
+    return -np.log(-np.log1p(-uniform))
 
 
-def _noise_hash(seed: int, position: int, token: int) -> int:
+def noise_hash(seed: int, position: int, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """The 32-bit hashes of `tokens` at `position`."""
     key = _mix64(_mix64(_mix64(1) ^ seed) ^ position)
-    return _mix32(_mix32(token ^ (key >> 32)) ^ (key & 0xFFFFFFFF))
+    return _mix32(_mix32(tokens.astype(np.uint64) ^ np.uint64(key >> 32)) ^ np.uint64(key & 0xFFFFFFFF))
 
 
 def _mix64(x: int) -> int:
@@ -83,7 +83,7 @@ def _mix64(x: int) -> int:
     return x
 
 
-def _mix32(x: int) -> int:
+def _mix32(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     for shift, factor in ((16, 0x21F0AAAD), (15, 0x735A2D97), (15, 1)):
-        x = (x ^ (x >> shift)) * factor & 0xFFFFFFFF
+        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor) & np.uint64(0xFFFFFFFF)
     return x

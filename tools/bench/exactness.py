@@ -131,6 +131,7 @@ def _compare(cases: list[Case], pair: Pair, context: int) -> tuple[int, int]:
     """Tokens compared, and answers that differ from the oracle's somewhere."""
     tokenizer = Tokenizer.from_file(str(pair.tokenizer))
     end = tokenizer.token_to_id(pair.end_tokens[0])
+    torch.set_num_threads(1)  # for a model this small a second thread costs more than it brings
     oracle = Oracle(pair.target, tokenizer.get_vocab_size(), [end], context)
     compared = mismatches = 0
     with progress() as bars:
