@@ -10,7 +10,7 @@ from edge_node.hub_link import Channel
 from edge_node.round_loop import RoundLoop
 from edge_node.round_stats import RoundStats
 from edge_node.tokenizer import ChatTokenizer, Turn
-from shared.errors import PromptTooLong
+from shared.errors import PromptTooLong, SettingsError
 from shared.messages import Opened
 from shared.sampling import Sampling
 
@@ -27,13 +27,16 @@ class Generation:
     stop: tuple[str, ...] = ()
 
     def sampling(self, opened: Opened) -> Sampling:
-        """The parameters of one answer in a session with those defaults."""
-        return Sampling(
-            opened.temperature if self.temperature is None else self.temperature,
-            opened.top_k if self.top_k is None else self.top_k,
-            opened.top_p if self.top_p is None else self.top_p,
-            secrets.randbits(64) if self.seed is None else self.seed,
-        )
+        """The parameters of one answer in a session with those defaults. Raises SettingsError."""
+        try:
+            return Sampling(
+                opened.temperature if self.temperature is None else self.temperature,
+                opened.top_k if self.top_k is None else self.top_k,
+                opened.top_p if self.top_p is None else self.top_p,
+                secrets.randbits(64) if self.seed is None else self.seed,
+            )
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
 
 
 @dataclass
@@ -72,20 +75,20 @@ class Conversation:
         says so. Raises PromptTooLong when even that does not fit.
         """
         opened = self._loop.open().opened
+        answer.sampling = generation.sampling(opened)
+        alone = self._tokenizer.prompt([*self._opening, Turn("user", request)])
+        if len(alone) >= opened.context:
+            raise PromptTooLong(
+                f"the prompt has {len(alone)} tokens and the context of {opened.target!r} holds {opened.context}; shorten it"
+            )
         turns = [*self.turns, Turn("user", request)]
         prompt = self._tokenizer.prompt(turns)
         room = min(generation.max_tokens, opened.context // 8)
-        if len(prompt) + room > opened.context and len(turns) > len(self._opening) + 1:
+        if len(prompt) + room > opened.context and len(prompt) > len(alone):
             self.clear()
             opened = self._loop.open().opened
-            turns = [*self.turns, Turn("user", request)]
-            prompt = self._tokenizer.prompt(turns)
+            turns, prompt = [*self.turns, Turn("user", request)], alone
             answer.notice = "the context was full: earlier turns are forgotten"
-        if len(prompt) >= opened.context:
-            raise PromptTooLong(
-                f"the prompt has {len(prompt)} tokens and the context of {opened.target!r} holds {opened.context}; shorten it"
-            )
-        answer.sampling = generation.sampling(opened)
         yield from self._generate(prompt, generation, frozenset(opened.end_ids), answer)
         if answer.ids:
             kept = [i for i in answer.ids if i not in opened.end_ids]

@@ -40,7 +40,7 @@ class SeenHub:
     def load(self) -> float:
         """Open sessions: what hubs are compared by."""
         sessions = self.stats.get("sessions", 0)
-        return float(sessions) if isinstance(sessions, (int, float)) else 0.0
+        return float(sessions) if isinstance(sessions, int) and 0 <= sessions < 2**32 else 0.0
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,13 @@ class HubLink:
 
     def _find_hub(self, deadline: float, prefer: str | None) -> str:
         while True:
-            serving = [h for h, seen in self._hubs.items() if seen.online and seen.info.get("pair") == self._pair.name]
-            fitting = [h for h in serving if self._hubs[h].info.get("tokenizer") == self._tokenizer.hex()]
+            hubs = dict(self._hubs)  # the MQTT thread goes on adding to the other
+            serving = [h for h, seen in hubs.items() if seen.online and seen.info.get("pair") == self._pair.name]
+            fitting = [h for h in serving if hubs[h].info.get("tokenizer") == self._tokenizer.hex()]
             if prefer in fitting and prefer is not None:
                 return prefer
             if fitting:
-                return min(random.sample(fitting, min(2, len(fitting))), key=lambda h: self._hubs[h].load)
+                return min(random.sample(fitting, min(2, len(fitting))), key=lambda h: hubs[h].load)
             if time.monotonic() >= deadline:
                 break
             try:
@@ -150,7 +151,7 @@ class HubLink:
                 f"hub {serving[0]!r} serves {self._pair.name!r} with another tokenizer; "
                 "install the same version of the pair on both sides"
             )
-        online = {h: seen.info.get("pair") for h, seen in self._hubs.items() if seen.online}
+        online = {h: seen.info.get("pair") for h, seen in hubs.items() if seen.online}
         if online:
             offered = ", ".join(f"{h!r} serves {pair!r}" for h, pair in sorted(online.items()))
             raise NoHub(f"no hub serves the pair {self._pair.name!r} ({offered}); start one with: sled-hub serve")
@@ -242,4 +243,4 @@ class HubLink:
 
     def _count_malformed(self, topic: str, error: Exception) -> None:
         self.malformed += 1
-        log.warning("a malformed message on %s: %s", topic[:200], error)
+        log.warning("a malformed message on %s: %s", topic[:200], str(error)[:200])

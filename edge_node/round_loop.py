@@ -191,7 +191,14 @@ class RoundLoop:
         log.warning("%s; opening a new session", reason)
         stats.reopened += 1
         held = list(self.session.ids)
-        self.channel = self._link.open(self._settings.wait_s, prefer=self.channel.hub)
+        left = self.channel
+        self._link.leave(left)
+        self.channel = self._link.open(self._settings.wait_s, prefer=left.hub)
+        if self.channel.opened.target != left.opened.target:
+            raise HubRefused(
+                f"{reason}, and hub {self.channel.hub!r} runs {self.channel.opened.target!r} instead of "
+                f"{left.opened.target!r}, which would go on with another text; ask again"
+            )
         self.session = NodeSession()
         draft = self.session.compose(append=held, until=self._credit(len(held)), sampling=self._sampling)
         self._publish(draft, stats)

@@ -81,7 +81,7 @@ class SessionBook:
             self._evict(session)
 
     def check_integrity(self) -> None:
-        """Raise AssertionError unless every page is free or held by exactly one session, which has a use for it."""
+        """Raise AssertionError unless every page is free or held by exactly one session."""
         self._pool.check_integrity([session.pages for session in self])
         for session in self:
             assert session.computed <= session.committed <= self._limits.context

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _BUSY_RETRY_MS = 2_000
 _HOUSEKEEPING_S = 1.0
-_MAX_INBOX = 20_000
+_MAX_INBOX = 8_000  # fewer than the MQTT client holds on their way out: each may be answered by a fault
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,12 @@ class Engine:
         """The loop, until `stop` is set."""
         while not stop.is_set():
             for arrival in self._collect():
-                self._take_in(arrival)
+                try:
+                    self._take_in(arrival)
+                except Exception:
+                    # Whatever one session's message brings about must not end the loop of all others.
+                    log.exception("a message of %s failed; its session is closed", arrival.key.node)
+                    self._forget(arrival.key)
             self._answer(self._plan())
             self._book.expire(time.monotonic())
 
@@ -174,7 +179,13 @@ class Engine:
             waited_us = int(max(0.0, started - self._working[row.session.key]) * 1e6)
             self._settle(row, drawn[first : first + row.wanted], forward_us, waited_us)
             first += row.wanted
-        self._working = {session.key: started for session in self._sessions_with_work() if session.has_work}
+        self._working = self._still_working({row.session.key for row in rows if row.wanted}, started)
+
+    def _still_working(self, served: set[SessionKey], now: float) -> dict[SessionKey, float]:
+        """The sessions with work, those that were served just now behind the others, waiting anew."""
+        kept = [key for key in self._working if key not in served] + [key for key in self._working if key in served]
+        working = {session.key for session in self._sessions_with_work() if session.has_work}
+        return {key: now if key in served else self._working[key] for key in kept if key in working}
 
     def _settle(self, row: Row, drawn: Sequence[int], forward_us: int, queued_us: int) -> None:
         session, drafted = row.session, len(row.session.drafted)

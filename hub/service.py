@@ -81,8 +81,8 @@ class Hub:
         engine = threading.Thread(target=self.engine.run, args=(stop,), name="engine")
         self._link.connect()
         try:
-            self._link.subscribe(self._topics.open(self._name, "+"), self._on_open)
-            self._link.subscribe(self._topics.draft(self._name, "+", "+"), self._on_draft)
+            self._link.subscribe(self._topics.open(self._name, "+"), self._on_open, retained=False)
+            self._link.subscribe(self._topics.draft(self._name, "+", "+"), self._on_draft, retained=False)
             engine.start()
             self._link.greet(self._announce)
             self._say(f"hub {self._name!r} serves {self._pair.name!r}")
@@ -114,7 +114,9 @@ class Hub:
 
     def _answer_open(self, message: Open) -> Opened | Fault:
         if message.pair != self._pair.name:
-            return Fault(FaultCode.UNKNOWN_PAIR, f"this hub serves {self._pair.name!r}, not {message.pair!r}")
+            return Fault(
+                FaultCode.UNKNOWN_PAIR, f"this hub serves {self._pair.name!r}; open it with a hub that serves yours"
+            )
         if message.tokenizer != self._tokenizer_hash:
             return Fault(
                 FaultCode.WRONG_TOKENIZER, "the pair's tokenizer differs; install the same version on both sides"
@@ -157,7 +159,7 @@ class Hub:
 
     def _malformed(self, topic: str, error: ProtocolError) -> None:
         self.engine.stats.malformed += 1
-        log.warning("a malformed frame on %s: %s", topic[:200], error)
+        log.warning("a malformed frame on %s: %s", topic[:200], str(error)[:200])
 
     def _publish(self, key: SessionKey, message: AnyMessage) -> None:
         at_open = isinstance(message, Opened) or (isinstance(message, Fault) and message.session is not None)

@@ -17,6 +17,7 @@ from hub.kv_cache import KVCache
 from hub.pages import PAGE_SIZE, PagePool
 from hub.session import HubSession, Limits, SessionKey
 from shared.errors import PairError, SettingsError
+from shared.messages import MAX_APPEND
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Target:
             raise SettingsError("kv_memory_mb is too small for a single page; give the hub more memory")
         self.pool = PagePool(pages)
         self.cache = KVCache(layers, pages * PAGE_SIZE, kv_heads, head_dim, dtype, device)
-        self.context = int(min(config.max_position_embeddings, pages * PAGE_SIZE))
+        self.context = int(min(config.max_position_embeddings, pages * PAGE_SIZE, MAX_APPEND))
         self.vocab_size = int(config.vocab_size)
         self._probe()
 

@@ -42,16 +42,23 @@ def decode(payload: bytes | bytearray) -> AnyMessage:
         raise ProtocolError("the payload is not an array [schema, kind, …]")
     schema, kind, *values = frame
     if type(schema) is not int or not _OLDEST <= schema <= SCHEMA:
-        raise ProtocolError(f"schema {schema!r} is not spoken here; {_OLDEST} to {SCHEMA} are: update the older side")
+        raise ProtocolError(
+            f"schema {_shown(schema)} is not spoken here; {_OLDEST} to {SCHEMA} are: update the older side"
+        )
     cls = KINDS.get(kind) if type(kind) is int else None
     if cls is None:
-        raise ProtocolError(f"there is no message kind {kind!r}")
+        raise ProtocolError(f"there is no message kind {_shown(kind)}")
     defaults = _DEFAULTS[cls]
     if len(values) > len(defaults):
         raise ProtocolError(f"{cls.__name__} has {len(defaults)} fields, not {len(values)}")
     if MISSING in defaults[len(values) :]:
         raise ProtocolError(f"{cls.__name__} lacks required fields")
     return cls(*values)
+
+
+def _shown(value: Any) -> str:
+    """A number, or the type of what is there instead: a peer's text has no place in a log."""
+    return str(value) if type(value) is int else f"of type {type(value).__name__}"
 
 
 def _plain(value: Any) -> Any:

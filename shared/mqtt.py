@@ -16,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from shared.errors import BrokerRefused, BrokerUnreachable, LinkError, SettingsError
 from shared.settings import BrokerSettings
@@ -42,7 +43,7 @@ class MqttLink:
         self.refused_publishes = 0
         self.on_refused: Callable[[str], None] = lambda reason: log.error("the broker refused a publish: %s", reason)
         self._settings = settings
-        self._handlers: dict[str, Handler] = {}
+        self._subscriptions: dict[str, SubscribeOptions] = {}
         self._greetings: list[Callable[[], None]] = []
         self._connected = threading.Event()
         self._refusal: str | None = None
@@ -94,27 +95,23 @@ class MqttLink:
             self.close()
             raise BrokerUnreachable(f"{where} accepts connections but does not answer as an MQTT 5 broker")
 
-    def subscribe(self, topic_filter: str, handler: Handler, timeout_s: float = 10.0) -> None:
+    def subscribe(self, topic_filter: str, handler: Handler, *, retained: bool = True, timeout_s: float = 10.0) -> None:
         """Call `handler` with topic and payload of what arrives on `topic_filter`, now and after every reconnect.
 
-        Returns when the broker has confirmed it. Raises LinkError when it does not.
+        Without `retained`, messages that the broker kept from before are not delivered. Returns when the broker has confirmed it. Raises LinkError when it does not.
         """
-        self._handlers[topic_filter] = handler
+        handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
+        options = SubscribeOptions(qos=_KEPT, retainHandling=handling)
+        self._subscriptions[topic_filter] = options
         self._client.message_callback_add(topic_filter, self._guarded(handler))
         granted = threading.Event()
         with self._grants_lock:
-            result, mid = self._client.subscribe(topic_filter, qos=_KEPT)
+            result, mid = self._client.subscribe(topic_filter, options=options)
             if result is not MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
                 return  # not connected just now: made on the next connect
             self._grants[mid] = granted
         if not granted.wait(timeout_s):
             raise LinkError(f"the broker did not confirm the subscription to {topic_filter}")
-
-    def unsubscribe(self, topic_filter: str) -> None:
-        """Stop listening on `topic_filter`."""
-        self._handlers.pop(topic_filter, None)
-        self._client.unsubscribe(topic_filter)
-        self._client.message_callback_remove(topic_filter)
 
     def greet(self, greeting: Callable[[], None]) -> None:
         """Call `greeting` now and after every reconnect: what it publishes replaces the last will."""
@@ -132,8 +129,13 @@ class MqttLink:
             raise LinkError(f"{MAX_OUTGOING} messages already wait for the broker; this one is not sent")
 
     def publish_json(self, topic: str, value: dict[str, Any]) -> None:
-        """Send `value` as a retained JSON object."""
-        self.publish(topic, json.dumps(value), retain=True)
+        """Send `value` as a retained JSON object; state that can't be sent now is left to the next greeting."""
+        if not self._client.is_connected():
+            return
+        try:
+            self.publish(topic, json.dumps(value), retain=True)
+        except LinkError as error:
+            log.warning("%s", error)
 
     def close(self) -> None:
         """Disconnect and stop the client's thread."""
@@ -167,10 +169,8 @@ class MqttLink:
             log.error("the broker refused the connection: %s", reason)
         else:
             self._refusal = None
-            if self._handlers and self._connected.is_set():
-                log.info("connected to the broker again")
-            for topic_filter in list(self._handlers):
-                client.subscribe(topic_filter, qos=_KEPT)
+            for topic_filter, options in list(self._subscriptions.items()):
+                client.subscribe(topic_filter, options=options)
             if self._connected.is_set():
                 for greeting in self._greetings:
                     greeting()

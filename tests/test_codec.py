@@ -121,7 +121,7 @@ def test_a_damaged_frame_is_decoded_or_refused(message: AnyMessage, data: st.Dat
         (msgpack.packb([1]), "not an array"),
         (msgpack.packb([2, 7]), "schema 2"),
         (msgpack.packb([0, 7]), "schema 0"),
-        (msgpack.packb([True, 7]), "schema True"),
+        (msgpack.packb([True, 7]), "schema of type bool"),
         (msgpack.packb([1, 99]), "no message kind 99"),
         (msgpack.packb([1, "draft"]), "no message kind"),
         (msgpack.packb([1, 3, 1]), "lacks required fields"),

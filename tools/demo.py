@@ -51,15 +51,17 @@ def main() -> int:
 
 def _run_to_end(command: list[str]) -> int:
     """Run the node in the foreground; a Ctrl-C in the terminal is for it to act on, and reaches it by itself."""
-    node = subprocess.Popen(command)
+    node = None
     while True:
         try:
+            node = node or subprocess.Popen(command)
             return node.wait()
         except KeyboardInterrupt:
             continue
         except SystemExit:
-            node.terminate()
-            node.wait()
+            if node is not None:
+                node.terminate()
+                node.wait()
             raise
 
 

@@ -47,6 +47,8 @@ class HubBed:
     def restart_hub(self) -> None:
         """End the hub, which forgets its sessions, and start it again."""
         self._hub.close()
+        while self._observer.seen(HUB).online:
+            time.sleep(0.02)
         self.start_hub()
 
     def close(self) -> None:
