@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,33 +74,46 @@ def _race(
     heights = peaks.tolist()
     vocab = logits.shape[1]
     floors = [floor(h, g, s.temperature, vocab, eps) for h, g, s in zip(heights, leads, samplings, strict=True)]
-    bounds = [_cut(logits[row], heights[row], s) for row, s in enumerate(samplings)]
     temperatures = torch.tensor([s.temperature for s in samplings], dtype=torch.float64, device=device)
-    cuts = torch.tensor([cut for cut, _ in bounds], dtype=torch.float64, device=device)
-    lasts = torch.tensor([last for _, last in bounds], device=device)
 
+    # Pairs (row, id) that can win, as indices into the flattened logits; a pair may come twice, to no effect.
     lowest = torch.tensor(floors, dtype=torch.float64, device=device).clamp(min=torch.finfo(logits.dtype).min)
-    near = (logits >= lowest.to(logits.dtype)[:, None]).nonzero()
-    rows, ids = torch.cat([near, _loud(keys, vocab)]).unbind(dim=1)  # a pair that is in both races twice, to no effect
-    values = logits[rows, ids].double()
-    survive = (values > cuts[rows]) | ((values == cuts[rows]) & (ids <= lasts[rows]))
-    rows, ids, values = rows[survive], ids[survive], values[survive]
-    noise = gumbel(noise_hash(keys[rows, 0], keys[rows, 1], ids))
-    scores = (values - peaks[rows]) / temperatures[rows] + noise
+    near = _where((logits >= lowest.to(logits.dtype)[:, None]).flatten())
+    pairs = torch.cat([near, _loud(keys, vocab)])
+    rows = pairs // vocab
+    ids = pairs - rows * vocab
+    values = logits.reshape(-1).index_select(0, pairs).double()
+    if any(s.top_k or s.top_p < 1 for s in samplings):
+        bounds = [_cut(logits[row], heights[row], s) for row, s in enumerate(samplings)]
+        cuts = torch.tensor([cut for cut, _ in bounds], dtype=torch.float64, device=device).index_select(0, rows)
+        lasts = torch.tensor([last for _, last in bounds], device=device).index_select(0, rows)
+        kept = ((values > cuts) | ((values == cuts) & (ids <= lasts))).nonzero()[:, 0]
+        rows, ids, values = (t.index_select(0, kept) for t in (rows, ids, values))
+    noise = gumbel(noise_hash(keys[:, 0].index_select(0, rows), keys[:, 1].index_select(0, rows), ids))
+    scores = (values - peaks.index_select(0, rows)) / temperatures.index_select(0, rows) + noise
     best = torch.full_like(peaks, -math.inf).scatter_reduce(0, rows, scores, "amax")
-    winning = scores == best[rows]
-    winners = torch.full_like(tops, MAX_VOCAB).scatter_reduce(0, rows[winning], ids[winning], "amin")
+    winning = (scores == best.index_select(0, rows)).nonzero()[:, 0]
+    winners = torch.full_like(tops, MAX_VOCAB).scatter_reduce(
+        0, rows.index_select(0, winning), ids.index_select(0, winning), "amin"
+    )
     return cast(list[int], winners.tolist())
 
 
+def _where(mask: Tensor) -> Tensor:
+    """Return the indices at which `mask` [n] is true; on a CPU by numpy, which skips what is false much faster."""
+    if mask.device.type == "cpu":
+        return torch.from_numpy(np.flatnonzero(mask.numpy()))
+    return mask.nonzero()[:, 0]
+
+
 def _loud(keys: Tensor, vocab: int) -> Tensor:
-    """Return the (row, id) pairs [pairs, 2] of shared.sampling.loud_ids for each row's key."""
+    """Return shared.sampling.loud_ids of each row's key, as indices row * vocab + id."""
     if vocab < LARGE_VOCAB:
-        return torch.empty(0, 2, dtype=torch.int64, device=keys.device)
+        return torch.empty(0, dtype=torch.int64, device=keys.device)
     loud = _unmix(torch.arange(LOUD, device=keys.device))
     ids = _unmix(loud ^ keys[:, 1:]) ^ keys[:, :1]
-    pairs = (ids < vocab).nonzero()
-    return torch.stack([pairs[:, 0], ids[pairs[:, 0], pairs[:, 1]]], dim=1)
+    rows, columns = (ids < vocab).nonzero(as_tuple=True)
+    return rows * vocab + ids[rows, columns]
 
 
 def _cut(logits: Tensor, peak: float, sampling: Sampling) -> tuple[float, int]:

@@ -287,8 +287,8 @@ def test_noise_is_drawn_only_where_it_can_matter(vocab: int) -> None:
     drawn = naive(rows, T, keys).tolist()
     assert on_torch.draw(rows, several, positions) == drawn
     assert [draw(row.numpy(), s, 7) for row, s in zip(rows, several, strict=True)] == drawn
-    lean = fastest(lambda: on_torch.draw(rows, several, positions), 7)
-    full = fastest(lambda: naive(rows, T, keys), 2)
+    full = fastest(lambda: naive(rows, T, keys), 3)
+    lean = fastest(lambda: on_torch.draw(rows, several, positions), 20)
     print(f"vocabulary {vocab}: {1e3 * lean:.1f} ms of {1e3 * full:.1f} ms")
     assert lean <= 0.1 * full
 
