@@ -47,6 +47,22 @@ class Oracle:
                 break
         return ids[len(prompt) :]
 
+    @torch.inference_mode()
+    def confirm(self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int) -> list[int]:
+        """What `answer` gives, sooner when the given ids are right.
+
+        One pass over prompt and ids shows the logits at every position. If the target draws each id from the ids before
+        it, and stops where they do, then by induction it writes just them; else it decodes alone.
+        """
+        logits = self._model(input_ids=torch.tensor([[*prompt, *answer]]), use_cache=False).logits[0, len(prompt) - 1 :]
+        rows = logits.double().numpy()[:, : self._vocab_size]
+        drawn = [choose(rows[i], rule, len(prompt) + i) for i in range(len(answer))]
+        full = len(answer) == max_tokens or len(prompt) + len(answer) == self._context
+        ends = [i for i, token in enumerate(drawn) if token in self._end_ids]
+        if drawn == list(answer) and (ends == [len(answer) - 1] or (full and not ends)):
+            return drawn
+        return self.answer(prompt, rule, max_tokens)
+
 
 def choose(logits: npt.NDArray[np.float64], rule: Rule, position: int) -> int:
     """The token at `position`, by the rule of docs/sampling.md without its shortcuts."""
