@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -178,17 +179,21 @@ class Terminal:
         )
         os.close(slave)
 
-    def wait_for(self, text: str, timeout_s: float = 30.0) -> str:
-        deadline = time.monotonic() + timeout_s
+    def wait_for(self, text: str) -> str:
+        """Read until `text` comes; what came before it is returned, what comes behind it left for the next call."""
+        self.wait_until(lambda shown: text in shown)
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+    def wait_until(self, satisfied: Callable[[str], bool]) -> None:
+        deadline = time.monotonic() + 30.0
         os.set_blocking(self._master, False)
-        while text not in self.shown:
-            assert time.monotonic() < deadline, f"{text!r} never came:\n{self.shown}"
+        while not satisfied(self.shown):
+            assert time.monotonic() < deadline, f"what was waited for never came:\n{self.shown}"
             try:
                 self.shown += os.read(self._master, 4096).decode(errors="replace").replace("\r", "")
             except (BlockingIOError, OSError):
                 time.sleep(0.02)
-        before, _, self.shown = self.shown.partition(text)
-        return before
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
@@ -226,8 +231,8 @@ def test_ctrl_c_stops_an_answer_and_at_the_prompt_leaves(bed: HubBed) -> None:
     terminal = Terminal(bed, "jetson", "--temperature", "100", "--seed", "2", "--mode", "stream", "--max-tokens", "900")
     terminal.wait_for("\n> ")
     terminal.type("tell me everything\n")
-    terminal.wait_for("everything")
-    time.sleep(0.3)
+    terminal.wait_for("everything\n")
+    terminal.wait_until(lambda shown: len(shown) > 40)
     terminal.interrupt()
     terminal.wait_for(" …")
     terminal.wait_for("\n> ")
