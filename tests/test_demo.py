@@ -23,7 +23,7 @@ def leftovers() -> set[str]:
             text = cmdline.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if "demo-hub" in text or "demo-node" in text or "sled-demo-" in text:
+        if "tools.demo" in text or "demo-hub" in text or "demo-node" in text or "sled-demo-" in text:
             found.add(text)
     return found
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -24,7 +26,7 @@ def started(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byte
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - before any thread runs
+            preexec_fn=partial(_die_with_parent, os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509 - before any thread runs
         )
     try:
         yield process
@@ -37,6 +39,8 @@ def started(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byte
             process.wait()
 
 
-def _die_with_parent() -> None:
-    # Even a parent that is killed outright leaves nothing behind.
+def _die_with_parent(parent: int) -> None:
+    """In the child: even a parent that is killed outright leaves nothing behind, be it in this very moment."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
