@@ -38,7 +38,7 @@ def draw(logits: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]
         raise ValueError(f"logits must be rows of 1 to {MAX_VOCAB} floats, not {logits.dtype}{list(logits.shape)}")
     if not len(logits) == len(samplings) == len(positions):
         raise ValueError(f"{len(logits)} rows with {len(samplings)} samplings and {len(positions)} positions")
-    tops = logits.argmax(dim=1)  # the first of equals; a NaN if there is one
+    tops = _argmax(logits)  # the first of equals; a NaN if there is one
     peaks = logits.gather(1, tops[:, None])[:, 0].double()
     if not bool(peaks.isfinite().all()):
         raise ValueError("a row holds NaN or +inf, or nothing finite: check the model's output")
@@ -97,6 +97,13 @@ def _race(
         0, rows.index_select(0, winning), ids.index_select(0, winning), "amin"
     )
     return cast(list[int], winners.tolist())
+
+
+def _argmax(logits: Tensor) -> Tensor:
+    """Return the index of the first largest of each row; on a CPU by numpy, which is several times faster at it."""
+    if logits.device.type == "cpu" and logits.dtype in (torch.float32, torch.float64):
+        return torch.from_numpy(logits.numpy().argmax(axis=1))
+    return logits.argmax(dim=1)
 
 
 def _where(mask: Tensor) -> Tensor:
