@@ -30,6 +30,10 @@ def leftovers() -> set[str]:
 
 @pytest.fixture(autouse=True)
 def _clean() -> None:
+    """A hub of another test that is just ending is waited for."""
+    deadline = time.monotonic() + 20
+    while leftovers() and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert leftovers() == set()
 
 

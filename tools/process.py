@@ -41,6 +41,6 @@ def started(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byte
 
 def _die_with_parent(parent: int) -> None:
     """In the child: even a parent that is killed outright leaves nothing behind, be it in this very moment."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
