@@ -15,6 +15,9 @@ file = "tokenizer.json"
 chat_template = "chat_template.jinja"
 end = ["<|end|>"]                # tokens that end a turn
 
+[tools]                          # optional: the calls that answers make, as schemas
+file = "tools.json"
+
 [defaults]                       # generation defaults
 temperature = 0.0
 top_k = 0
@@ -55,6 +58,7 @@ class Pair:
     draft: Path | None
     tokenizer: Path
     chat_template: Path
+    tools: Path | None
     end_tokens: tuple[str, ...]
     defaults: Sampling
     sha256: dict[str, str]
@@ -108,12 +112,13 @@ def _parse(folder: Path, manifest: dict[str, Any]) -> Pair:
         draft=folder / draft if draft else None,
         tokenizer=folder / manifest["tokenizer"]["file"],
         chat_template=folder / manifest["tokenizer"]["chat_template"],
+        tools=folder / manifest["tools"]["file"] if "tools" in manifest else None,
         end_tokens=tuple(manifest["tokenizer"]["end"]),
         defaults=Sampling(**manifest.get("defaults", {})),
         sha256=dict(manifest.get("sha256", {})),
     )
-    for path in (pair.tokenizer, pair.chat_template, *((pair.draft,) if pair.draft else ())):
-        if not path.is_file():
+    for path in (pair.tokenizer, pair.chat_template, pair.draft, pair.tools):
+        if path is not None and not path.is_file():
             raise PairError(f"the pair {pair.name!r} lacks {path}")
     return pair
 

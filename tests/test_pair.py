@@ -19,7 +19,7 @@ def test_the_built_in_pair_is_whole_and_small() -> None:
     pair = load_pair("home")
     for recorded in pair.sha256:
         pair.verify(pair.folder / recorded)
-    assert {"target/model.safetensors", "draft.onnx", "tokenizer.json"} <= set(pair.sha256)
+    assert {"target/model.safetensors", "draft.onnx", "tokenizer.json", "tools.json"} <= set(pair.sha256)
     assert (pair.folder / "target" / "model.safetensors").stat().st_size <= 25e6
     assert pair.draft is not None
     assert pair.draft.stat().st_size <= 4e6
@@ -50,6 +50,8 @@ def test_what_is_not_a_pair_is_named(name: str) -> None:
         ('name = "home"', "", "lacks 'name'"),
         ("[tokenizer]", "[tokeniser]", "lacks 'tokenizer'"),
         ('file = "tokenizer.json"', 'file = "other.json"', "lacks .*other.json"),
+        ('file = "tools.json"', 'file = "other.json"', "lacks .*other.json"),
+        ('file = "tools.json"', "", "lacks 'file'"),
         ("temperature = 0.0", "temperature = -1.0", "temperature"),
         ("temperature = 0.0", "warmth = 1", "warmth"),
         ("schema = 1", "schema =", "cannot be read"),
@@ -62,6 +64,13 @@ def test_a_broken_manifest_says_what_is_wrong(folder: Path, old: str, new: str, 
     manifest.write_text(text.replace(old, new))
     with pytest.raises(PairError, match=says):
         load_pair(str(folder))
+
+
+def test_a_pair_may_do_without_tools(folder: Path) -> None:
+    assert load_pair(str(folder)).tools == folder / "tools.json"
+    manifest = folder / MANIFEST
+    manifest.write_text(manifest.read_text().replace('[tools]\nfile = "tools.json"\n', ""))
+    assert load_pair(str(folder)).tools is None
 
 
 def test_a_changed_file_is_noticed(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Puts a pair together: target, exported draft, tokenizer, template and a manifest with their hashes.
+"""Puts a pair together: target, exported draft, tokenizer, template, tools and a manifest with their hashes.
 
 python -m tools.home.assemble --build build/home --out shared/pairs/home
 """
@@ -16,7 +16,8 @@ from shared.pair import MANIFEST, load_pair
 from tools.export import export_draft
 from tools.home.tokenizer import END
 
-_TEMPLATE = Path(__file__).parent.parent.parent / "shared" / "pairs" / "home" / "chat_template.jinja"
+_HOME = Path(__file__).parent.parent.parent / "shared" / "pairs" / "home"
+_WRITTEN = ("chat_template.jinja", "tools.json")  # written by hand: they lie in the built-in pair
 _TARGET_FILES = ("config.json", "generation_config.json", "model.safetensors")
 
 
@@ -26,10 +27,11 @@ def assemble(out: Path, *, tokenizer: Path, target: Path, draft: Path, name: str
     for file in _TARGET_FILES:
         shutil.copyfile(target / file, out / "target" / file)
     shutil.copyfile(tokenizer, out / "tokenizer.json")
-    if (out / "chat_template.jinja").resolve() != _TEMPLATE.resolve():
-        shutil.copyfile(_TEMPLATE, out / "chat_template.jinja")
+    if out.resolve() != _HOME.resolve():
+        for file in _WRITTEN:
+            shutil.copyfile(_HOME / file, out / file)
     export_draft(draft, out / "draft.onnx")
-    hashed = ("target/model.safetensors", "draft.onnx", "tokenizer.json", "chat_template.jinja")
+    hashed = ("target/model.safetensors", "draft.onnx", "tokenizer.json", *_WRITTEN)
     hashes = "\n".join(f'"{file}" = "{hashlib.sha256((out / file).read_bytes()).hexdigest()}"' for file in hashed)
     (out / MANIFEST).write_text(f"""\
 schema = 1
@@ -46,6 +48,9 @@ model = "draft.onnx"
 file = "tokenizer.json"
 chat_template = "chat_template.jinja"
 end = ["{END}"]
+
+[tools]
+file = "tools.json"
 
 [defaults]
 temperature = 0.0
