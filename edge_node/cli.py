@@ -53,7 +53,7 @@ def chat(
 @app.command()
 def ask(
     request: Annotated[str, typer.Argument(help="what to ask; - reads it from standard input")],
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object with text and figures")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object: text, calls and figures")] = False,
     config: Config = None, name: Name = None, pair: PairName = None, mode: ModeName = None, policy: PolicyName = None,
     draft_length: DraftLength = None, threads: Threads = None, wait_s: Wait = None, broker_host: Host = None,
     broker_port: Port = None, broker_prefix: Prefix = None, broker_password_file: PasswordFile = None,
@@ -90,23 +90,29 @@ def _chat(settings: Any, generation: Any, system: str | None) -> None:
 
 
 def _ask(settings: Any, generation: Any, request: str, as_json: bool, system: str | None) -> None:
+    from edge_node.calls import CallReader
     from edge_node.conversation import Answer
     from edge_node.node import connected
+    from shared.pair import load_pair
 
+    reader = CallReader(load_pair(settings.pair)) if as_json else None
     answer = Answer()
     text = sys.stdin.read().strip() if request == "-" else request
     with connected(settings, system) as conversation:
         for piece in conversation.ask(text, generation, answer):
-            if not as_json:
+            if reader is None:
                 sys.stdout.write(piece)
                 sys.stdout.flush()
-    typer.echo(json.dumps(_report(answer), ensure_ascii=False) if as_json else "")
+    typer.echo(json.dumps(_report(answer, reader.read(answer.text)), ensure_ascii=False) if reader else "")
 
 
-def _report(answer: Any) -> dict[str, Any]:
+def _report(answer: Any, reading: Any) -> dict[str, Any]:
     stats = answer.stats
     return {
         "text": answer.text,
+        "calls": [{"name": call.name, "arguments": call.arguments} for call in reading.calls],
+        "say": reading.say,
+        "refused_calls": [{"text": line.text, "error": line.error} for line in reading.refused],
         "tokens": stats.tokens,
         "rounds": stats.rounds,
         "drafted": stats.drafted,

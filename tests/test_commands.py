@@ -44,6 +44,10 @@ def test_ask_prints_the_answer_and_json_its_figures(bed: HubBed) -> None:
     assert plain.stdout.startswith('{"name":"HassTurnOn"')
     report = json.loads(run(bed, "pi", "--json", "--seed", "7", REQUEST).stdout)
     assert report["text"] == plain.stdout.rstrip("\n")
+    assert [call["name"] for call in report["calls"]] == ["HassTurnOn", "HassClimateSetTemperature"]
+    assert report["calls"][0]["arguments"] == {"area": "kitchen", "domain": "light"}
+    assert report["say"] == report["text"].split("\n")[-1]
+    assert report["refused_calls"] == []
     assert report["seed"] == 7
     assert report["accepted"] > 0
     assert report["tokens"] > report["rounds"]
@@ -74,6 +78,8 @@ def test_a_stop_string_ends_the_answer_before_it(bed: HubBed) -> None:
     for mode in ("stream", "speculate"):
         report = json.loads(run(bed, "pi", "--json", "--mode", mode, "--stop", "bedroom", REQUEST).stdout)
         assert report["text"] == full[: full.index("bedroom")]
+        assert [call["name"] for call in report["calls"]] == ["HassTurnOn"]
+        assert [refused["text"] for refused in report["refused_calls"]] == [report["text"].split("\n")[1]]
 
 
 def refused(bed: HubBed, *options: str, name: str = "pi", broker: BrokerSettings | None = None) -> str:

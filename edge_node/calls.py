@@ -1,0 +1,189 @@
+"""What an answer asks to be done, told apart from what it says.
+
+A line that begins with `{` is a call, a JSON object `{"name": …, "arguments": {…}}`; the other lines are said. Calls are
+checked against the schemas in the pair's tools file, so whoever carries them out gets arguments of the types and
+ranges that stand there, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from shared.errors import PairError
+from shared.pair import Pair
+
+MAX_CALLS = 64  # of one answer
+MAX_LENGTH = 4096  # characters of one call
+MAX_BRACKETS = 200  # of one call: how deep it can nest
+Check = Callable[[dict[str, Any]], None]  # raises ValueError with a sentence
+_ENTRY = {"name": str, "description": str, "parameters": dict}
+_FETCHED = ("http", "https", "ftp", "file", "data")  # what fastjsonschema would open for a $ref
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that its schema allows."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RefusedCall:
+    """A line that was to be a call, and a sentence that says why it is none."""
+
+    text: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An answer taken apart; every line of it is in one of the three, in the order of the answer."""
+
+    calls: tuple[Call, ...]
+    say: str
+    refused: tuple[RefusedCall, ...]
+
+
+class CallReader:
+    """Takes the answers of one pair apart. Without a tools file nothing is a call."""
+
+    def __init__(self, pair: Pair) -> None:
+        """Read the pair's tools file. Raises PairError when it is not a list of named schemas."""
+        self._schemas = _schemas(pair.verify(pair.tools)) if pair.tools is not None else None
+        self._checks: dict[str, Check] = {}
+
+    def read(self, text: str) -> Reading:
+        """The calls of an answer and what it says. Whatever `text` is, nothing is raised."""
+        if self._schemas is None:
+            return Reading((), text, ())
+        calls: list[Call] = []
+        refused: list[RefusedCall] = []
+        said: list[str] = []
+        for line in text.split("\n"):
+            if not line.startswith("{"):
+                said.append(line)
+                continue
+            try:
+                if len(calls) == MAX_CALLS:
+                    raise ValueError(f"an answer has at most {MAX_CALLS} calls")
+                calls.append(self._checked(_parse(line)))
+            except ValueError as error:
+                refused.append(RefusedCall(line, str(error)))
+        return Reading(tuple(calls), "\n".join(said), tuple(refused))
+
+    def _checked(self, call: Call) -> Call:
+        """`call`, if its schema allows it. Raises ValueError."""
+        try:
+            self._check(call.name)(call.arguments)
+        except ValueError as error:
+            raise ValueError(f"{call.name}: {error}") from None
+        return call
+
+    def _check(self, name: str) -> Check:
+        """What checks the arguments of that call, made when it is first wanted. Raises ValueError."""
+        assert self._schemas is not None
+        if name not in self._schemas:
+            raise ValueError("the pair has no such call")
+        if name not in self._checks:
+            self._checks[name] = _compiled(self._schemas[name])
+        return self._checks[name]
+
+
+def _schemas(path: Path) -> dict[str, dict[str, Any]]:
+    """The argument schemas of the tools file by the names of their calls. Raises PairError."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise PairError(f"{path} cannot be read: {error}") from None
+    if not isinstance(entries, list) or not all(map(_is_entry, entries)):
+        raise PairError(f'{path} is not a list of {{"name", "description", "parameters": a schema}}')
+    schemas = {entry["name"]: entry["parameters"] for entry in entries}
+    if len(schemas) < len(entries):
+        raise PairError(f"{path} has two calls of one name")
+    return schemas
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and entry.keys() == _ENTRY.keys()
+        and all(isinstance(entry[key], kind) for key, kind in _ENTRY.items())
+    )
+
+
+def _compiled(schema: dict[str, Any]) -> Check:
+    """A check of arguments by `schema`. Raises ValueError for a schema that is broken."""
+    import fastjsonschema
+
+    try:
+        validate = fastjsonschema.compile(schema, handlers=dict.fromkeys(_FETCHED, _not_fetched), use_default=False)
+    except Exception as error:  # re.error, KeyError and others, depending on what is broken
+        raise ValueError(f"the pair's schema of this call is broken: {error}") from None
+
+    def check(arguments: dict[str, Any]) -> None:
+        try:
+            validate(arguments, name_prefix="arguments")
+        except fastjsonschema.JsonSchemaValueException as error:
+            options = error.rule_definition if error.rule == "anyOf" else []
+            raise ValueError(_lacking(error.name or "arguments", options) or error.message) from None
+        except Exception as error:  # a schema may be broken in ways that only values bring out
+            raise ValueError(f"the arguments cannot be checked: {error}") from None
+
+    return check
+
+
+def _lacking(name: str, options: list[Any]) -> str:
+    """The sentence for an anyOf that only says which properties are required, else nothing."""
+    if not options or not all(isinstance(option, dict) and option.keys() == {"required"} for option in options):
+        return ""
+    return f"{name} must contain " + " or ".join(" and ".join(map(str, option["required"])) for option in options)
+
+
+def _not_fetched(uri: str) -> NoReturn:
+    raise ValueError(f"{uri} lies outside the tools file")
+
+
+def _parse(line: str) -> Call:
+    """The call that a line is by its form alone. Raises ValueError with a sentence."""
+    if len(line) > MAX_LENGTH:
+        raise ValueError(f"a call has at most {MAX_LENGTH} characters, this one {len(line)}")
+    if line.count("{") + line.count("[") > MAX_BRACKETS:
+        raise ValueError(f"a call opens at most {MAX_BRACKETS} brackets")
+    try:
+        call = json.loads(
+            line, object_pairs_hook=_object, parse_int=_integer, parse_float=_finite, parse_constant=_finite
+        )
+        json.dumps(call, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise ValueError(f"this is not JSON: {error.msg} (character {error.pos + 1})") from None
+    except UnicodeEncodeError:
+        raise ValueError("a string holds half of a surrogate pair") from None
+    well_formed = call.keys() == {"name", "arguments"} and isinstance(call["name"], str)
+    if not well_formed or not isinstance(call["arguments"], dict):
+        raise ValueError('a call has a "name", a string, and "arguments", an object, and nothing else')
+    return Call(**call)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keyed = dict(pairs)
+    if len(keyed) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return keyed
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number
+
+
+def _integer(text: str) -> int:
+    _finite(text)
+    return int(text)
