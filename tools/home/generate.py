@@ -1,14 +1,14 @@
-"""Requests in English with the tool calls they mean and the reply, drawn from phrases.toml and words.toml.
+"""Requests in English with the calls they mean and the reply, drawn from the files in phrases/ and words.toml.
 
-`python -m tools.home.generate --count 20` prints some.
+`python -m tools.home.generate --count 20` prints some dialogues.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,39 +16,90 @@ from typing import Annotated, Any
 import tomllib
 import typer
 
-from tools.home.grammar import expand
-from tools.home.values import Source, Value, Values
+from shared.pair import load_pair
+from tools.home.disorder import capital, disordered, misspelt, plain, starts_with, value
+from tools.home.grammar import expand, tell
+from tools.home.homes import Home, draw_home
+from tools.home.invent import HELD_OUT, NEW_PHRASING, Source
+from tools.home.values import Value, Values
 
-# The order of arguments in a call: one request has one right answer, byte for byte.
-ARGUMENT_ORDER = (
-    "name", "area", "domain", "item", "place", "direction", "distance_m", "degrees", "brightness", "color",
-    "temperature", "volume_level", "hours", "minutes", "seconds",
-)  # fmt: skip
-_BEFORE = [
-    "please ",
-    "could you ",
-    "can you ",
-    "could you please ",
-    "would you ",
-    "hey, ",
-    "i want you to ",
-    "i would like you to ",
-    "ok, ",
-]
-_AFTER = [" please", ", please", ", thanks", " now", " for me"]
-_JOINTS = [" and ", " and ", " and then ", " then ", ", then ", ", ", " and also "]
+_PHRASES = Path(__file__).parent / "phrases"
+_WITH_HOME = 0.22  # share of dialogues whose system message lists the home
+_OF_HOME = 0.45  # share of the requests there that only the list makes clear
+# What a timer may be told to do when it ends.
+_COMMANDS = {"HassTurnOn", "HassTurnOff", "HassLightSet", "HassSetPosition", "HassMediaPause", "HassClimateSetTemperature", "HassVacuumCleanArea"}
+_FOLLOWING = 0.6  # share of the later requests that refer to the one before
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of phrases.toml."""
+    """One [[intent]] of the phrase files."""
 
     name: str
     say: str
     phrases: tuple[str, ...] = ()
     terse: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
     weight: float = 1.0
-    args: dict[str, Any] = field(default_factory=dict)
+    args: Mapping[str, Any] = field(default_factory=dict)
+    home: bool = False  # only for dialogues with a list of the home
+    last: bool = False  # its free text would swallow another action behind it
+
+    def wordings(self, source: Source) -> tuple[str, ...]:
+        """The phrases that `source` may draw."""
+        return self.unseen if source.phrasing == "held_out" else self.phrases + self.terse
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """One [[follow_up]] of the phrase files."""
+
+    phrases: tuple[str, ...]
+    unseen: tuple[str, ...] = ()
+    weight: float = 1.0
+    after: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    one_unit: str = ""  # the duration that {same_unit} stands in for
+    becomes: str = ""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    say: str = ""
+
+    def wordings(self, source: Source) -> tuple[str, ...]:
+        """The phrases that `source` may draw."""
+        return self.unseen if source.phrasing == "held_out" else self.phrases
+
+    def fits(self, clause: Clause) -> bool:
+        """Whether it can refer to `clause`."""
+        return (
+            (not self.after or clause.entry.name in self.after)
+            and clause.drawn.keys() >= set(self.needs)
+            and clause.drawn.keys().isdisjoint(self.without)
+            and (not self.one_unit or len(clause.drawn[self.one_unit].arguments) == 1)
+        )
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One action: its text, with values marked, and what fills its slots, by the key of the reply."""
+
+    entry: Entry
+    text: str
+    drawn: Mapping[str, Value]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the call, in the order of the pair's schema; those that the intent lacks are left out."""
+        arguments = dict(self.entry.args)
+        for drawn in self.drawn.values():
+            arguments.update(drawn.arguments)
+        return ordered(self.entry.name, arguments)
+
+    @property
+    def say(self) -> str:
+        """Its part of the reply."""
+        return tell(self.entry.say, {key: drawn.said for key, drawn in self.drawn.items()})
 
 
 @dataclass(frozen=True)
@@ -68,93 +119,192 @@ class Exchange:
         return "\n".join([*lines, self.say])
 
 
+@dataclass(frozen=True)
+class Dialogue:
+    """Exchanges of one chat, and the system message before them, if there is one."""
+
+    system: str | None
+    exchanges: tuple[Exchange, ...]
+
+
 @cache
 def entries() -> tuple[Entry, ...]:
-    """The entries of phrases.toml, checked when first read."""
-    raw: list[dict[str, Any]] = tomllib.loads(Path(__file__).with_name("phrases.toml").read_text())["intent"]
-    return tuple(_entry(**entry) for entry in raw)
+    """Every intent of the phrase files."""
+    return tuple(Entry(**each) for each in _read("intent"))
 
 
-def _entry(name: str, say: str, phrases: Sequence[str] = (), terse: Sequence[str] = (), **more: Any) -> Entry:
-    return Entry(name, say, tuple(phrases), tuple(terse), **more)
+@cache
+def follow_ups() -> tuple[FollowUp, ...]:
+    """Every follow-up of the phrase files."""
+    return tuple(FollowUp(**each) for each in _read("follow_up"))
+
+
+@cache
+def schema() -> dict[str, tuple[str, ...]]:
+    """The arguments of every call in the order in which a call has them: one request has one right answer, byte for byte."""
+    tools = load_pair("home").tools
+    assert tools is not None
+    return {tool["name"]: tuple(tool["parameters"]["properties"]) for tool in json.loads(tools.read_text())}
+
+
+@cache
+def _wraps() -> dict[str, list[str]]:
+    wraps: dict[str, list[str]] = tomllib.loads((_PHRASES / "wraps.toml").read_text())
+    return wraps
+
+
+def _read(kind: str) -> list[dict[str, Any]]:
+    raw = [each for path in sorted(_PHRASES.glob("*.toml")) for each in tomllib.loads(path.read_text()).get(kind, ())]
+    return [{key: tuple(v) if isinstance(v, list) else v for key, v in each.items()} for each in raw]
+
+
+def ordered(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that the call `name` has, in its order."""
+    return {key: arguments[key] for key in schema().get(name, ()) if key in arguments}
+
+
+def dialogue(rng: random.Random, source: Source) -> Dialogue:
+    """Draw one to four exchanges, some with a list of the home before them, some that refer to the one before."""
+    values = Values(rng, source)
+    home = None
+    if rng.random() < _WITH_HOME:
+        home = draw_home(rng, values.area, values.floor, values.text)
+    exchanges: list[Exchange] = []
+    clauses: list[Clause] = []
+    for _ in range(rng.choices((1, 2, 3, 4), (0.6, 0.22, 0.12, 0.06))[0]):
+        followed = _follow(clauses[0], rng, source, home) if len(clauses) == 1 and rng.random() < _FOLLOWING else None
+        clauses = [followed] if followed else _clauses(rng, source, home)
+        exchanges.append(_exchange(clauses, rng, source))
+    return Dialogue(home.listed(rng) if home else None, tuple(exchanges))
 
 
 def exchange(rng: random.Random, source: Source) -> Exchange:
-    """Draw one request with its calls and reply."""
-    entry = rng.choices(entries(), [e.weight for e in entries()])[0]
-    capital = rng.random() < 0.3
-    if not entry.name:
-        request, _, say = _clause(entry, rng, source, capital)
-        return Exchange(_ended(request, rng), (), _sentence([say]))
-    acting = [e for e in entries() if e.name]
-    count = rng.choices((1, 2, 3), (0.66, 0.26, 0.08))[0]
-    chosen = [entry, *rng.choices(acting, [e.weight for e in acting], k=count - 1)]
-    clauses = [_clause(e, rng, source, capital and i == 0) for i, e in enumerate(chosen)]
-    request = clauses[0][0]
-    for text, _, _ in clauses[1:]:
-        request += rng.choice(_JOINTS) + text
-    calls = tuple((e.name, arguments) for e, (_, arguments, _) in zip(chosen, clauses, strict=True))
-    return Exchange(_ended(request, rng), calls, _sentence([say for _, _, say in clauses]))
+    """Draw one request that stands alone."""
+    return _exchange(_clauses(rng, source, None), rng, source)
 
 
-def conversation(rng: random.Random, source: Source) -> list[Exchange]:
-    """One to four exchanges that do not refer to each other."""
-    return [exchange(rng, source) for _ in range(rng.choices((1, 2, 3, 4), (0.6, 0.2, 0.12, 0.08))[0])]
+def _clauses(rng: random.Random, source: Source, home: Home | None) -> list[Clause]:
+    """One to three actions."""
+    count = rng.choices((1, 2, 3), (0.72, 0.21, 0.07))[0]
+    first = _pick(rng, source, home, lambda entry: count == 1 or (bool(entry.name) and not entry.last))
+    clauses = [_clause(first, rng, source, home)]
+    if count == 1 and (second := _another(clauses[0], rng, source, home)):
+        return [clauses[0], second]
+    for place in range(2, count + 1):
+        entry = _pick(rng, source, home, lambda entry, end=place == count: bool(entry.name) and entry.name != "HassNevermind" and (end or not entry.last))  # type: ignore[misc]
+        clauses.append(_clause(entry, rng, source, home))
+    return clauses
 
 
-def _clause(entry: Entry, rng: random.Random, source: Source, capital: bool) -> tuple[str, dict[str, Any], str]:
-    """A request for `entry`, its arguments and its part of the reply; `capital` begins the request with one."""
-    values = Values(rng, source)
+def _pick(rng: random.Random, source: Source, home: Home | None, may: Callable[[Entry], bool]) -> Entry:
+    of_home = home is not None and rng.random() < _OF_HOME
+    fit = [entry for entry in entries() if entry.home == of_home and entry.wordings(source) and may(entry)]
+    return rng.choices(fit, [entry.weight for entry in fit])[0]
+
+
+def _clause(entry: Entry, rng: random.Random, source: Source, home: Home | None) -> Clause:
+    wording = rng.choice(entry.wordings(source))
+
+    def command() -> str:
+        clause = _clause(_pick(rng, source, None, lambda e: e.name in _COMMANDS and not e.last), rng, source, None)
+        return plain(clause.text)
+
+    text, drawn = _expand(wording, rng, Values(rng, source, home, floors=_has_floors(entry), command=command))
+    if wording in entry.phrases:
+        if rng.random() < 0.2:
+            text = f"{rng.choice(_wraps()['before'])} {text}"
+        if rng.random() < 0.1:
+            text = f"{text} {rng.choice(_wraps()['after'])}".replace(" ,", ",")
+    return Clause(entry, text, drawn)
+
+
+
+
+def _has_floors(entry: Entry) -> bool:
+    return "floor" in schema().get(entry.name, ())
+
+
+def _expand(wording: str, rng: random.Random, values: Values, former: Clause | None = None) -> tuple[str, dict[str, Value]]:
+    """The text with values marked, and the values by their keys."""
     drawn: dict[str, Value] = {}
 
     def fill(slot: str) -> str:
-        drawn[slot] = values.draw(slot)
-        return drawn[slot].spoken
+        got = values.again(former.drawn["duration"]) if former and slot == "same_unit" else values.draw(slot)
+        if got.key:
+            drawn[got.key] = got
+        return value(got.spoken) if got.spoken else ""
 
-    wording = rng.choice([*entry.phrases, *entry.terse])
-    text = expand(wording, rng, fill)
-    if wording in entry.phrases:
-        if rng.random() < 0.2:
-            text = rng.choice(_BEFORE) + text
-        elif rng.random() < 0.1:
-            text += rng.choice(_AFTER)
-    if capital:
-        # Values are copied as they were typed: one that begins the request takes its capital along.
-        drawn = {slot: _capital_if(value, text.startswith(value.spoken)) for slot, value in drawn.items()}
-        text = _capital(text)
-    arguments = dict(entry.args)
-    for value in drawn.values():
-        arguments.update(value.arguments)
-    ordered = {key: arguments[key] for key in ARGUMENT_ORDER if key in arguments}
-    return text, ordered, entry.say.format_map({slot: value.said for slot, value in drawn.items()})
+    return expand(wording, rng, fill), drawn
 
 
-def _capital_if(value: Value, begins: bool) -> Value:
-    copied = {key: text for key, text in value.arguments.items() if text == value.spoken}
-    if not begins or not copied:
-        return value
-    arguments = {key: _capital(text) if key in copied else text for key, text in value.arguments.items()}
-    return Value(value.spoken, arguments, _capital(value.said))
+def _another(clause: Clause, rng: random.Random, source: Source, home: Home | None) -> Clause | None:
+    """ "… and the bedroom": the same action for another name or place, if the request ends with one."""
+    if rng.random() >= 0.3 or source.phrasing == "held_out" or clause.entry.last or clause.entry.home:
+        return None
+    for key, slot in (("name", "name"), ("where", "room")):
+        if key == "name" and clause.entry.name not in ("HassTurnOn", "HassTurnOff"):
+            continue
+        if key in clause.drawn and clause.text.endswith(value(clause.drawn[key].spoken)):
+            text, drawn = _expand(f"<the> {{{slot}}}", rng, Values(rng, source, home, floors=_has_floors(clause.entry)))
+            return Clause(clause.entry, text, {**clause.drawn, **drawn})
+    return None
 
 
-def _capital(text: Any) -> str:
-    return str(text)[0].upper() + str(text)[1:]
+def _follow(clause: Clause, rng: random.Random, source: Source, home: Home | None) -> Clause | None:
+    """A request that refers to `clause`, if there is one that can."""
+    fit = [each for each in follow_ups() if each.fits(clause) and each.wordings(source) and clause.entry.name]
+    if not fit:
+        return None
+    chosen = rng.choices(fit, [each.weight for each in fit])[0]
+    text, drawn = _expand(rng.choice(chosen.wordings(source)), rng, Values(rng, source, home, floors=_has_floors(clause.entry)), clause)
+    if not chosen.becomes:
+        return Clause(clause.entry, text, {**clause.drawn, **drawn})
+    renamed = {chosen.rename.get(key, key): v for key, v in clause.arguments.items() if key not in chosen.drop}
+    return Clause(Entry(chosen.becomes, chosen.say, args=renamed), text, {})
 
 
-def _ended(request: str, rng: random.Random) -> str:
-    return request + rng.choice(".!..") if rng.random() < 0.25 else request
+def _exchange(clauses: list[Clause], rng: random.Random, source: Source) -> Exchange:
+    """The request as somebody types it, and its answer."""
+    text = clauses[0].text
+    same = len(clauses) == 2 and clauses[0].entry is clauses[1].entry and clauses[1].text.count("\x01") == 1
+    for clause in clauses[1:]:
+        text += (" and " if same else rng.choice(_wraps()["joints"])) + clause.text
+    if rng.random() < 0.06:
+        text = f"{rng.choice(_wraps()['call'])} {text}"
+    if rng.random() < 0.06:
+        text = misspelt(text, rng)
+    if rng.random() < 0.3:
+        first = clauses[0]
+        begins = {key: v for key, v in first.drawn.items() if starts_with(text, v.spoken)}
+        clauses = [replace(first, drawn={**first.drawn, **{key: _capital_value(v) for key, v in begins.items()}}), *clauses[1:]]
+        text = capital(text)
+    calls = tuple((clause.entry.name, clause.arguments) for clause in clauses if clause.entry.name)
+    return Exchange(disordered(plain(text), rng), calls, capital(" and ".join(clause.say for clause in clauses)) + ".")
 
 
-def _sentence(clauses: list[str]) -> str:
-    return _capital(" and ".join(clauses)) + "."
+def _capital_value(drawn: Value) -> Value:
+    """Values are copied as they were typed: one that begins the request takes its capital along."""
+    arguments = {
+        key: capital(text) if isinstance(text, str) and text and drawn.spoken.startswith(text) and key not in ("domain", "device_class", "state", "direction", "volume_step", "media_class", "color") else text
+        for key, text in drawn.arguments.items()
+    }
+    return replace(drawn, arguments=arguments)
 
 
-def main(count: Annotated[int, typer.Option(min=1)] = 10, seed: int = 0, held_out: bool = False) -> None:
-    """Print some exchanges."""
+def main(
+    count: Annotated[int, typer.Option(min=1)] = 10,
+    seed: int = 0,
+    held_out: Annotated[bool, typer.Option("--held-out", help="words that training never draws")] = False,
+    new_phrasing: Annotated[bool, typer.Option("--new-phrasing", help="and phrasings that it never draws")] = False,
+) -> None:
+    """Print some dialogues."""
     rng = random.Random(seed)
+    source = NEW_PHRASING if new_phrasing else HELD_OUT if held_out else Source("train")
     for _ in range(count):
-        drawn = exchange(rng, Source("held_out" if held_out else "train"))
-        typer.echo(f"> {drawn.request}\n{drawn.answer}\n")
+        drawn = dialogue(rng, source)
+        typer.echo(f"[{drawn.system}]" if drawn.system else "")
+        for each in drawn.exchanges:
+            typer.echo(f"> {each.request}\n{each.answer}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,121 @@
+"""Words for the slots: the lists of words.toml, and words that nobody has listed, so that copying is learnt and not a list."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import string
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import tomllib
+
+from tools.home.grammar import expand
+
+Split = Literal["train", "held_out"]
+
+_ONSETS = "b br c ch d dr f fl g gr h j k kr l m n p pl qu r s sh st t tr v w y z th sk sp".split()
+_NUCLEI = "a e i o u ai ea oo ou ie y".split()
+_CODAS = ["", "", *"b ck d f g l ll m n nd p r rk s st t x z ng v".split()]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where requests come from: words and phrasings of a split, and words made up with probability `invented`.
+
+    `pieces` are tokens that invented words may be joined from.
+    """
+
+    split: Split
+    phrasing: Split = "train"
+    invented: float = 0.5
+    pieces: tuple[str, ...] = ()
+
+
+HELD_OUT = Source("held_out")  # what benchmarks ask with: words never seen in training
+NEW_PHRASING = Source("held_out", phrasing="held_out")  # and phrasings never seen either
+
+
+@cache
+def _lists() -> dict[str, dict[str, list[str]]]:
+    lists: dict[str, dict[str, list[str]]] = tomllib.loads(Path(__file__).with_name("words.toml").read_text())
+    return lists
+
+
+def words(split: Split) -> dict[str, list[str]]:
+    """The word lists of one split, by name."""
+    return _lists()[split]
+
+
+def head(kind: str, rng: random.Random) -> str:
+    """A noun that tells what kind of device a name is."""
+    return rng.choice(_lists()["heads"][kind])
+
+
+def listed_word(kind: str, rng: random.Random, source: Source) -> str:
+    """An entry of the list `kind`."""
+    return expand(rng.choice(words(source.split)[kind]), rng, str)
+
+
+def invented_word(rng: random.Random, source: Source) -> str:
+    """A word that no list has; its checksum tells the splits apart, so that neither draws the other's.
+
+    Syllables, letters that follow each other as in the lists, any letters, and the source's pieces. Training gives the
+    tokenizer's pieces: a token that was never copied in training can't be copied later.
+    """
+    makers: tuple[Callable[[random.Random, tuple[str, ...]], str], ...] = (
+        _syllables,
+        _syllables,
+        _letter_chain,
+        _any_letters,
+        *((_joined,) * 4 if source.pieces else ()),
+    )
+    make = rng.choice(makers)
+    while True:
+        word = make(rng, source.pieces)
+        if word in _listed():
+            continue
+        if (zlib.crc32(word.encode()) % 8 == 0) == (source.split == "held_out"):
+            return word
+
+
+@cache
+def _listed() -> frozenset[str]:
+    """Every single word of all lists."""
+    return frozenset(w for lists in _lists().values() for texts in lists.values() for text in texts for w in text.split())
+
+
+def _syllables(rng: random.Random, _: tuple[str, ...]) -> str:
+    return "".join(
+        rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS) for _ in range(rng.choice((1, 2, 2, 3)))
+    )
+
+
+def _letter_chain(rng: random.Random, _: tuple[str, ...]) -> str:
+    word, letter = "", rng.choice(string.ascii_lowercase)
+    while len(word) < 10 and (letter != " " or len(word) < 3):
+        word += letter.strip()
+        letter = rng.choice(_followers().get(letter, string.ascii_lowercase))
+    return word
+
+
+def _any_letters(rng: random.Random, _: tuple[str, ...]) -> str:
+    return "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(3, 8)))
+
+
+def _joined(rng: random.Random, pieces: tuple[str, ...]) -> str:
+    return "".join(rng.choice(pieces) for _ in range(rng.choice((1, 2, 2, 3))))
+
+
+@cache
+def _followers() -> dict[str, str]:
+    """For each letter, those that follow it in the training lists, as often as they do; a space ends a word."""
+    text = " ".join(word for kind in words("train").values() for word in kind if word.replace(" ", "").isalpha())
+    followers: dict[str, str] = {}
+    for letter, following in itertools.pairwise(f" {text} "):
+        followers[letter] = followers.get(letter, "") + following
+    return followers
