@@ -10,7 +10,9 @@ import re
 
 _OPEN, _CLOSE = "\x01", "\x02"
 _VALUE = re.compile(f"({_OPEN}[^{_CLOSE}]*{_CLOSE})")
-_QUESTION = re.compile(r"(what|how|is|are|which|who|where|when|did|has|do|does|can|could|would|will|am|was|any)\b", re.IGNORECASE)
+_QUESTION = re.compile(
+    r"(what|how|is|are|which|who|where|when|did|has|do|does|can|could|would|will|am|was|any)\b", re.IGNORECASE
+)
 _NEIGHBOURS = dict(zip("qwertyuiopasdfghjklzxcvbnm", "waerryuiopsdfghjklkxcvbnmn", strict=True))
 
 
@@ -33,14 +35,21 @@ def capital(text: str) -> str:
     """`text`, marked or not, with its first letter and every lone "i" as a capital."""
     at = next((i for i, letter in enumerate(text) if letter not in (_OPEN, _CLOSE)), 0)
     begun = text[:at] + text[at : at + 1].upper() + text[at + 1 :]
-    return "".join(part if part.startswith(_OPEN) else re.sub(r"\bi(?=['\s]|$)", "I", part) for part in _VALUE.split(begun))
+    return "".join(
+        part if part.startswith(_OPEN) else re.sub(r"\bi(?=['\s]|$)", "I", part) for part in _VALUE.split(begun)
+    )
 
 
 def misspelt(text: str, rng: random.Random) -> str:
     """The marked `text` with one or two letters wrong, outside its values."""
     parts = _VALUE.split(text)
     for _ in range(rng.choice((1, 1, 2))):
-        places = [(i, m.start(), m.end()) for i, part in enumerate(parts) if not part.startswith(_OPEN) for m in re.finditer(r"[a-z]{4,}", part)]
+        places = [
+            (i, m.start(), m.end())
+            for i, part in enumerate(parts)
+            if not part.startswith(_OPEN)
+            for m in re.finditer(r"[a-z]{4,}", part)
+        ]
         if not places:
             break
         i, start, end = rng.choice(places)

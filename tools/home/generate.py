@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -26,8 +26,18 @@ from tools.home.values import Value, Values
 _PHRASES = Path(__file__).parent / "phrases"
 _WITH_HOME = 0.22  # share of dialogues whose system message lists the home
 _OF_HOME = 0.45  # share of the requests there that only the list makes clear
+# Arguments that are copied from the request, and take its capitals along.
+_TYPED = frozenset({"name", "area", "floor", "item", "place", "search_query", "message", "conversation_command"})
 # What a timer may be told to do when it ends.
-_COMMANDS = {"HassTurnOn", "HassTurnOff", "HassLightSet", "HassSetPosition", "HassMediaPause", "HassClimateSetTemperature", "HassVacuumCleanArea"}
+_COMMANDS = {
+    "HassTurnOn",
+    "HassTurnOff",
+    "HassLightSet",
+    "HassSetPosition",
+    "HassMediaPause",
+    "HassClimateSetTemperature",
+    "HassVacuumCleanArea",
+}
 _FOLLOWING = 0.6  # share of the later requests that refer to the one before
 
 
@@ -44,6 +54,11 @@ class Entry:
     args: Mapping[str, Any] = field(default_factory=dict)
     home: bool = False  # only for dialogues with a list of the home
     last: bool = False  # its free text would swallow another action behind it
+
+    @property
+    def acts(self) -> bool:
+        """Whether it can stand beside other actions."""
+        return self.name not in ("", "HassNevermind")
 
     def wordings(self, source: Source) -> tuple[str, ...]:
         """The phrases that `source` may draw."""
@@ -174,31 +189,35 @@ def dialogue(rng: random.Random, source: Source) -> Dialogue:
     for _ in range(rng.choices((1, 2, 3, 4), (0.6, 0.22, 0.12, 0.06))[0]):
         followed = _follow(clauses[0], rng, source, home) if len(clauses) == 1 and rng.random() < _FOLLOWING else None
         clauses = [followed] if followed else _clauses(rng, source, home)
-        exchanges.append(_exchange(clauses, rng, source))
+        exchanges.append(_exchange(clauses, rng))
     return Dialogue(home.listed(rng) if home else None, tuple(exchanges))
 
 
 def exchange(rng: random.Random, source: Source) -> Exchange:
     """Draw one request that stands alone."""
-    return _exchange(_clauses(rng, source, None), rng, source)
+    return _exchange(_clauses(rng, source, None), rng)
 
 
 def _clauses(rng: random.Random, source: Source, home: Home | None) -> list[Clause]:
     """One to three actions."""
     count = rng.choices((1, 2, 3), (0.72, 0.21, 0.07))[0]
-    first = _pick(rng, source, home, lambda entry: count == 1 or (bool(entry.name) and not entry.last))
-    clauses = [_clause(first, rng, source, home)]
-    if count == 1 and (second := _another(clauses[0], rng, source, home)):
-        return [clauses[0], second]
-    for place in range(2, count + 1):
-        entry = _pick(rng, source, home, lambda entry, end=place == count: bool(entry.name) and entry.name != "HassNevermind" and (end or not entry.last))  # type: ignore[misc]
+    clauses: list[Clause] = []
+    for place in range(1, count + 1):
+        entry = _pick(rng, source, home, alone=count == 1, end=place == count)
         clauses.append(_clause(entry, rng, source, home))
+    if count == 1 and (second := _another(clauses[0], rng, source, home)):
+        clauses.append(second)
     return clauses
 
 
-def _pick(rng: random.Random, source: Source, home: Home | None, may: Callable[[Entry], bool]) -> Entry:
+def _pick(rng: random.Random, source: Source, home: Home | None, *, alone: bool, end: bool) -> Entry:
+    """An entry for an action: the only one of its request (`alone`), the last (`end`) or neither."""
     of_home = home is not None and rng.random() < _OF_HOME
-    fit = [entry for entry in entries() if entry.home == of_home and entry.wordings(source) and may(entry)]
+    fit = [
+        each
+        for each in entries()
+        if each.home == of_home and each.wordings(source) and (alone or each.acts) and (end or not each.last)
+    ]
     return rng.choices(fit, [entry.weight for entry in fit])[0]
 
 
@@ -206,8 +225,8 @@ def _clause(entry: Entry, rng: random.Random, source: Source, home: Home | None)
     wording = rng.choice(entry.wordings(source))
 
     def command() -> str:
-        clause = _clause(_pick(rng, source, None, lambda e: e.name in _COMMANDS and not e.last), rng, source, None)
-        return plain(clause.text)
+        fit = [each for each in entries() if each.name in _COMMANDS and not each.home and each.wordings(source)]
+        return plain(_clause(rng.choices(fit, [each.weight for each in fit])[0], rng, source, None).text)
 
     text, drawn = _expand(wording, rng, Values(rng, source, home, floors=_has_floors(entry), command=command))
     if wording in entry.phrases:
@@ -218,13 +237,13 @@ def _clause(entry: Entry, rng: random.Random, source: Source, home: Home | None)
     return Clause(entry, text, drawn)
 
 
-
-
 def _has_floors(entry: Entry) -> bool:
     return "floor" in schema().get(entry.name, ())
 
 
-def _expand(wording: str, rng: random.Random, values: Values, former: Clause | None = None) -> tuple[str, dict[str, Value]]:
+def _expand(
+    wording: str, rng: random.Random, values: Values, former: Clause | None = None
+) -> tuple[str, dict[str, Value]]:
     """The text with values marked, and the values by their keys."""
     drawn: dict[str, Value] = {}
 
@@ -238,7 +257,7 @@ def _expand(wording: str, rng: random.Random, values: Values, former: Clause | N
 
 
 def _another(clause: Clause, rng: random.Random, source: Source, home: Home | None) -> Clause | None:
-    """ "… and the bedroom": the same action for another name or place, if the request ends with one."""
+    """The same action for another name or place ("… and the bedroom"), if the request ends with one."""
     if rng.random() >= 0.3 or source.phrasing == "held_out" or clause.entry.last or clause.entry.home:
         return None
     for key, slot in (("name", "name"), ("where", "room")):
@@ -256,14 +275,16 @@ def _follow(clause: Clause, rng: random.Random, source: Source, home: Home | Non
     if not fit:
         return None
     chosen = rng.choices(fit, [each.weight for each in fit])[0]
-    text, drawn = _expand(rng.choice(chosen.wordings(source)), rng, Values(rng, source, home, floors=_has_floors(clause.entry)), clause)
+    text, drawn = _expand(
+        rng.choice(chosen.wordings(source)), rng, Values(rng, source, home, floors=_has_floors(clause.entry)), clause
+    )
     if not chosen.becomes:
         return Clause(clause.entry, text, {**clause.drawn, **drawn})
     renamed = {chosen.rename.get(key, key): v for key, v in clause.arguments.items() if key not in chosen.drop}
     return Clause(Entry(chosen.becomes, chosen.say, args=renamed), text, {})
 
 
-def _exchange(clauses: list[Clause], rng: random.Random, source: Source) -> Exchange:
+def _exchange(clauses: list[Clause], rng: random.Random) -> Exchange:
     """The request as somebody types it, and its answer."""
     text = clauses[0].text
     same = len(clauses) == 2 and clauses[0].entry is clauses[1].entry and clauses[1].text.count("\x01") == 1
@@ -276,7 +297,10 @@ def _exchange(clauses: list[Clause], rng: random.Random, source: Source) -> Exch
     if rng.random() < 0.3:
         first = clauses[0]
         begins = {key: v for key, v in first.drawn.items() if starts_with(text, v.spoken)}
-        clauses = [replace(first, drawn={**first.drawn, **{key: _capital_value(v) for key, v in begins.items()}}), *clauses[1:]]
+        clauses = [
+            replace(first, drawn={**first.drawn, **{key: _capital_value(v) for key, v in begins.items()}}),
+            *clauses[1:],
+        ]
         text = capital(text)
     calls = tuple((clause.entry.name, clause.arguments) for clause in clauses if clause.entry.name)
     return Exchange(disordered(plain(text), rng), calls, capital(" and ".join(clause.say for clause in clauses)) + ".")
@@ -285,7 +309,9 @@ def _exchange(clauses: list[Clause], rng: random.Random, source: Source) -> Exch
 def _capital_value(drawn: Value) -> Value:
     """Values are copied as they were typed: one that begins the request takes its capital along."""
     arguments = {
-        key: capital(text) if isinstance(text, str) and text and drawn.spoken.startswith(text) and key not in ("domain", "device_class", "state", "direction", "volume_step", "media_class", "color") else text
+        key: capital(text)
+        if isinstance(text, str) and text and drawn.spoken.startswith(text) and key in _TYPED
+        else text
         for key, text in drawn.arguments.items()
     }
     return replace(drawn, arguments=arguments)

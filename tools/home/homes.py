@@ -45,11 +45,17 @@ class Home:
         return rng.choice(_JOINTS).join(part.format_map(names) for part in parts)
 
 
-def draw_home(rng: random.Random, area: Callable[[], str], floor: Callable[[], str], device: Callable[[str], str]) -> Home:
+def draw_home(
+    rng: random.Random, area: Callable[[], str], floor: Callable[[], str], device: Callable[[str], str]
+) -> Home:
     """A home of names that the three draw; `device` is given the slot that will speak of the device."""
     areas = tuple({area() for _ in range(rng.randint(1, 5))})
     floors = tuple({floor() for _ in range(rng.choice((0, 0, 1, 2)))} - set(areas))
-    kinds = rng.choices(("name", "lamp", "cover_name", "fan_name", "player", "thermostat", "vacuum"), (6, 3, 1, 1, 1, 1, 1), k=rng.randint(1, 6))
+    kinds = rng.choices(
+        ("name", "lamp", "cover_name", "fan_name", "player", "thermostat", "vacuum"),
+        (6, 3, 1, 1, 1, 1, 1),
+        k=rng.randint(1, 6),
+    )
     devices = [(kind, device(kind)) for kind in kinds]
     devices += [("name", f"{name} light") for name in areas if rng.random() < 0.2]
     taken = {*areas, *floors}

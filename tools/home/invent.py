@@ -18,10 +18,6 @@ from tools.home.grammar import expand
 
 Split = Literal["train", "held_out"]
 
-_ONSETS = "b br c ch d dr f fl g gr h j k kr l m n p pl qu r s sh st t tr v w y z th sk sp".split()
-_NUCLEI = "a e i o u ai ea oo ou ie y".split()
-_CODAS = ["", "", *"b ck d f g l ll m n nd p r rk s st t x z ng v".split()]
-
 
 @dataclass(frozen=True)
 class Source:
@@ -85,13 +81,16 @@ def invented_word(rng: random.Random, source: Source) -> str:
 
 @cache
 def _listed() -> frozenset[str]:
-    """Every single word of all lists."""
-    return frozenset(w for lists in _lists().values() for texts in lists.values() for text in texts for w in text.split())
+    """Every single word of the lists of both splits."""
+    lists = (words("train"), words("held_out"))
+    return frozenset(w for each in lists for texts in each.values() for text in texts for w in text.split())
 
 
 def _syllables(rng: random.Random, _: tuple[str, ...]) -> str:
+    parts = _lists()["syllables"]
     return "".join(
-        rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS) for _ in range(rng.choice((1, 2, 2, 3)))
+        rng.choice(parts["onsets"]) + rng.choice(parts["nuclei"]) + rng.choice(parts["codas"])
+        for _ in range(rng.choice((1, 2, 2, 3)))
     )
 
 

@@ -38,7 +38,15 @@ _ADJECTIVES: list[tuple[str, Parts]] = [
     ("half minute", {"seconds": 30}),
     ("quarter of an hour", {"minutes": 15}),
 ]
-_SHAPES = ("minutes",) * 5 + ("hours", "hours", "seconds", "seconds", "hours minutes", "minutes seconds", "hours minutes seconds")
+_SHAPES = ("minutes",) * 5 + (
+    "hours",
+    "hours",
+    "seconds",
+    "seconds",
+    "hours minutes",
+    "minutes seconds",
+    "hours minutes seconds",
+)
 
 
 def number_words(n: int) -> str:
@@ -69,8 +77,8 @@ def spoken_number(n: float, rng: random.Random, as_words: float = 0.25) -> str:
 def duration(rng: random.Random, *, adjective: bool = False) -> tuple[str, Parts]:
     """A length of time: as spoken and as hours, minutes and seconds; `adjective`: as before "timer" ("5 minute")."""
     if rng.random() < 0.16:
-        spoken, meant = rng.choice(_ADJECTIVES if adjective else _IDIOMS)
-        return spoken, dict(meant)
+        spoken, idiom = rng.choice(_ADJECTIVES if adjective else _IDIOMS)
+        return spoken, dict(idiom)
     shape = rng.choice(_SHAPES).split()
     if shape == ["hours"] and not adjective and rng.random() < 0.25:
         n = rng.randint(2, 8)

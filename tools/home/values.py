@@ -5,7 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+import tomllib
 
 from tools.home.homes import Home
 from tools.home.invent import Source, head, invented_word, listed_word
@@ -13,120 +17,15 @@ from tools.home.numbers import distance, duration, read_duration, same_unit, spo
 
 Arguments = dict[str, Any]
 
-COLORS = ("red green blue yellow white orange purple pink turquoise violet cyan magenta brown gold teal lavender salmon beige indigo lime "
-          "maroon black gray coral aqua").split()  # fmt: skip
-_WARMTHS = ["warm white", "cool white", "cold white", "daylight", "candlelight", "soft white", "neutral white", "warm", "cold", "cool", "natural white"]
-
-# Spoken, meant, said.
-Choice = tuple[str, Arguments, str]
-_KINDS: list[Choice] = [
-    ("fan", {"domain": "fan"}, "fans"),
-    ("switch", {"domain": "switch"}, "switches"),
-    ("outlet", {"domain": "switch", "device_class": "outlet"}, "outlets"),
-]
-_KINDS_PLURAL: list[Choice] = [("fans", *_KINDS[0][1:]), ("switches", *_KINDS[1][1:]), ("outlets", *_KINDS[2][1:])]
-_COVER_CLASSES = {
-    "blind": "blind", "curtain": "curtain", "shutter": "shutter", "shade": "shade", "awning": "awning", "window": "window", "door": "door",
-    "garage door": "garage", "drape": "curtain", "garage": "garage", "roller shutter": "shutter", "roller blind": "blind", "gate": "gate",
-}  # fmt: skip
-_COVER_WEIGHTS = (4, 5, 2, 2, 1, 2, 1, 3, 1, 1, 1, 1, 1)
-
-
-def _plural(noun: str) -> str:
-    return noun if noun == "garage" else noun + "s"
-
-
-_COVERS: list[Choice] = [
-    (spoken, {"domain": "cover", "device_class": kind}, spoken if spoken.startswith("garage") else _plural(spoken))
-    for spoken, kind in _COVER_CLASSES.items()
-]
-_COVERS_PLURAL: list[Choice] = [(_plural(spoken), arguments, said) for spoken, arguments, said in _COVERS]
-_HIGH = ["maximum", "max", "full", "the maximum", "highest", "its maximum"]
-_LOW = ["minimum", "min", "lowest", "the minimum"]
-
-
-def _states(*pairs: tuple[str, str]) -> list[Choice]:
-    return [(spoken, {"state": state}, spoken or state) for spoken, state in pairs]
-
-
-def _same(argument: str, *spoken: str) -> list[Choice]:
-    return [(text, {argument: text}, text) for text in spoken]
-
-
-def _sensed(*pairs: tuple[str, str]) -> list[Choice]:
-    return [(spoken, {"device_class": kind, "state": "on"}, spoken) for spoken, kind in pairs]
-
-
-# Slots that are a choice: key of the reply, and the choices.
-_CHOICES: dict[str, tuple[str, list[Choice]]] = {
-    "kind": ("kind", [*_KINDS, *_KINDS_PLURAL]),
-    "kinds": ("kind", _KINDS_PLURAL),
-    "opening": ("opening", [("window", {"device_class": "window"}, "windows"), ("door", {"device_class": "door"}, "doors")]),
-    "openings": ("opening", [("windows", {"device_class": "window"}, "windows"), ("doors", {"device_class": "door"}, "doors")]),
-    "color": ("color", _same("color", *COLORS)),
-    "onoff": ("state", _states(("on", "on"), ("on", "on"), ("off", "off"))),
-    "on": ("state", _states(("", "on"))),
-    "openness": ("state", _states(("open", "open"), ("open", "open"), ("closed", "closed"), ("shut", "closed"), ("locked", "locked"), ("locked", "locked"), ("unlocked", "unlocked"))),
-    "openness_plain": ("state", _states(("open", "open"), ("open", "open"), ("closed", "closed"), ("shut", "closed"))),
-    "openness_past": ("state", _states(("opened", "open"), ("closed", "closed"), ("locked", "locked"), ("unlocked", "unlocked"))),
-    "open_past": ("state", _states(("lock", "locked"), ("close", "closed"), ("open", "open"), ("shut", "closed"), ("unlock", "unlocked"))),
-    "lockedness": ("state", _states(("locked", "locked"), ("unlocked", "unlocked"))),
-    "ajar": ("state", [("open", {"state": "on"}, "open"), ("open", {"state": "on"}, "open"), ("closed", {"state": "off"}, "closed"), ("shut", {"state": "off"}, "closed")]),
-    "home": ("state", _states(("", "home"))),
-    "not_home": ("state", [("", {"state": "not_home"}, "away")]),
-    "measure": ("measure", [("humidity", {"device_class": "humidity"}, "humidity"), ("humidity", {"device_class": "humidity"}, "humidity"), ("air pressure", {"device_class": "pressure"}, "air pressure"), ("light level", {"device_class": "illuminance"}, "light level"),
-        ("illuminance", {"device_class": "illuminance"}, "illuminance"), ("carbon dioxide", {"device_class": "carbon_dioxide"}, "carbon dioxide"), ("co2", {"device_class": "carbon_dioxide"}, "CO2"), ("air quality", {"device_class": "aqi"}, "air quality"), ("moisture", {"device_class": "moisture"}, "moisture")]),
-    "meter": ("measure", [("battery", {"device_class": "battery"}, "battery"), ("battery", {"device_class": "battery"}, "battery"), ("power", {"device_class": "power"}, "power"), ("energy", {"device_class": "energy"}, "energy")]),
-    "alarm": ("alarm", _sensed(("motion", "motion"), ("movement", "motion"), ("smoke", "smoke"), ("fire", "smoke"), ("gas", "gas"), ("carbon monoxide", "carbon_monoxide"), ("water", "moisture"), ("water leak", "moisture"), ("leak", "moisture"), ("sound", "sound"), ("noise", "sound"), ("vibration", "vibration"), ("moisture", "moisture"))),
-    "alarm_s": ("alarm", _sensed(("leaks", "moisture"), ("water leaks", "moisture"), ("gas leak", "gas"), ("fire", "smoke"), ("vibrations", "vibration"), ("leak", "moisture"))),
-    "low": ("state", [(text, {"device_class": "battery", "state": "on"}, "low") for text in ("low", "empty", "dying", "running low", "almost empty")]),
-    "is_low": ("state", [("", {"device_class": "battery", "state": "on"}, "low")]),
-    "low_word": ("state", [("low", {"device_class": "battery", "state": "on"}, "low")]),
-    "charging": ("state", [("charging", {"device_class": "battery_charging", "state": "on"}, "charging")]),
-    "extreme": ("brightness", [*((text, {"brightness": 100}, "100") for text in _HIGH), *((text, {"brightness": 1}, "1") for text in _LOW)]),
-    "fan_extreme": ("percentage", [(text, {"percentage": 100}, "100") for text in _HIGH]),
-    "loudest": ("volume", [(text, {"volume_level": 100}, "100") for text in _HIGH]),
-    "half_position": ("position", [("", {"position": 50}, "50")]),
-    "step": ("step", _same("volume_step", "up", "down")),
-    "step_up": ("step", [("", {"volume_step": "up"}, "up")]),
-    "step_verb": ("step", [(text, {"volume_step": "up"}, "up") for text in ("increase", "raise", "boost")] + [(text, {"volume_step": "down"}, "down") for text in ("decrease", "lower", "reduce")]),
-    "step_word": ("step", [("louder", {"volume_step": "up"}, "up"), ("louder", {"volume_step": "up"}, "up"), ("quieter", {"volume_step": "down"}, "down"), ("softer", {"volume_step": "down"}, "down"), ("less loud", {"volume_step": "down"}, "down")]),
-    "step_contrary": ("step", [("loud", {"volume_step": "down"}, "down"), ("quiet", {"volume_step": "up"}, "up"), ("noisy", {"volume_step": "down"}, "down"), ("low", {"volume_step": "up"}, "up")]),
-    "direction": ("direction", [("forward", {"direction": "forward"}, "forward"), ("forwards", {"direction": "forward"}, "forward"), ("ahead", {"direction": "forward"}, "forward"), ("straight ahead", {"direction": "forward"}, "forward"), ("straight", {"direction": "forward"}, "forward"),
-        ("back", {"direction": "backward"}, "backward"), ("backward", {"direction": "backward"}, "backward"), ("backwards", {"direction": "backward"}, "backward"), ("left", {"direction": "left"}, "left"), ("to the left", {"direction": "left"}, "left"), ("right", {"direction": "right"}, "right"), ("to the right", {"direction": "right"}, "right")]),
-    "forward": ("direction", [("forward", {"direction": "forward"}, "forward"), ("forwards", {"direction": "forward"}, "forward"), ("ahead", {"direction": "forward"}, "forward")]),
-    "ahead": ("direction", [("", {"direction": "forward"}, "forward")]),
-    "backwards": ("direction", [("back", {"direction": "backward"}, "backward"), ("backward", {"direction": "backward"}, "backward"), ("backwards", {"direction": "backward"}, "backward")]),
-    "backward": ("direction", [("", {"direction": "backward"}, "backward")]),
-    "side": ("side", _same("direction", "left", "right")),
-    "left": ("side", [("", {"direction": "left"}, "left")]),
-    "right": ("side", [("", {"direction": "right"}, "right")]),
-    "quarter": ("degrees", [("", {"degrees": 90}, "90")]),
-    "half_turn": ("degrees", [("", {"degrees": 180}, "180")]),
-    "full_turn": ("degrees", [("", {"degrees": 360}, "360")]),
-    "gaze": ("gaze", [(spoken, {"direction": meant}, said) for spoken, meant, said in (
-        ("up", "up", "up"), ("down", "down", "down"), ("left", "left", "left"), ("right", "right", "right"), ("to the left", "left", "left"), ("to the right", "right", "right"), ("to your left", "left", "left"), ("to your right", "right", "right"),
-        ("upwards", "up", "up"), ("downwards", "down", "down"), ("ahead", "forward", "ahead"), ("straight ahead", "forward", "ahead"), ("forward", "forward", "ahead"), ("behind you", "backward", "back"), ("back", "backward", "back"), ("at the ceiling", "up", "up"), ("at the floor", "down", "down"), ("backwards", "backward", "back"))]),
-    "gaze_place": ("gaze", [(spoken, {"direction": meant}, said) for spoken, meant, said in (("above you", "up", "up"), ("below you", "down", "down"), ("on your left", "left", "left"), ("on your right", "right", "right"), ("in front of you", "forward", "ahead"), ("behind you", "backward", "back"))]),
-}  # fmt: skip
-
-# Slots whose value is a text that is copied: the argument, and the key of the reply.
-_COPIED = {
-    "name": ("name", "name"), "lamp": ("name", "name"), "cover_name": ("name", "name"), "door": ("name", "name"), "fan_name": ("name", "name"),
-    "thermostat": ("name", "name"), "player": ("name", "name"), "vacuum": ("name", "name"), "mower": ("name", "name"), "sensor": ("name", "name"),
-    "script": ("name", "name"), "someone": ("name", "name"), "person": ("name", "person"), "timer": ("name", "timer"), "list": ("name", "list"),
-    "city": ("name", "city"), "area": ("area", "area"), "item": ("item", "item"), "task": ("item", "task"), "thing": ("item", "thing"), "place": ("place", "place"),
-    "surface": ("place", "place"), "message": ("message", "message"), "query": ("search_query", "query"),
-}  # fmt: skip
-_LISTS = {"area": "areas", "item": "items", "task": "tasks", "thing": "things", "person": "people", "someone": "named", "timer": "timers", "list": "lists",
-          "city": "cities", "place": "places", "surface": "surfaces", "message": "messages", "script": "scripts"}  # fmt: skip
-_HEADS = {"lamp": "lamps", "cover_name": "covers", "door": "doors", "fan_name": "fans", "thermostat": "thermostats", "player": "players", "vacuum": "vacuums",
-          "mower": "mowers", "sensor": "sensors"}  # fmt: skip
-_ALONE = {"lamp": 0.12, "cover_name": 0.0, "door": 0.06, "fan_name": 0.0, "thermostat": 0.35, "player": 0.4, "vacuum": 0.4, "mower": 0.5, "sensor": 0.3}
-_NUMBERS: dict[str, tuple[str, str]] = {
-    "brightness": ("brightness", "brightness"), "position": ("position", "position"), "percentage": ("percentage", "percentage"), "volume": ("volume_level", "volume"),
-}  # fmt: skip
+# The devices that any "name" may be, by their slot, and how often.
+_NAMED = {"lamp": 8, "fan_name": 2, "thermostat": 2, "player": 2}
 _COMMON_ROOMS = ["kitchen", "bedroom", "living room", "bathroom", "office", "garage", "dining room"]
+
+
+@cache
+def _slots() -> dict[str, dict[str, Any]]:
+    """The slots of slots.toml."""
+    return tomllib.loads(Path(__file__).with_name("slots.toml").read_text())
 
 
 @dataclass(frozen=True)
@@ -142,16 +41,23 @@ class Value:
 class Values:
     """Draws values for the slots of one clause; with a home, mostly from what it has."""
 
-    def __init__(self, rng: random.Random, source: Source, home: Home | None = None, *, floors: bool = True, command: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        source: Source,
+        home: Home | None = None,
+        *,
+        floors: bool = True,
+        command: Callable[[], str] | None = None,
+    ) -> None:
         self._rng = rng
         self._source = source
         self._home = home
         self._floors = floors
         self._command = command
         self._sign = 1
-        self._slots: dict[str, Callable[[], Value]] = {
+        self._computed: dict[str, Callable[[], Value]] = {
             "where": self._where, "room": self._room, "where_s": self._where_s, "at": self._at, "common_room": self._common_room,
-            "cover": lambda: self._cover(_COVERS + _COVERS_PLURAL, 2), "covers": lambda: self._cover(_COVERS_PLURAL, 1),
             "warmth": self._warmth, "temperature": self._temperature, "degrees": self._degrees, "distance": self._distance,
             "duration": lambda: self._duration("", False), "duration_of": lambda: self._duration("", True),
             "start": lambda: self._duration("start_", False), "start_of": lambda: self._duration("start_", True),
@@ -162,19 +68,17 @@ class Values:
 
     def draw(self, slot: str) -> Value:
         """A value for `slot`; KeyError for a slot that is not defined here."""
-        if slot in _CHOICES:
-            key, choices = _CHOICES[slot]
-            spoken, arguments, said = self._rng.choice(choices)
-            return Value(key, spoken, said, dict(arguments))
-        if slot in _COPIED:
-            argument, key = _COPIED[slot]
-            text = self._title(self.text(slot))
-            return Value(key, text, text, {argument: text})
-        if slot in _NUMBERS:
-            argument, key = _NUMBERS[slot]
+        if slot not in _slots():
+            return self._computed[slot]()
+        about = _slots()[slot]
+        if "options" in about:
+            spoken, arguments, *said = self._rng.choice(about["options"])
+            return Value(about["key"], spoken, said[0] if said else spoken, arguments)
+        if "number" in about:
             n = self._percent()
-            return Value(key, spoken_number(n, self._rng), str(n), {argument: n})
-        return self._slots[slot]()
+            return Value(about["key"], spoken_number(n, self._rng), str(n), {about["argument"]: n})
+        text = self._title(self.text(slot))
+        return Value(about["key"], text, text, {about["argument"]: text})
 
     def again(self, former: Value) -> Value:
         """Another number in the one unit of the duration `former`."""
@@ -191,9 +95,8 @@ class Values:
             return self._name()
         if slot == "query":
             return self._query()
-        if slot in _HEADS:
-            return self._headed(slot)
-        return self._listed(_LISTS[slot])
+        about = _slots()[slot]
+        return self._headed(about) if "head" in about else self._listed(about["list"])
 
     def area(self) -> str:
         """The name of a room or place."""
@@ -222,7 +125,7 @@ class Values:
     def _name(self) -> str:
         rng = self._rng
         if rng.random() < 0.25:
-            return self._headed(rng.choices(list(_HEADS), (8, 0, 0, 2, 2, 2, 0, 0, 0))[0])
+            return self._headed(_slots()[rng.choices(list(_NAMED), list(_NAMED.values()))[0]])
         device = listed_word("devices", rng, self._source)
         if rng.random() < 0.3:
             return device
@@ -231,10 +134,10 @@ class Values:
             return " ".join(made if rng.random() < 0.35 else [*made, device])
         return f"{listed_word('modifiers', rng, self._source)} {device}"
 
-    def _headed(self, slot: str) -> str:
+    def _headed(self, about: dict[str, Any]) -> str:
         """A name that ends in a noun that tells what it is; an invented word before a light would be its area."""
-        rng, noun = self._rng, head(_HEADS[slot], self._rng)
-        if rng.random() < _ALONE[slot]:
+        rng, noun = self._rng, head(about["head"], self._rng)
+        if rng.random() < about["alone"]:
             return noun
         invented = rng.random() < self._source.invented
         return f"{' '.join(self._invented()) if invented else listed_word('modifiers', rng, self._source)} {noun}"
@@ -252,7 +155,11 @@ class Values:
         return self._listed(kind) if kind != "genres" else listed_word("genres", rng, self._source)
 
     def _area(self) -> str:
-        if self._home and self._rng.random() < 0.85 and (areas := [area for area in self._home.areas if area not in self._home.lit]):
+        if (
+            self._home
+            and self._rng.random() < 0.85
+            and (areas := [area for area in self._home.areas if area not in self._home.lit])
+        ):
             return self._rng.choice(areas)
         return self.area()
 
@@ -275,8 +182,16 @@ class Values:
         if kind == "floor":
             spoken = rng.choice((f"on the {name}", f"on the {name}", f"on {name}"))
         else:
-            preposition = "on" if name.split()[-1] in ("porch", "balcony", "terrace", "patio", "deck", "landing", "veranda") else "in"
-            spoken = rng.choice((f"{preposition} the {name}",) * 5 + (f"{preposition} {name}",) * 2 + (f"{preposition} my {name}", f"inside the {name}", f"at the {name}"))
+            preposition = (
+                "on"
+                if name.split()[-1] in ("porch", "balcony", "terrace", "patio", "deck", "landing", "veranda")
+                else "in"
+            )
+            spoken = rng.choice(
+                (f"{preposition} the {name}",) * 5
+                + (f"{preposition} {name}",) * 2
+                + (f"{preposition} my {name}", f"inside the {name}", f"at the {name}")
+            )
         return Value("where", spoken, said, {kind: name})
 
     def _room(self) -> Value:
@@ -295,20 +210,41 @@ class Values:
         name = self._rng.choice(_COMMON_ROOMS)
         return Value("where", name, _located("area", name), {"area": name})
 
-    def _cover(self, choices: list[Choice], times: int) -> Value:
-        spoken, arguments, said = self._rng.choices(choices, _COVER_WEIGHTS * times)[0]
-        return Value("cover", spoken, said, dict(arguments))
-
     def _warmth(self) -> Value:
         rng = self._rng
         if rng.random() < 0.4:
-            text = rng.choice(_WARMTHS)
-            return Value("warmth", text, text, {"temperature": text})
-        kelvin = rng.choice((2000, 2200, 2500, 2700, 3000, 3500, 4000, 4500, 5000, 5500, 6000, 6500, rng.randint(20, 65) * 100, rng.randint(2000, 6500)))
-        return Value("warmth", f"{kelvin}{rng.choice((' kelvin', ' kelvin', ' k', 'k', ''))}", f"{kelvin} kelvin", {"temperature": kelvin})
+            return self.draw("warm_word")
+        kelvin = rng.choice(
+            (
+                2000,
+                2200,
+                2500,
+                2700,
+                3000,
+                3500,
+                4000,
+                4500,
+                5000,
+                5500,
+                6000,
+                6500,
+                rng.randint(20, 65) * 100,
+                rng.randint(2000, 6500),
+            )
+        )
+        return Value(
+            "warmth",
+            f"{kelvin}{rng.choice((' kelvin', ' kelvin', ' k', 'k', ''))}",
+            f"{kelvin} kelvin",
+            {"temperature": kelvin},
+        )
 
     def _percent(self) -> int:
-        return self._rng.choice((0, 10, 20, 25, 30, 40, 50, 60, 70, 75, 80, 90, 100)) if self._rng.random() < 0.5 else self._rng.randint(0, 100)
+        return (
+            self._rng.choice((0, 10, 20, 25, 30, 40, 50, 60, 70, 75, 80, 90, 100))
+            if self._rng.random() < 0.5
+            else self._rng.randint(0, 100)
+        )
 
     def _temperature(self) -> Value:
         rng = self._rng
@@ -341,7 +277,9 @@ class Values:
         return Value("", way, "")
 
     def _steps_verb(self) -> Value:
-        self._sign, verb = self._rng.choice(((1, "increase"), (1, "raise"), (1, "boost"), (-1, "decrease"), (-1, "lower"), (-1, "reduce")))
+        self._sign, verb = self._rng.choice(
+            ((1, "increase"), (1, "raise"), (1, "boost"), (-1, "decrease"), (-1, "lower"), (-1, "reduce"))
+        )
         return Value("", verb, "")
 
     def _steps_amount(self) -> Value:
@@ -350,7 +288,18 @@ class Values:
 
     def _zone(self) -> Value:
         rng = self._rng
-        spoken, state = rng.choice((("home", "home"), ("at home", "home"), ("home", "home"), ("away", "not_home"), ("not home", "not_home"), ("out", "not_home"), ("", ""), ("", "")))
+        spoken, state = rng.choice(
+            (
+                ("home", "home"),
+                ("at home", "home"),
+                ("home", "home"),
+                ("away", "not_home"),
+                ("not home", "not_home"),
+                ("out", "not_home"),
+                ("", ""),
+                ("", ""),
+            )
+        )
         if state:
             return Value("state", spoken, "home" if state == "home" else "away", {"state": state})
         zone = listed_word("zones", rng, self._source)
@@ -399,7 +348,7 @@ class Values:
         return kind, self._rng.choice(members[kind])
 
     def _lit_target(self) -> Value:
-        """ "AREA light(s)": a device if the home has one of that name, else the lights of an area."""
+        """Lights of an area: "AREA light", a device if the home has one of that name, or its lights."""
         assert self._home is not None
         area = self._rng.choice(self._home.lit or self._home.areas)
         if area in self._home.lit and self._rng.random() < 0.7:
