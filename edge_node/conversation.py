@@ -56,7 +56,7 @@ class Conversation:
     def __init__(self, tokenizer: ChatTokenizer, loop: RoundLoop, system: str | None = None) -> None:
         self._tokenizer = tokenizer
         self._loop = loop
-        self._opening = [Turn("system", system)] if system else []
+        self._opening = _opening(system)
         self.turns: list[Turn] = list(self._opening)
 
     def begin(self) -> Channel:
@@ -67,6 +67,11 @@ class Conversation:
         """Forget all turns and begin a new session."""
         self.turns = list(self._opening)
         self._loop.reset()
+
+    def renew(self, system: str | None) -> None:
+        """Begin a new chat under another system message, or under none."""
+        self._opening = _opening(system)
+        self.clear()
 
     def ask(self, request: str, generation: Generation, answer: Answer) -> Iterator[str]:
         """Yield the text of the reply piece by piece and fill `answer`. Raises SledError; the turns stay as they were.
@@ -129,6 +134,11 @@ class Conversation:
             if len(decoded) < len(text):
                 break
         return Turn("assistant", text)
+
+
+def _opening(system: str | None) -> list[Turn]:
+    """The turns that a chat begins with."""
+    return [Turn("system", system)] if system else []
 
 
 def _first(text: str, stops: Sequence[str]) -> int | None:
