@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -31,10 +32,16 @@ def test_exactness() -> None:
     assert histogram["8"] > 0, "the built-in draft is accepted"
 
 
-def test_pair() -> None:
-    figures = bench("pair", "--requests", "100")
+def test_pair(tmp_path: Path) -> None:
+    figures = bench("pair", "--requests", "100", "--errors", str(tmp_path / "errors.txt"))
     assert figures["target_exact_match"] >= 0.8
     assert figures["committed_per_round"] >= 3.0
+    assert 0 < figures["acceptance_t08"] <= figures["best_coupling_t08"] + 0.03  # the one is a mean over chances
+    wrong = (tmp_path / "errors.txt").read_text().count("expected: ")
+    shares = (figures["target_exact_match"], figures["target_exact_match_new_phrasing"])
+    assert wrong == round(sum(100 * (1 - share) for share in shares))
+    assert bool(wrong) == any(figures["confusion"].values())
+    assert set(figures["slot_errors"]) == {"seen", "new"}
 
 
 def test_round() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,9 +22,26 @@ def _exactness(requests: Requests = 500, as_json: Json = False, pair_name: PairN
 
 
 @app.command("pair")
-def _pair(requests: Requests = 1000, as_json: Json = False, pair_name: PairName = "home") -> None:
-    """How often the pair's calls are right on names never seen, and how much of a draft is accepted."""
-    pair.run(requests, pair_name, as_json)
+def _pair(
+    requests: Annotated[int, typer.Option(min=1, help="how many requests for each figure")] = 2000,
+    as_json: Json = False,
+    pair_name: PairName = "home",
+    errors: Annotated[Path | None, typer.Option(dir_okay=False, help="file to list the wrong answers in")] = None,
+) -> None:
+    """How often the pair's calls are right on names never seen, and how much of a draft is accepted.
+
+    target_exact_match and target_exact_match_new_phrasing: calls exactly right at temperature 0, on phrasings that
+    training drew and on others. draft_exact_match: the draft alone, on the former.
+
+    acceptance: accepted / (accepted + rejected) of the drafted tokens that the target looked at; committed_per_round:
+    ids for each draft sent, in blocks of at most 8.
+
+    acceptance_t08: acceptance at temperature 0.8; best_coupling_t08: the largest that any way of drawing both tokens
+    could have there, the mean of 1 - TV(target, draft).
+
+    confusion and slot_errors: which calls, and which arguments of them, are wrong.
+    """
+    pair.run(requests, pair_name, as_json, errors)
 
 
 @app.command("round")

@@ -21,8 +21,8 @@ from shared.pair import Pair, load_pair
 from tools.bench.report import progress, show
 from tools.home.assemble import assemble
 from tools.home.generate import exchange
+from tools.home.invent import HELD_OUT
 from tools.home.train import RECIPES, build
-from tools.home.values import HELD_OUT
 from tools.oracle import Oracle, Rule
 from tools.testbed import HubBed, running_hub
 

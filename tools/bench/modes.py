@@ -17,7 +17,7 @@ from hub.target import Target, pick_dtype
 from shared.pair import load_pair
 from tools.bench.report import progress, quantile, show
 from tools.home.generate import exchange
-from tools.home.values import HELD_OUT
+from tools.home.invent import HELD_OUT
 from tools.testbed import running_hub
 
 _WARM_UP = 3  # requests

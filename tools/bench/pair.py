@@ -1,80 +1,142 @@
-"""The pair: how often its calls are right on names and areas never seen in training, and how well the draft drafts."""
+"""The pair: how often its calls are right, and how well the draft drafts.
+
+All requests have names and areas that training never drew. They come in dialogues of one to four, some under a system
+message that lists the home; each is asked in its chat, behind the answers that were given there. `--requests` is the
+number of requests of each figure.
+
+    target_exact_match                the target's calls are exactly those that the request means; temperature 0
+    target_exact_match_new_phrasing   the same on phrasings that training never drew
+    draft_exact_match                 the draft alone, greedy, on the requests of the first figure, with its own history
+    exact_match_by_kind               the first two figures, taken apart: the first request of a chat, later ones, and
+                                      those under a list of the home
+    acceptance                        accepted / (accepted + rejected), of the drafted tokens that the target looked at;
+                                      temperature 0, blocks of at most 8
+    committed_per_round               ids committed for each draft that was sent, in the same run
+    acceptance_t08                    acceptance at temperature 0.8, each answer with a seed of its own
+    best_coupling_t08                 at the very places that acceptance_t08 counts, the mean of 1 - TV(p, q): the
+                                      largest acceptance that any way of drawing two tokens, one from the target's
+                                      distribution and one from the draft's, could have
+    confusion                         by call, expected and got, most frequent first; the same name on both sides means
+                                      that its arguments are wrong
+    slot_errors                       by argument, in calls of the right name: missing, extra, of a wrong value
+"""
 
 from __future__ import annotations
 
-import json
-import random
-from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from edge_node.conversation import Answer, Generation
-from edge_node.node import connected, load_drafter
-from edge_node.tokenizer import ChatTokenizer, Turn
-from shared.pair import load_pair
-from shared.sampling import Sampling
+import numpy as np
+import torch
+
+from edge_node.node import load_drafter
+from edge_node.round_stats import RoundStats
+from edge_node.tokenizer import ChatTokenizer
+from shared.pair import Pair, load_pair
+from tools.bench.asking import LENGTH, NODES, Asked, ask_all, ask_draft, drawn
+from tools.bench.confusion import Confusion, right
+from tools.bench.coupling import Coupling, judged
 from tools.bench.report import progress, show
-from tools.home.generate import Exchange, exchange
-from tools.home.values import HELD_OUT
+from tools.home.generate import Dialogue
+from tools.home.invent import HELD_OUT, NEW_PHRASING
 from tools.testbed import running_hub
 
-LENGTH = 8
-MAX_TOKENS = 200
+_SEED = 20_261_121
+_WARM = 0.8  # the other temperature
 
 
-def run(requests: int, pair_name: str, as_json: bool) -> None:
-    """Print `target_exact_match`, `draft_exact_match`, `acceptance`, `committed_per_round` and where errors are."""
-    rng = random.Random(20_261_121)
-    asked = [exchange(rng, HELD_OUT) for _ in range(requests)]
-    wrong: Counter[str] = Counter()
-    answers: list[Answer] = []
-    with (
-        running_hub(["node"], pair_name) as bed,
-        connected(bed.node("node", draft_length=LENGTH)) as node,
-        progress() as bars,
-    ):
-        for exchanged in bars.track(asked, description="target, drafted for"):
-            answer = Answer()
-            for _ in node.ask(exchanged.request, Generation(temperature=0.0, max_tokens=MAX_TOKENS), answer):
-                pass
-            node.clear()
-            answers.append(answer)
-            if not right(answer.text, exchanged):
-                wrong["+".join(name for name, _ in exchanged.calls) or "refusal"] += 1
-    stats = [answer.stats for answer in answers]
-    judged = sum(s.accepted + s.rejected for s in stats)  # drafted tokens that the target looked at
-    figures = {
+def run(requests: int, pair_name: str, as_json: bool, errors: Path | None = None) -> None:
+    """Print the figures above; write every wrong request with what it should have got and what it got to `errors`."""
+    seen = drawn(requests, HELD_OUT, _SEED)
+    unseen = drawn(requests, NEW_PHRASING, _SEED)
+    # For a target this small, one thread and larger batches are faster than two threads that wait for each other.
+    with running_hub(NODES, pair_name, ["--threads", "1"]) as bed:
+        greedy = {
+            "seen": ask_all(bed, seen, 0.0, "phrasings as in training"),
+            "new": ask_all(bed, unseen, 0.0, "new phrasings"),
+        }
+        sampled = ask_all(bed, seen, _WARM, f"temperature {_WARM}")
+    cold, warm = ([asked.answer.stats for asked in answered] for answered in (greedy["seen"], sampled))
+    drafter = _Drafter(load_pair(pair_name))
+    figures: dict[str, Any] = {
         "requests": requests,
-        "target_exact_match": 1 - wrong.total() / requests,
-        "draft_exact_match": _draft_exact_match(asked, pair_name),
-        "acceptance": round(sum(s.accepted for s in stats) / judged, 4),
-        "committed_per_round": round(sum(s.tokens for s in stats) / sum(s.rounds for s in stats), 3),
-        "accepted_of_drafted": round(sum(s.accepted for s in stats) / sum(s.drafted for s in stats), 4),
-        "tokens": sum(s.tokens for s in stats),
-        "wrong_by_intent": dict(wrong.most_common(10)),
+        "target_exact_match": _share_right(greedy["seen"]),
+        "target_exact_match_new_phrasing": _share_right(greedy["new"]),
+        "exact_match_by_kind": {name: _by_kind(answered) for name, answered in greedy.items()},
+        "draft_exact_match": drafter.exact_match(seen),
+        "acceptance": _acceptance(cold),
+        "committed_per_round": round(sum(s.tokens for s in cold) / sum(s.rounds for s in cold), 3),
+        "accepted_of_drafted": round(sum(s.accepted for s in cold) / sum(s.drafted for s in cold), 4),
+        "tokens": sum(s.tokens for s in cold),
+        "acceptance_t08": _acceptance(warm),
+        "best_coupling_t08": drafter.best_coupling(sampled),
     }
-    show("pair", figures, as_json)
+    confusions = {
+        name: Confusion.of((a.exchange.calls, a.answer.text) for a in answered) for name, answered in greedy.items()
+    }
+    for name, confusion in confusions.items():
+        confusion.show(f"{name} phrasings")
+    details = {
+        "confusion": {name: confusion.as_json() for name, confusion in confusions.items()},
+        "slot_errors": {name: confusion.slots_as_json() for name, confusion in confusions.items()},
+    }
+    show("pair", figures, as_json, details)
+    if errors is not None:
+        wrong = [f"[{name}]\n{_described(a)}" for name, answered in greedy.items() for a in answered if not _right(a)]
+        errors.write_text("\n\n".join([*wrong, ""]))
 
 
-def right(text: str, exchanged: Exchange) -> bool:
-    """Whether the calls in `text` are exactly those that the request means."""
-    calls: list[Any] = []
-    for line in text.splitlines():
-        if line.startswith("{"):
-            try:
-                calls.append(json.loads(line))
-            except ValueError:
-                return False
-    return calls == [{"name": name, "arguments": arguments} for name, arguments in exchanged.calls]
+def _right(asked: Asked) -> bool:
+    return right(asked.answer.text, asked.exchange.calls)
 
 
-def _draft_exact_match(asked: list[Exchange], pair_name: str) -> float:
-    """The share of requests that the draft alone gets right."""
-    pair = load_pair(pair_name)
-    tokenizer = ChatTokenizer(pair)
-    drafter = load_drafter(pair, threads=2, tokenizer=tokenizer)
-    hits = 0
-    with progress() as bars:
-        for exchanged in bars.track(asked, description="draft alone"):
-            block = drafter.draft(tokenizer.prompt([Turn("user", exchanged.request)]), MAX_TOKENS, Sampling())
-            hits += right(tokenizer.decode(block.tokens), exchanged)
-    return round(hits / len(asked), 4)
+def _share_right(answered: Sequence[Asked]) -> float | None:
+    return round(sum(map(_right, answered)) / len(answered), 4) if answered else None
+
+
+def _by_kind(answered: Sequence[Asked]) -> dict[str, float | None]:
+    """The share that is right of each kind, None where there is none of it."""
+    listed = [a for a in answered if a.turns[0].role == "system"]
+    plain = [a for a in answered if a.turns[0].role != "system"]
+    return {
+        "first": _share_right([a for a in plain if len(a.turns) == 1]),
+        "later": _share_right([a for a in plain if len(a.turns) > 1]),
+        "home_listed": _share_right(listed),
+    }
+
+
+def _acceptance(stats: Sequence[RoundStats]) -> float:
+    looked_at = sum(s.accepted + s.rejected for s in stats)
+    return round(sum(s.accepted for s in stats) / looked_at, 4)
+
+
+class _Drafter:
+    """The figures that need the draft at hand."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._pair = pair
+        self._tokenizer = ChatTokenizer(pair)
+        self._drafter = load_drafter(pair, threads=1, tokenizer=self._tokenizer)
+
+    def exact_match(self, dialogues: Sequence[Dialogue]) -> float:
+        """The share of the requests that the draft alone gets right."""
+        texts = ask_draft(self._drafter, self._tokenizer, dialogues, "draft alone")
+        return round(sum(right(text, exchange.calls) for exchange, text in texts) / len(texts), 4)
+
+    def best_coupling(self, sampled: Sequence[Asked]) -> float:
+        """The mean of 1 - TV at the places of the answers at which the target looked at a drafted token."""
+        torch.set_num_threads(1)  # for a model this small a second thread costs more than it brings
+        coupling = Coupling(self._pair.target, self._drafter)
+        best = []
+        with progress() as bars:
+            for asked in bars.track(sampled, description="best coupling"):
+                answer, prompt = asked.answer, self._tokenizer.prompt(asked.turns)
+                best.append(coupling.best(prompt, answer.ids, judged(answer, LENGTH), answer.sampling))
+        return round(float(np.concatenate(best).mean()), 4)
+
+
+def _described(asked: Asked) -> str:
+    """The chat with the answer that was expected and the one that came."""
+    chat = [f"{turn.role}: {turn.content}" for turn in asked.turns]
+    return "\n".join([*chat, f"expected: {asked.exchange.answer}", f"got:      {asked.answer.text}"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -20,14 +20,22 @@ def progress() -> Progress:
     )
 
 
-def show(title: str, figures: dict[str, Any], as_json: bool) -> None:
-    """Print the figures as a table, and as a JSON object in the last line when asked."""
+def show(title: str, figures: dict[str, Any], as_json: bool, details: dict[str, Any] | None = None) -> None:
+    """Print the figures as a table and, when asked, with the details as a JSON object in the last line."""
     table = Table(title=title, show_header=False)
     for key, value in figures.items():
         table.add_row(key, json.dumps(value) if isinstance(value, (dict, list)) else str(value))
     _console.print(table)
     if as_json:
-        print(json.dumps(figures))
+        print(json.dumps(figures | (details or {})))
+
+
+def show_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table with a row for each of `rows`."""
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*map(str, row))
+    _console.print(table)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

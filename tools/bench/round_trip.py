@@ -8,7 +8,7 @@ from edge_node.conversation import Answer, Generation
 from edge_node.node import connected
 from tools.bench.report import progress, quantile, show
 from tools.home.generate import exchange
-from tools.home.values import HELD_OUT
+from tools.home.invent import HELD_OUT
 from tools.testbed import running_hub
 
 

@@ -1,0 +1,92 @@
+"""Dialogues put to the served pair, several at a time, and to its draft alone."""
+
+from __future__ import annotations
+
+import queue
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from edge_node.conversation import Answer, Conversation, Generation
+from edge_node.drafter import OnnxDrafter
+from edge_node.node import connected
+from edge_node.tokenizer import ChatTokenizer, Turn
+from shared.sampling import Sampling
+from tools.bench.report import progress
+from tools.home.generate import Dialogue, Exchange, dialogue
+from tools.home.invent import Source
+from tools.testbed import HubBed
+
+NODES = tuple(f"node-{i}" for i in range(8))  # each has one session at a time
+LENGTH = 8  # tokens of a drafted block, at most
+MAX_TOKENS = 200
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request of a dialogue and what came; `turns` is the chat up to and with the request."""
+
+    exchange: Exchange
+    turns: tuple[Turn, ...]
+    answer: Answer
+
+
+def drawn(requests: int, source: Source, seed: int) -> list[Dialogue]:
+    """Dialogues with that many requests in all."""
+    rng = random.Random(seed)
+    dialogues: list[Dialogue] = []
+    while requests > 0:
+        whole = dialogue(rng, source)
+        dialogues.append(replace(whole, exchanges=whole.exchanges[:requests]))
+        requests -= len(dialogues[-1].exchanges)
+    return dialogues
+
+
+def ask_all(bed: HubBed, dialogues: Sequence[Dialogue], temperature: float, title: str) -> list[Asked]:
+    """Put every dialogue to the hub, its requests in order in one chat; return all requests, in order."""
+    seeds = random.Random(0)
+    cases = [(each, [seeds.getrandbits(64) for _ in each.exchanges]) for each in dialogues]
+    idle: queue.SimpleQueue[Conversation] = queue.SimpleQueue()
+
+    def ask(case: tuple[Dialogue, list[int]]) -> list[Asked]:
+        node = idle.get()
+        try:
+            return _converse(node, *case, temperature)
+        finally:
+            idle.put(node)
+
+    with ExitStack() as stack, ThreadPoolExecutor(len(NODES)) as pool, progress() as bars:
+        for name in NODES:
+            idle.put(stack.enter_context(connected(bed.node(name, draft_length=LENGTH))))
+        answered = bars.track(pool.map(ask, cases), total=len(cases), description=title)
+        return [asked for conversation in answered for asked in conversation]
+
+
+def _converse(node: Conversation, dialogue: Dialogue, seeds: Sequence[int], temperature: float) -> list[Asked]:
+    node.renew(dialogue.system)
+    asked = []
+    for exchange, seed in zip(dialogue.exchanges, seeds, strict=True):
+        answer = Answer()
+        for _ in node.ask(exchange.request, Generation(temperature, seed=seed, max_tokens=MAX_TOKENS), answer):
+            pass
+        asked.append(Asked(exchange, tuple(node.turns[:-1]), answer))
+    return asked
+
+
+def ask_draft(
+    drafter: OnnxDrafter, tokenizer: ChatTokenizer, dialogues: Sequence[Dialogue], title: str
+) -> list[tuple[Exchange, str]]:
+    """Put every dialogue to the draft alone, greedy, with its own answers as history; return the texts, in order."""
+    texts = []
+    with progress() as bars:
+        for each in bars.track(dialogues, description=title):
+            turns = [Turn("system", each.system)] if each.system else []
+            for exchange in each.exchanges:
+                turns.append(Turn("user", exchange.request))
+                ids = drafter.draft(tokenizer.prompt(turns), MAX_TOKENS, Sampling()).tokens
+                kept = tuple(i for i in ids if i not in tokenizer.end_ids)
+                turns.append(Turn("assistant", tokenizer.decode(kept), kept))
+                texts.append((exchange, turns[-1].content))
+    return texts
