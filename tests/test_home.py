@@ -13,7 +13,7 @@ import pytest
 from edge_node.calls import CallReader
 from shared.pair import load_pair
 from tools.home import generate, numbers
-from tools.home.disorder import capital, misspelt, plain, value
+from tools.home.disorder import capital, filled, misspelt, plain, value
 from tools.home.generate import (
     Clause,
     Dialogue,
@@ -236,12 +236,14 @@ def test_a_started_timer_is_cancelled_by_its_length() -> None:
         assert arguments == {f"start_{unit}": n for unit, n in first.items()}  # type: ignore[attr-defined]
 
 
-def test_misspelling_leaves_values_alone() -> None:
+def test_disorder_leaves_values_alone() -> None:
     rng = random.Random(2)
     spoken = value("zorvik lamp")
     results = {misspelt(f"switch {spoken} off please", rng) for _ in range(100)}
     assert len(results) > 20
     assert all(spoken in result for result in results)
+    results = {filled(f"switch {spoken} off", rng, ["just"]) for _ in range(50)}
+    assert {plain(result) for result in results} == {"switch just zorvik lamp off", "switch zorvik lamp just off"}
     assert plain(capital("turn it on, i said")) == "Turn it on, I said"
 
 

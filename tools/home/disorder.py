@@ -57,6 +57,19 @@ def misspelt(text: str, rng: random.Random) -> str:
     return "".join(parts)
 
 
+def filled(text: str, rng: random.Random, fillers: list[str]) -> str:
+    """The marked `text` with one of `fillers` at a space outside its values."""
+    parts = _VALUE.split(text)
+    places = [
+        (i, at) for i, part in enumerate(parts) if not part.startswith(_OPEN) for at, c in enumerate(part) if c == " "
+    ]
+    if not places:
+        return text
+    i, at = rng.choice(places)
+    parts[i] = f"{parts[i][:at]} {rng.choice(fillers)}{parts[i][at:]}"
+    return "".join(parts)
+
+
 def _typo(word: str, rng: random.Random) -> str:
     at = rng.randrange(1, len(word) - 1)
     return rng.choice(

@@ -17,7 +17,7 @@ import tomllib
 import typer
 
 from shared.pair import load_pair
-from tools.home.disorder import capital, disordered, misspelt, plain, starts_with, value
+from tools.home.disorder import capital, disordered, filled, misspelt, plain, starts_with, value
 from tools.home.grammar import expand, tell
 from tools.home.homes import Home, draw_home
 from tools.home.invent import HELD_OUT, NEW_PHRASING, Source
@@ -292,6 +292,8 @@ def _exchange(clauses: list[Clause], rng: random.Random) -> Exchange:
         text += (" and " if same else rng.choice(_wraps()["joints"])) + clause.text
     if rng.random() < 0.06:
         text = f"{rng.choice(_wraps()['call'])} {text}"
+    if rng.random() < 0.06:
+        text = filled(text, rng, _wraps()["fillers"])
     if rng.random() < 0.06:
         text = misspelt(text, rng)
     if rng.random() < 0.3:
