@@ -12,7 +12,7 @@ from tools.home import assemble as assembling
 def test_an_assembled_pair_is_the_built_in_one_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = load_pair("home")
     assert home.draft is not None
-    monkeypatch.setattr(assembling, "export_draft", shutil.copyfile)
+    monkeypatch.setattr(assembling, "export_draft", lambda checkpoint, out, bits: shutil.copyfile(checkpoint, out))
     assembling.assemble(tmp_path, tokenizer=home.tokenizer, target=Path(home.target), draft=home.draft)
     assert load_pair(str(tmp_path)).sha256 == home.sha256
     assert (tmp_path / MANIFEST).read_text() == (home.folder / MANIFEST).read_text()

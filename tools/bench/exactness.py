@@ -22,7 +22,8 @@ from tools.bench.report import progress, show
 from tools.home.assemble import assemble
 from tools.home.generate import exchange
 from tools.home.invent import HELD_OUT
-from tools.home.train import RECIPES, build
+from tools.home.model import home_config, new_model
+from tools.home.recipe import DRAFT_DEPTH
 from tools.oracle import Oracle, Rule
 from tools.testbed import HubBed, running_hub
 
@@ -157,7 +158,7 @@ def _with_random_draft(pair: Pair, folder: Path) -> Path:
     """The pair with a draft of random weights: nearly everything it proposes is rejected."""
     torch.manual_seed(0)
     tokenizer = Tokenizer.from_file(str(pair.tokenizer))
-    build(RECIPES["draft"], tokenizer).save_pretrained(folder / "draft")
+    new_model(home_config(DRAFT_DEPTH, tokenizer)).save_pretrained(folder / "draft")
     assemble(
         folder / "pair", tokenizer=pair.tokenizer, target=Path(pair.target), draft=folder / "draft", name=pair.name
     )

@@ -30,7 +30,7 @@ def assemble(out: Path, *, tokenizer: Path, target: Path, draft: Path, name: str
     if out.resolve() != _HOME.resolve():
         for file in _WRITTEN:
             shutil.copyfile(_HOME / file, out / file)
-    export_draft(draft, out / "draft.onnx")
+    export_draft(draft, out / "draft.onnx", bits=8)
     hashed = ("target/model.safetensors", "draft.onnx", "tokenizer.json", *_WRITTEN)
     hashes = "\n".join(f'"{file}" = "{hashlib.sha256((out / file).read_bytes()).hexdigest()}"' for file in hashed)
     (out / MANIFEST).write_text(f"""\

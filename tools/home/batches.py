@@ -1,20 +1,41 @@
-"""Training batches for the built-in pair: conversations as token ids, the answers marked, similar lengths together."""
+"""Training batches for the built-in pair: dialogues as token ids, the answers marked, similar lengths together."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from tools.home.generate import Exchange, conversation
-from tools.home.tokenizer import ASSISTANT, END, USER
-from tools.home.values import Source
+from tools.home.generate import Dialogue, dialogue
+from tools.home.invent import Source
+from tools.home.tokenizer import ASSISTANT, END, SYSTEM, USER
 
-_POOL = 1024  # conversations that are sorted by length together
+_POOL = 1024  # dialogues that are sorted by length together
+
+
+@dataclass(frozen=True)
+class Text:
+    """A dialogue as ids, and for each whether the assistant wrote it."""
+
+    ids: list[int]
+    learnt: list[bool]
+
+    @property
+    def prompt(self) -> list[int]:
+        """The ids up to where the last answer begins."""
+        start = len(self.ids)
+        while start and self.learnt[start - 1]:
+            start -= 1
+        return self.ids[:start]
+
+    def answered(self, answer: list[int]) -> Text:
+        """The same dialogue with another last answer."""
+        start = len(self.prompt)
+        return Text(self.ids[:start] + answer, self.learnt[:start] + [True] * len(answer))
 
 
 @dataclass(frozen=True)
@@ -24,42 +45,64 @@ class Batch:
     ids: torch.Tensor
     answer: torch.Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The batch in that device's memory."""
+        return Batch(self.ids.to(device), self.answer.to(device))
 
-def encode(tokenizer: Tokenizer, turns: list[Exchange]) -> tuple[list[int], list[bool]]:
-    """The ids of a conversation as the chat template renders it, and for each id whether the assistant wrote it."""
+
+def encode(tokenizer: Tokenizer, drawn: Dialogue) -> Text:
+    """The dialogue as the chat template renders it; an answer's end is the assistant's too."""
     ids: list[int] = []
     learnt: list[bool] = []
-    for turn in turns:
-        asked = tokenizer.encode(f"{USER}{turn.request}{END}{ASSISTANT}", add_special_tokens=False).ids
-        answered = tokenizer.encode(f"{turn.answer}{END}", add_special_tokens=False).ids
-        ids += asked + answered
-        learnt += [False] * len(asked) + [True] * len(answered)
-    return ids, learnt
+
+    def add(text: str, *, by_assistant: bool) -> None:
+        added = tokenizer.encode(text, add_special_tokens=False).ids
+        ids.extend(added)
+        learnt.extend([by_assistant] * len(added))
+
+    if drawn.system is not None:
+        add(f"{SYSTEM}{drawn.system}{END}", by_assistant=False)
+    for exchange in drawn.exchanges:
+        add(f"{USER}{exchange.request}{END}{ASSISTANT}", by_assistant=False)
+        add(f"{exchange.answer}{END}", by_assistant=True)
+    return Text(ids, learnt)
 
 
-def batches(tokenizer: Tokenizer, tokens_per_batch: int, max_length: int, seed: int) -> Iterator[Batch]:
-    """An endless stream of batches of at most `tokens_per_batch` ids, padding included."""
-    rng = random.Random(seed)
-    source = Source(
-        "train", pieces=tuple(sorted(t for t in tokenizer.get_vocab() if t.isascii() and t.isalpha() and t.islower()))
-    )
+def texts(tokenizer: Tokenizer, longest: int, stream: str) -> Iterator[Text]:
+    """Endless training dialogues of at most `longest` ids; the same `stream` draws the same ones."""
+    rng = random.Random(stream)
+    pieces = sorted(piece for piece in tokenizer.get_vocab() if piece.isascii() and piece.isalpha() and piece.islower())
+    source = Source("train", pieces=tuple(pieces))
     while True:
-        pool = [encode(tokenizer, conversation(rng, source)) for _ in range(_POOL)]
-        pool = sorted((c for c in pool if len(c[0]) <= max_length), key=lambda c: len(c[0]))
-        groups: list[list[tuple[list[int], list[bool]]]] = [[]]
-        for ids, learnt in pool:
-            if (len(groups[-1]) + 1) * len(ids) > tokens_per_batch:
-                groups.append([])
-            groups[-1].append((ids, learnt))
-        rng.shuffle(groups)
-        yield from (_pad(group) for group in groups if group)
+        text = encode(tokenizer, dialogue(rng, source))
+        if len(text.ids) <= longest:
+            yield text
 
 
-def _pad(group: list[tuple[list[int], list[bool]]]) -> Batch:
-    length = max(len(ids) for ids, _ in group)
+def batches(tokenizer: Tokenizer, batch_ids: int, longest: int, stream: str) -> Iterator[Batch]:
+    """An endless stream of batches of at most `batch_ids` ids, padding included."""
+    rng = random.Random(stream)
+    drawn = texts(tokenizer, longest, stream)
+    while True:
+        yield from grouped([next(drawn) for _ in range(_POOL)], batch_ids, rng)
+
+
+def grouped(pool: Iterable[Text], batch_ids: int, rng: random.Random) -> Iterator[Batch]:
+    """The texts of `pool` in batches of similar length, each of at most `batch_ids` ids, in random order."""
+    groups: list[list[Text]] = []
+    for text in sorted(pool, key=lambda text: len(text.ids)):
+        if not groups or (len(groups[-1]) + 1) * len(text.ids) > batch_ids:
+            groups.append([])
+        groups[-1].append(text)
+    rng.shuffle(groups)
+    yield from map(_padded, groups)
+
+
+def _padded(group: list[Text]) -> Batch:
+    length = max(len(text.ids) for text in group)
     ids = np.zeros((len(group), length), np.int64)
     answer = np.zeros((len(group), length), np.bool_)
-    for row, (row_ids, learnt) in enumerate(group):
-        ids[row, : len(row_ids)] = row_ids
-        answer[row, : len(learnt)] = learnt
+    for row, text in enumerate(group):
+        ids[row, : len(text.ids)] = text.ids
+        answer[row, : len(text.ids)] = text.learnt
     return Batch(torch.from_numpy(ids), torch.from_numpy(answer[:, 1:]))

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from tools.home.generate import exchange
-from tools.home.values import Source
+from tools.home.generate import dialogue
+from tools.home.invent import Source
 
 PAD, END, SYSTEM, USER, ASSISTANT = SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 _PIECES = r"\p{L}+(?:'\p{L}+)?|\d| |\n|[^\p{L}\d\s]+|\s"
 
 
-def train_tokenizer(vocab_size: int, samples: int, seed: int) -> Tokenizer:
-    """A tokenizer of `vocab_size` ids trained on `samples` exchanges; all 256 bytes are in it, so any text encodes."""
+def train_tokenizer(vocab_size: int, dialogues: int, seed: int) -> Tokenizer:
+    """A tokenizer of `vocab_size` ids trained on `dialogues` of the generator; all 256 bytes are in it, so any text encodes."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -34,13 +34,16 @@ def train_tokenizer(vocab_size: int, samples: int, seed: int) -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_texts(samples, seed), trainer)
+    tokenizer.train_from_iterator(_texts(dialogues, seed), trainer)
     return tokenizer
 
 
-def _texts(samples: int, seed: int) -> Iterator[str]:
+def _texts(dialogues: int, seed: int) -> Iterator[str]:
     rng = random.Random(seed)
-    for _ in range(samples):
-        drawn = exchange(rng, Source("train", invented=0.15))
-        yield drawn.request
-        yield drawn.answer
+    for _ in range(dialogues):
+        drawn = dialogue(rng, Source("train", invented=0.15))
+        if drawn.system is not None:
+            yield drawn.system
+        for exchange in drawn.exchanges:
+            yield exchange.request
+            yield exchange.answer

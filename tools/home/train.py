@@ -1,150 +1,99 @@
-"""Trains the models of the built-in pair on generated conversations, with the loss on the answers alone.
+"""Trains the built-in pair: tokenizer, target in stages, draft distilled from the target.
 
-    python -m tools.home.train target --tokens 24e6 --out build/home
-    python -m tools.home.train draft --tokens 6e6 --out build/home
+    python -m tools.home.train --out build/home
+    python -m tools.home.train --out build/compare --recipe plain --no-draft
 
-Weights of matrices are trained with Muon, the rest with AdamW, at a constant rate that falls to zero over the last
-part of `--tokens`; a run that was stopped goes on from its last checkpoint, also towards a larger `--tokens`.
+A run that was stopped goes on from its last checkpoint, and parts that have a result are skipped. Two shared cores do
+about 0.5 petaflops an hour: the default takes a little over an hour for the target and half an hour for the draft.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tokenizers import Tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from tools.home.batches import Batch, batches
-from tools.home.tokenizer import END, PAD, train_tokenizer
+from tools.home.batches import batches, texts
+from tools.home.distil import distil
+from tools.home.evaluate import evaluate
+from tools.home.growth import resized
+from tools.home.model import CONTEXT, VOCAB_SIZE, home_config, load_model, new_model, save_model
+from tools.home.recipe import DISTILLATION, DRAFT, DRAFT_DEPTH, EVALUATION_BATCHES, TARGETS, Recipe
+from tools.home.run import Run
+from tools.home.stages import train_stages
+from tools.home.tokenizer import train_tokenizer
 
-VOCAB_SIZE = 2048
-CONTEXT = 1024
-_MAX_TRAINED_LENGTH = 448
-_DECAY_SHARE = 0.3  # the last share of the tokens, over which the rate falls to zero
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The shape of a model and how it is trained."""
-
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    intermediate: int
-    matrix_rate: float
-    other_rate: float
-    tokens_per_batch: int
-
-
-RECIPES = {
-    "target": Recipe(192, 6, 6, 3, 576, matrix_rate=4e-3, other_rate=4e-3, tokens_per_batch=4096),
-    "draft": Recipe(128, 3, 4, 2, 384, matrix_rate=5e-3, other_rate=5e-3, tokens_per_batch=4096),
-}
-
-
-def build(recipe: Recipe, tokenizer: Tokenizer) -> LlamaForCausalLM:
-    """A model of that shape with random weights."""
-    config = LlamaConfig(
-        vocab_size=VOCAB_SIZE,
-        hidden_size=recipe.hidden,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.kv_heads,
-        intermediate_size=recipe.intermediate,
-        max_position_embeddings=CONTEXT,
-        tie_word_embeddings=True,
-        pad_token_id=tokenizer.token_to_id(PAD),
-        bos_token_id=None,
-        eos_token_id=tokenizer.token_to_id(END),
-    )
-    return LlamaForCausalLM(config)
-
-
-def answer_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
-    """Mean cross entropy over the ids of answers; the head is computed for these alone."""
-    hidden = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state[:, :-1][batch.answer]
-    return torch.nn.functional.cross_entropy(model.lm_head(hidden).float(), batch.ids[:, 1:][batch.answer])
+_PETA = 1e15
+_TOKENIZER_DIALOGUES = 40_000
 
 
 def train(
-    which: Annotated[str, typer.Argument(help="target or draft")],
-    out: Annotated[Path, typer.Option(help="folder for tokenizer, checkpoint and model")],
-    tokens: Annotated[float, typer.Option(help="padded tokens to train on in all")] = 20e6,
+    out: Annotated[Path, typer.Option(help="folder for tokenizer, checkpoints, logs and models")],
+    recipe: Annotated[str, typer.Option(help=f"the target's: {' or '.join(TARGETS)}")] = "staged",
+    compute: Annotated[float, typer.Option(help="petaflops for the target; the draft gets 0.3 of it on top")] = 0.6,
+    draft: Annotated[bool, typer.Option(help="train the draft too")] = True,
     seed: int = 0,
 ) -> None:
-    """Train one model of the pair and save it in Hugging Face form under OUT/WHICH."""
-    recipe = RECIPES[which]
+    """Train what is not finished yet under OUT."""
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer_file = out / "tokenizer.json"
-    if not tokenizer_file.exists():
-        train_tokenizer(VOCAB_SIZE, samples=60_000, seed=seed).save(str(tokenizer_file))
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer = _tokenizer(out / "tokenizer.json", seed)
+    if not _result(out, "target").exists():
+        train_target(TARGETS[recipe], compute * _PETA, tokenizer, out, seed)
+    if draft and not _result(out, "draft").exists():
+        train_draft(DRAFT, compute * _PETA, tokenizer, out, seed)
+
+
+def train_target(recipe: Recipe, compute: float, tokenizer: Tokenizer, out: Path, seed: int) -> None:
+    """Train OUT/target; stages that end before the last are left in OUT/stage-DEPTH."""
     torch.manual_seed(seed)
-    model = build(recipe, tokenizer)
-    matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
-    taken = {id(p) for p in matrices}
-    others = [p for p in model.parameters() if id(p) not in taken]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.Muon(matrices, lr=recipe.matrix_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.95), weight_decay=0.0),
-    ]
-    rates = [recipe.matrix_rate, recipe.other_rate]
-    checkpoint = out / f"{which}.checkpoint.pt"
-    done, step = 0, 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        done, step = state["done"], state["step"]
-    stream = batches(tokenizer, recipe.tokens_per_batch, _MAX_TRAINED_LENGTH, seed=seed + 1 + step)
-    smooth, saved_at = None, time.monotonic()
-    log = (out / f"{which}.loss.csv").open("a")
-    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()) as progress:
-        bar = progress.add_task(which, total=tokens, completed=done)
-        while done < tokens:
-            batch = next(stream)
-            share = min(1.0, step / 100, (1 - done / tokens) / _DECAY_SHARE) + 1e-4
-            for optimizer, rate in zip(optimizers, rates, strict=True):
-                optimizer.param_groups[0]["lr"] = rate * share
-                optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16):
-                loss = answer_loss(model, batch)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(others, 1.0)
-            for optimizer in optimizers:
-                optimizer.step()
-            done, step = done + batch.ids.numel(), step + 1
-            smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
-            if step % 20 == 0:
-                log.write(f"{done},{smooth:.5f}\n")
-                log.flush()
-            progress.update(bar, completed=done, description=f"{which} loss {smooth:.4f}")
-            if time.monotonic() - saved_at > 120:
-                _save(checkpoint, model, optimizers, done, step)
-                saved_at = time.monotonic()
-    _save(checkpoint, model, optimizers, done, step)
-    model.bfloat16().save_pretrained(out / which)
-    typer.echo(f"{which}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, loss {smooth:.4f}")
+    start = new_model(home_config(recipe.stages[0].depth, tokenizer))
+    with Run("target", out, recipe, compute * recipe.compute, start) as run:
+        stream = f"target {seed} from step {run.spent.steps}"
+        train_stages(run, batches(tokenizer, recipe.batch_ids, CONTEXT, stream), out)
+    _finish(run, tokenizer, out)
 
 
-def _save(path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], done: int, step: int) -> None:
-    state = {
-        "model": model.state_dict(),
-        "optimizers": [o.state_dict() for o in optimizers],
-        "done": done,
-        "step": step,
+def train_draft(recipe: Recipe, compute: float, tokenizer: Tokenizer, out: Path, seed: int) -> None:
+    """Train OUT/draft on OUT/target's answers, from the target's first stage or else from its lowest layers."""
+    target = load_model(out / "target")
+    early = out / f"stage-{DRAFT_DEPTH}"
+    start = load_model(early) if early.exists() else resized(target, DRAFT_DEPTH)
+    with Run("draft", out, recipe, compute * recipe.compute, start) as run:
+        stream = f"draft {seed} from step {run.spent.steps}"
+        longest = CONTEXT - DISTILLATION.longest_answer
+        distil(run, target, texts(tokenizer, longest, stream), DISTILLATION)
+    _finish(run, tokenizer, out)
+
+
+def _tokenizer(file: Path, seed: int) -> Tokenizer:
+    if not file.exists():
+        train_tokenizer(VOCAB_SIZE, _TOKENIZER_DIALOGUES, seed).save(str(file))
+    return Tokenizer.from_file(str(file))
+
+
+def _finish(run: Run, tokenizer: Tokenizer, out: Path) -> None:
+    """Save the model, measure it as saved, and write the result that marks the part as finished."""
+    save_model(run.model, out / run.name)
+    evaluation = evaluate(load_model(out / run.name), tokenizer, EVALUATION_BATCHES)
+    result = {
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        **asdict(run.spent),
+        "held_out": asdict(evaluation),
     }
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    _result(out, run.name).write_text(json.dumps(result, indent=2) + "\n")
+    typer.echo(
+        f"{run.name}: {result['parameters'] / 1e6:.2f} M parameters, {run.spent.flops / _PETA:.3f} petaflops,"
+        f" {run.spent.seconds / 60:.0f} minutes, held-out loss {evaluation.loss:.4f}"
+    )
+
+
+def _result(out: Path, name: str) -> Path:
+    return out / f"{name}.result.json"
 
 
 if __name__ == "__main__":

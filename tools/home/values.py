@@ -137,7 +137,7 @@ class Values:
     def _headed(self, about: dict[str, Any]) -> str:
         """A name that ends in a noun that tells what it is; an invented word before a light would be its area."""
         rng, noun = self._rng, head(about["head"], self._rng)
-        if rng.random() < about["alone"]:
+        if rng.random() < about["alone"] and noun not in about.get("never_alone", ()):
             return noun
         invented = rng.random() < self._source.invented
         return f"{' '.join(self._invented()) if invented else listed_word('modifiers', rng, self._source)} {noun}"
