@@ -102,7 +102,7 @@ def test_the_look_ahead_changes_new_layers_only(tmp_path: Path) -> None:
 
 
 def test_stages_deepen_the_model_and_are_kept(tmp_path: Path) -> None:
-    training = run(tmp_path, 150 * step_flops(3))
+    training = run(tmp_path, 100 * step_flops(3))
     train_stages(training, stream(), tmp_path)
     assert len(training.model.model.layers) == 3
     assert training.spent.flops >= training.budget

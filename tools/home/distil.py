@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import random
 from collections.abc import Iterator
@@ -19,10 +20,11 @@ from tools.home.run import Run
 
 def distil(run: Run, target: LlamaForCausalLM, dialogues: Iterator[Text], how: Distillation) -> None:
     """Train until the budget is spent, in turns: the target answers a pool of dialogues, the draft learns from it."""
+    writer = copy.deepcopy(target).bfloat16()  # writing is bound by memory
     while not run.stage_is_over:
         stream = f"pool at step {run.spent.steps}"
         before = run.spent.seconds
-        pool, flops = answered_pool(target, list(itertools.islice(dialogues, how.pool)), how, stream)
+        pool, flops = answered_pool(writer, list(itertools.islice(dialogues, how.pool)), how, stream)
         run.charge(flops)
         run.spent.answering_seconds += run.spent.seconds - before
         rng = random.Random(stream)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -46,7 +47,7 @@ def load_model(folder: Path) -> LlamaForCausalLM:
     return _on_device(loaded)
 
 
-def _on_device(model: LlamaForCausalLM) -> LlamaForCausalLM:
+def _on_device(model: Any) -> LlamaForCausalLM:
     moved: LlamaForCausalLM = model.to(DEVICE)
     return moved
 

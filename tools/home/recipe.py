@@ -39,7 +39,7 @@ class Distillation:
     passes: int = 2  # times that a pool is trained on
     sampled: float = 0.25  # of the answers, drawn at `temperature`; the others are greedy
     temperature: float = 0.8
-    longest_answer: int = 256  # ids
+    longest_answer: int = 192  # ids
 
 
 TARGETS = {
