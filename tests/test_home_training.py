@@ -20,9 +20,9 @@ from tools.home.generate import Dialogue, dialogue
 from tools.home.growth import freeze_below, resized
 from tools.home.invent import Source
 from tools.home.model import answer_logits, load_model, new_model
-from tools.home.own_answers import answers_of
+from tools.home.own_answers import answered_pool, answers_of
 from tools.home.plot_loss import boundaries, read_log
-from tools.home.recipe import Recipe, Stage
+from tools.home.recipe import Distillation, Recipe, Stage
 from tools.home.run import Run, Spent, rate_share
 from tools.home.stages import train_stages, train_step
 from tools.home.tokenizer import ASSISTANT, END, train_tokenizer
@@ -182,6 +182,20 @@ def test_many_answers_at_once_are_those_of_one_at_a_time() -> None:
         while len(expected) < 40 and END_ID not in expected:
             expected.append(int(target(torch.tensor([prompt + expected])).logits[0, -1].argmax()))
         assert answer == expected
+
+
+def test_sampled_answers_differ_from_greedy_ones_and_repeat() -> None:
+    target = model(2)
+    prompt = Text([5, 6, 7, 8], [False] * 4)
+
+    def pool(sampled: float) -> list[list[int]]:
+        how = Distillation(rows=4, sampled=sampled, temperature=2.0, longest_answer=8)
+        return [text.ids for text in answered_pool(target, [prompt] * 8, how, "a name")[0]]
+
+    greedy, sampled = pool(0.0), pool(1.0)
+    assert len(set(map(tuple, greedy))) == 1
+    assert len(set(map(tuple, sampled))) > 1
+    assert sampled == pool(1.0)
 
 
 def test_distilling_lowers_the_divergence() -> None:

@@ -37,7 +37,7 @@ def answers_of(
     answers: list[list[int]] = [[] for _ in prompts]
     alive = list(range(len(prompts)))  # the prompts that the rows of the tensors below belong to
     ids, mask = _left_padded(prompts, device)
-    temperature = torch.tensor(temperatures, device=device)[:, None]
+    temperature = torch.tensor(temperatures, device=device)
     cache = DynamicCache()
     flops = 0
     for _ in range(longest):
@@ -61,9 +61,12 @@ def answers_of(
 
 
 def _choose(logits: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
-    """Draw ids [rows] by the Gumbel trick: the noise is scaled instead of the logits, so that 0 is the argmax."""
-    noise = -torch.empty_like(logits).exponential_().log_()
-    return (logits + temperature * noise).argmax(-1)
+    """Ids [rows] of logits [rows, vocabulary]: rows of temperature 0 take the argmax, others draw by the Gumbel trick."""
+    drawn = temperature.nonzero()[:, 0]
+    noise = -torch.empty_like(logits[drawn], dtype=torch.float32).exponential_().log_()
+    noisy = logits.float()
+    noisy[drawn] += temperature[drawn, None] * noise
+    return noisy.argmax(-1)
 
 
 def _left_padded(prompts: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
