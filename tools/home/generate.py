@@ -200,7 +200,7 @@ def exchange(rng: random.Random, source: Source) -> Exchange:
 
 def _clauses(rng: random.Random, source: Source, home: Home | None) -> list[Clause]:
     """One to three actions."""
-    count = rng.choices((1, 2, 3), (0.72, 0.21, 0.07))[0]
+    count = rng.choices((1, 2, 3), (0.77, 0.17, 0.06))[0]
     clauses: list[Clause] = []
     for place in range(1, count + 1):
         entry = _pick(rng, source, home, alone=count == 1, end=place == count)
@@ -292,7 +292,7 @@ def _exchange(clauses: list[Clause], rng: random.Random) -> Exchange:
         text += (" and " if same else rng.choice(_wraps()["joints"])) + clause.text
     if rng.random() < 0.06:
         text = f"{rng.choice(_wraps()['call'])} {text}"
-    if rng.random() < 0.06:
+    if rng.random() < 0.1:
         text = filled(text, rng, _wraps()["fillers"])
     if rng.random() < 0.06:
         text = misspelt(text, rng)

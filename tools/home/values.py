@@ -118,8 +118,8 @@ class Values:
     def _invented(self) -> list[str]:
         count = self._rng.choices((1, 2, 3, 4), (12, 7, 2.5, 0.5))[0]
         made = [invented_word(self._rng, self._source) for _ in range(count)]
-        if count > 1 and self._rng.random() < 0.12:
-            made[0] += "'s"
+        if count > 1 and self._rng.random() < 0.2:
+            made[self._rng.randrange(count - 1)] += "'s"
         return made
 
     def _name(self) -> str:
