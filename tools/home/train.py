@@ -35,9 +35,7 @@ _TOKENIZER_DIALOGUES = 40_000
 def train(
     out: Annotated[Path, typer.Option(help="folder for tokenizer, checkpoints, logs and models")],
     recipe: Annotated[str, typer.Option(help=f"the target's: {' or '.join(TARGETS)}")] = "staged",
-    compute: Annotated[
-        float, typer.Option(help="petaflops for the target; the draft gets a fifth of it on top")
-    ] = 0.45,
+    compute: Annotated[float, typer.Option(help="petaflops for the target; the draft gets a fifth more")] = 0.45,
     draft: Annotated[bool, typer.Option(help="train the draft too")] = True,
     seed: int = 0,
 ) -> None:
