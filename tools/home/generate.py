@@ -38,6 +38,7 @@ _COMMANDS = {
     "HassClimateSetTemperature",
     "HassVacuumCleanArea",
 }
+_LONG = 0.04  # share of dialogues of 5 to 16 exchanges; the others have up to 4
 _FOLLOWING = 0.6  # share of the later requests that refer to the one before
 
 
@@ -179,14 +180,15 @@ def ordered(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def dialogue(rng: random.Random, source: Source) -> Dialogue:
-    """Draw one to four exchanges, some with a list of the home before them, some that refer to the one before."""
+    """Draw one to sixteen exchanges, some with a list of the home before them, some that refer to the one before."""
     values = Values(rng, source)
     home = None
     if rng.random() < _WITH_HOME:
         home = draw_home(rng, values.area, values.floor, values.text)
     exchanges: list[Exchange] = []
     clauses: list[Clause] = []
-    for _ in range(rng.choices((1, 2, 3, 4), (0.6, 0.22, 0.12, 0.06))[0]):
+    long = rng.random() < _LONG
+    for _ in range(rng.randint(5, 16) if long else rng.choices((1, 2, 3, 4), (0.6, 0.22, 0.12, 0.06))[0]):
         followed = _follow(clauses[0], rng, source, home) if len(clauses) == 1 and rng.random() < _FOLLOWING else None
         clauses = [followed] if followed else _clauses(rng, source, home)
         exchanges.append(_exchange(clauses, rng))
