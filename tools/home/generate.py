@@ -294,9 +294,9 @@ def _exchange(clauses: list[Clause], rng: random.Random) -> Exchange:
         text += (" and " if same else rng.choice(_wraps()["joints"])) + clause.text
     if rng.random() < 0.06:
         text = f"{rng.choice(_wraps()['call'])} {text}"
-    if rng.random() < 0.1:
-        text = filled(text, rng, _wraps()["fillers"])
     if rng.random() < 0.06:
+        text = filled(text, rng, _wraps()["fillers"])
+    if rng.random() < 0.05:
         text = misspelt(text, rng)
     if rng.random() < 0.3:
         first = clauses[0]

@@ -28,7 +28,7 @@ class Source:
 
     split: Split
     phrasing: Split = "train"
-    invented: float = 0.5
+    invented: float = 0.4
     pieces: tuple[str, ...] = ()
 
 
@@ -66,6 +66,7 @@ def invented_word(rng: random.Random, source: Source) -> str:
     makers: tuple[Callable[[random.Random, tuple[str, ...]], str], ...] = (
         _syllables,
         _syllables,
+        _letter_chain,
         _letter_chain,
         _any_letters,
         *((_joined,) * 4 if source.pieces else ()),

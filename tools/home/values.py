@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,6 +20,7 @@ Arguments = dict[str, Any]
 
 # The devices that any "name" may be, by their slot, and how often.
 _NAMED = {"lamp": 8, "fan_name": 2, "thermostat": 2, "player": 2}
+_ARTICLE = re.compile(r"(the|my) ", re.IGNORECASE)
 _COMMON_ROOMS = ["kitchen", "bedroom", "living room", "bathroom", "office", "garage", "dining room"]
 
 
@@ -57,7 +59,7 @@ class Values:
         self._command = command
         self._sign = 1
         self._computed: dict[str, Callable[[], Value]] = {
-            "where": self._where, "room": self._room, "where_s": self._where_s, "at": self._at, "common_room": self._common_room,
+            "where": self._where, "room": self._room, "at": self._at, "common_room": self._common_room,
             "warmth": self._warmth, "temperature": self._temperature, "degrees": self._degrees, "distance": self._distance,
             "duration": lambda: self._duration("", False), "duration_of": lambda: self._duration("", True),
             "start": lambda: self._duration("start_", False), "start_of": lambda: self._duration("start_", True),
@@ -78,7 +80,8 @@ class Values:
             n = self._percent()
             return Value(about["key"], spoken_number(n, self._rng), str(n), {about["argument"]: n})
         text = self._title(self.text(slot))
-        return Value(about["key"], text, text, {about["argument"]: text})
+        copied = _ARTICLE.sub("", text) if about.get("article") else text
+        return Value(about["key"], text, text, {about["argument"]: copied})
 
     def again(self, former: Value) -> Value:
         """Another number in the one unit of the duration `former`."""
@@ -198,10 +201,6 @@ class Values:
         kind, name = self._place()
         name = self._title(name)
         return Value("where", name, _located(kind, name), {kind: name})
-
-    def _where_s(self) -> Value:
-        name = self._area()
-        return Value("where", f"{name}'s", _located("area", name), {"area": name})
 
     def _at(self) -> Value:
         return self._where("area", self._area())
