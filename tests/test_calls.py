@@ -87,7 +87,7 @@ REFUSED = [
     ("HassTurnOn", {"area": "x" * 201}, "arguments.area must be shorter"),
     ("HassTurnOn", {"area": ["kitchen"]}, "arguments.area must be string"),
     ("HassTurnOn", {"domain": "Light"}, "arguments.domain must match"),
-    ("HassGetState", {"state": "on\n"}, "arguments.state must match"),
+    ("HassGetState", {"domain": "light\n"}, "arguments.domain must match"),
     ("HassLightSet", {"area": "hall"}, "must contain brightness or color or temperature"),
     ("HassLightSet", {"brightness": True}, "arguments.brightness must be number"),
     ("HassLightSet", {"brightness": 101}, "smaller than or equal to 100"),
