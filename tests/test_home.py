@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import re
@@ -12,7 +13,7 @@ import pytest
 
 from edge_node.calls import CallReader
 from shared.pair import load_pair
-from tools.home import generate, numbers
+from tools.home import generate, invent, numbers
 from tools.home.disorder import capital, filled, misspelt, plain, value
 from tools.home.generate import (
     Clause,
@@ -120,6 +121,21 @@ def test_every_intent_has_phrasings_that_training_never_sees() -> None:
     assert measured == set(schema()) | {""}
     for entry in entries():
         assert not set(entry.unseen) & {*entry.phrases, *entry.terse}
+
+
+def test_no_request_means_two_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With few words there are few requests, so that what could collide does.
+    lists = copy.deepcopy(invent._lists())
+    lists["train"] = {kind: texts[:3] for kind, texts in lists["train"].items()}
+    monkeypatch.setattr(invent, "_lists", lambda: lists)
+    rng = random.Random(0)
+    meant: dict[str, set[str]] = {}
+    alone = [entry for entry in entries() if not entry.home]
+    for _ in range(60_000):
+        clause = generate._clause(rng.choice(alone), rng, Source("train", invented=0.0), None)
+        call = json.dumps([clause.entry.name, clause.arguments]).lower()
+        meant.setdefault(plain(clause.text).lower(), set()).add(call)
+    assert not {text: calls for text, calls in meant.items() if len(calls) > 1}
 
 
 def test_unseen_phrasings_are_drawn_for_measuring_alone() -> None:
