@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,20 +18,12 @@ from edge_node.calls import CallReader
 from shared.pair import load_pair
 from tools.home import generate, invent, numbers
 from tools.home.disorder import capital, filled, misspelt, plain, value
-from tools.home.generate import (
-    Clause,
-    Dialogue,
-    Entry,
-    dialogue,
-    entries,
-    exchange,
-    follow_ups,
-    ordered,
-    schema,
-)
+from tools.home.generate import Dialogue, dialogue, exchange
 from tools.home.grammar import expand, rules, slots_of, tell
 from tools.home.homes import Home, draw_home
+from tools.home.intents import Clause, Entry, entries, follow_ups, ordered, schema
 from tools.home.invent import HELD_OUT, NEW_PHRASING, Source, invented_word, words
+from tools.home.names import Names
 from tools.home.values import Value, Values
 
 TRAIN = Source("train")
@@ -101,6 +96,27 @@ def test_every_phrase_makes_a_call_that_loses_nothing(entry: Entry) -> None:
             assert lost <= {"domain"}, f"{phrase!r} asks for {lost}, which {entry.name} has not"
             if lost:
                 assert "lit_target" in slots_of(phrase)
+
+
+def test_a_seed_draws_the_same_dialogues_in_every_process() -> None:
+    script = "import random; from tools.home.generate import dialogue; from tools.home.invent import HELD_OUT;"
+    script += "rng = random.Random(3); print([dialogue(rng, HELD_OUT) for _ in range(60)])"
+    drawn = {
+        subprocess.run(
+            [sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(drawn) == 1
+
+
+def test_a_word_after_free_text_is_never_put_there_for_politeness() -> None:
+    rng = random.Random(0)
+    entry = next(e for e in entries() if e.name == "HassListAddItem")
+    ending = replace(entry, phrases=("note on my {list} list: {task}",), terse=())
+    for _ in range(300):
+        clause = generate._clause(ending, rng, TRAIN, None)
+        assert clause.text.endswith(value(clause.drawn["task"].spoken))
 
 
 def test_every_call_of_the_schema_is_taught_and_fits_it() -> None:
@@ -215,9 +231,9 @@ def test_a_list_of_the_home_decides_what_a_name_is() -> None:
 
 def test_a_home_is_listed_with_all_it_has() -> None:
     rng = random.Random(0)
-    values = Values(rng, TRAIN)
+    names = Names(rng, TRAIN)
     for _ in range(50):
-        home = draw_home(rng, values.area, values.floor, values.text)
+        home = draw_home(rng, names.area, names.floor, names.text)
         text = home.listed(rng).lower()
         assert all(name.lower() in text for name in (*home.areas, *home.floors, *(n for _, n in home.devices)))
 

@@ -31,6 +31,16 @@ def starts_with(text: str, spoken: str) -> bool:
     return bool(spoken) and text.startswith(value(spoken))
 
 
+def ends_with(text: str, spoken: str) -> bool:
+    """Whether the marked `text` ends in that value."""
+    return bool(spoken) and text.endswith(value(spoken))
+
+
+def count_values(text: str) -> int:
+    """How many values the marked `text` has."""
+    return text.count(_OPEN)
+
+
 def capital(text: str) -> str:
     """`text`, marked or not, with its first letter and every lone "i" as a capital."""
     at = next((i for i, letter in enumerate(text) if letter not in (_OPEN, _CLOSE)), 0)

@@ -7,23 +7,31 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any
 
 import tomllib
 import typer
 
-from shared.pair import load_pair
-from tools.home.disorder import capital, disordered, filled, misspelt, plain, starts_with, value
-from tools.home.grammar import expand, tell
+from tools.home.disorder import (
+    capital,
+    count_values,
+    disordered,
+    ends_with,
+    filled,
+    misspelt,
+    plain,
+    starts_with,
+    value,
+)
+from tools.home.grammar import expand
 from tools.home.homes import Home, draw_home
+from tools.home.intents import PHRASES, Clause, Entry, entries, follow_ups, schema
 from tools.home.invent import HELD_OUT, NEW_PHRASING, Source
+from tools.home.names import Names
 from tools.home.values import Value, Values
 
-_PHRASES = Path(__file__).parent / "phrases"
 _WITH_HOME = 0.22  # share of dialogues whose system message lists the home
 _OF_HOME = 0.45  # share of the requests there that only the list makes clear
 # Arguments that are copied from the request, and take its capitals along.
@@ -38,84 +46,10 @@ _COMMANDS = {
     "HassClimateSetTemperature",
     "HassVacuumCleanArea",
 }
+# Values of any words, at whose end nobody could tell "now" or "for me" from the value.
+_FREE = frozenset({"command", "item", "message", "query", "task"})
 _LONG = 0.04  # share of dialogues of 5 to 16 exchanges; the others have up to 4
 _FOLLOWING = 0.6  # share of the later requests that refer to the one before
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One [[intent]] of the phrase files."""
-
-    name: str
-    say: str
-    phrases: tuple[str, ...] = ()
-    terse: tuple[str, ...] = ()
-    unseen: tuple[str, ...] = ()
-    weight: float = 1.0
-    args: Mapping[str, Any] = field(default_factory=dict)
-    home: bool = False  # only for dialogues with a list of the home
-    last: bool = False  # its free text would swallow another action behind it
-
-    @property
-    def acts(self) -> bool:
-        """Whether it can stand beside other actions."""
-        return self.name not in ("", "HassNevermind")
-
-    def wordings(self, source: Source) -> tuple[str, ...]:
-        """The phrases that `source` may draw."""
-        return self.unseen if source.phrasing == "held_out" else self.phrases + self.terse
-
-
-@dataclass(frozen=True)
-class FollowUp:
-    """One [[follow_up]] of the phrase files."""
-
-    phrases: tuple[str, ...]
-    unseen: tuple[str, ...] = ()
-    weight: float = 1.0
-    after: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-    one_unit: str = ""  # the duration that {same_unit} stands in for
-    becomes: str = ""
-    rename: Mapping[str, str] = field(default_factory=dict)
-    drop: tuple[str, ...] = ()
-    say: str = ""
-
-    def wordings(self, source: Source) -> tuple[str, ...]:
-        """The phrases that `source` may draw."""
-        return self.unseen if source.phrasing == "held_out" else self.phrases
-
-    def fits(self, clause: Clause) -> bool:
-        """Whether it can refer to `clause`."""
-        return (
-            (not self.after or clause.entry.name in self.after)
-            and clause.drawn.keys() >= set(self.needs)
-            and clause.drawn.keys().isdisjoint(self.without)
-            and (not self.one_unit or len(clause.drawn[self.one_unit].arguments) == 1)
-        )
-
-
-@dataclass(frozen=True)
-class Clause:
-    """One action: its text, with values marked, and what fills its slots, by the key of the reply."""
-
-    entry: Entry
-    text: str
-    drawn: Mapping[str, Value]
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of the call, in the order of the pair's schema; those that the intent lacks are left out."""
-        arguments = dict(self.entry.args)
-        for drawn in self.drawn.values():
-            arguments.update(drawn.arguments)
-        return ordered(self.entry.name, arguments)
-
-    @property
-    def say(self) -> str:
-        """Its part of the reply."""
-        return tell(self.entry.say, {key: drawn.said for key, drawn in self.drawn.items()})
 
 
 @dataclass(frozen=True)
@@ -144,47 +78,17 @@ class Dialogue:
 
 
 @cache
-def entries() -> tuple[Entry, ...]:
-    """Every intent of the phrase files."""
-    return tuple(Entry(**each) for each in _read("intent"))
-
-
-@cache
-def follow_ups() -> tuple[FollowUp, ...]:
-    """Every follow-up of the phrase files."""
-    return tuple(FollowUp(**each) for each in _read("follow_up"))
-
-
-@cache
-def schema() -> dict[str, tuple[str, ...]]:
-    """The arguments of every call in the order in which a call has them: one request has one right answer, byte for byte."""
-    tools = load_pair("home").tools
-    assert tools is not None
-    return {tool["name"]: tuple(tool["parameters"]["properties"]) for tool in json.loads(tools.read_text())}
-
-
-@cache
 def _wraps() -> dict[str, list[str]]:
-    wraps: dict[str, list[str]] = tomllib.loads((_PHRASES / "wraps.toml").read_text())
+    wraps: dict[str, list[str]] = tomllib.loads((PHRASES / "wraps.toml").read_text())
     return wraps
-
-
-def _read(kind: str) -> list[dict[str, Any]]:
-    raw = [each for path in sorted(_PHRASES.glob("*.toml")) for each in tomllib.loads(path.read_text()).get(kind, ())]
-    return [{key: tuple(v) if isinstance(v, list) else v for key, v in each.items()} for each in raw]
-
-
-def ordered(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that the call `name` has, in its order."""
-    return {key: arguments[key] for key in schema().get(name, ()) if key in arguments}
 
 
 def dialogue(rng: random.Random, source: Source) -> Dialogue:
     """Draw one to sixteen exchanges, some with a list of the home before them, some that refer to the one before."""
-    values = Values(rng, source)
     home = None
     if rng.random() < _WITH_HOME:
-        home = draw_home(rng, values.area, values.floor, values.text)
+        names = Names(rng, source)
+        home = draw_home(rng, names.area, names.floor, names.text)
     exchanges: list[Exchange] = []
     clauses: list[Clause] = []
     long = rng.random() < _LONG
@@ -227,14 +131,15 @@ def _clause(entry: Entry, rng: random.Random, source: Source, home: Home | None)
     wording = rng.choice(entry.wordings(source))
 
     def command() -> str:
-        fit = [each for each in entries() if each.name in _COMMANDS and not each.home and each.wordings(source)]
-        return plain(_clause(rng.choices(fit, [each.weight for each in fit])[0], rng, source, None).text)
+        fit = [each for each in entries() if each.name in _COMMANDS and not each.home and each.phrases]
+        order = rng.choices(fit, [each.weight for each in fit])[0]
+        return plain(_expand(rng.choice(order.phrases), rng, Values(rng, source, floors=_has_floors(order)))[0])
 
     text, drawn = _expand(wording, rng, Values(rng, source, home, floors=_has_floors(entry), command=command))
     if wording in entry.phrases:
         if rng.random() < 0.2:
             text = f"{rng.choice(_wraps()['before'])} {text}"
-        if rng.random() < 0.1:
+        if rng.random() < 0.1 and not any(ends_with(text, drawn[key].spoken) for key in _FREE & drawn.keys()):
             text = f"{text} {rng.choice(_wraps()['after'])}".replace(" ,", ",")
     return Clause(entry, text, drawn)
 
@@ -265,7 +170,7 @@ def _another(clause: Clause, rng: random.Random, source: Source, home: Home | No
     for key, slot in (("name", "name"), ("where", "room")):
         if key == "name" and clause.entry.name not in ("HassTurnOn", "HassTurnOff"):
             continue
-        if key in clause.drawn and clause.text.endswith(value(clause.drawn[key].spoken)):
+        if key in clause.drawn and ends_with(clause.text, clause.drawn[key].spoken):
             text, drawn = _expand(f"<the> {{{slot}}}", rng, Values(rng, source, home, floors=_has_floors(clause.entry)))
             return Clause(clause.entry, text, {**clause.drawn, **drawn})
     return None
@@ -289,12 +194,12 @@ def _follow(clause: Clause, rng: random.Random, source: Source, home: Home | Non
 def _exchange(clauses: list[Clause], rng: random.Random) -> Exchange:
     """The request as somebody types it, and its answer."""
     text = clauses[0].text
-    same = len(clauses) == 2 and clauses[0].entry is clauses[1].entry and clauses[1].text.count("\x01") == 1
+    same = len(clauses) == 2 and clauses[0].entry is clauses[1].entry and count_values(clauses[1].text) == 1
     for clause in clauses[1:]:
         text += (" and " if same else rng.choice(_wraps()["joints"])) + clause.text
     if rng.random() < 0.06:
         text = f"{rng.choice(_wraps()['call'])} {text}"
-    if rng.random() < 0.06:
+    if rng.random() < 0.04:
         text = filled(text, rng, _wraps()["fillers"])
     if rng.random() < 0.05:
         text = misspelt(text, rng)

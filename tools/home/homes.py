@@ -49,8 +49,9 @@ def draw_home(
     rng: random.Random, area: Callable[[], str], floor: Callable[[], str], device: Callable[[str], str]
 ) -> Home:
     """A home of names that the three draw; `device` is given the slot that will speak of the device."""
-    areas = tuple({area() for _ in range(rng.randint(1, 5))})
-    floors = tuple({floor() for _ in range(rng.choice((0, 0, 1, 2)))} - set(areas))
+    areas = tuple(dict.fromkeys(area() for _ in range(rng.randint(1, 5))))
+    drawn = dict.fromkeys(floor() for _ in range(rng.choice((0, 0, 1, 2))))
+    floors = tuple(name for name in drawn if name not in areas)
     kinds = rng.choices(
         ("name", "lamp", "cover_name", "fan_name", "player", "thermostat", "vacuum"),
         (6, 3, 1, 1, 1, 1, 1),

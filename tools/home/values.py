@@ -6,28 +6,19 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import tomllib
-
 from tools.home.homes import Home
-from tools.home.invent import Source, head, invented_word, listed_word
+from tools.home.invent import Source, listed_word
+from tools.home.names import Names, options, slots
 from tools.home.numbers import distance, duration, read_duration, same_unit, spoken_number
 
 Arguments = dict[str, Any]
 
-# The devices that any "name" may be, by their slot, and how often.
-_NAMED = {"lamp": 8, "fan_name": 2, "thermostat": 2, "player": 2}
+_KELVINS = (2000, 2200, 2500, 2700, 3000, 3500, 4000, 4500, 5000, 5500, 6000, 6500)
+_ADVERBS = ("upstairs", "downstairs", "outside")  # places that need no preposition
 _ARTICLE = re.compile(r"(the|my) ", re.IGNORECASE)
 _COMMON_ROOMS = ["kitchen", "bedroom", "living room", "bathroom", "office", "garage", "dining room"]
-
-
-@cache
-def _slots() -> dict[str, dict[str, Any]]:
-    """The slots of slots.toml."""
-    return tomllib.loads(Path(__file__).with_name("slots.toml").read_text())
 
 
 @dataclass(frozen=True)
@@ -55,6 +46,7 @@ class Values:
         self._rng = rng
         self._source = source
         self._home = home
+        self._names = Names(rng, source, home)
         self._floors = floors
         self._command = command
         self._sign = 1
@@ -65,21 +57,21 @@ class Values:
             "start": lambda: self._duration("start_", False), "start_of": lambda: self._duration("start_", True),
             "steps": self._steps, "steps_sign": self._steps_sign, "steps_verb": self._steps_verb, "steps_amount": self._steps_amount,
             "zone": self._zone, "classed": self._classed, "command": self._commanded, "target": self._target, "target_where": self._target_where,
-            "lit_target": self._lit_target, "thing_unsaid": lambda: Value("", self._listed("things"), ""), "person_unsaid": lambda: Value("", self._listed("people"), ""),
+            "lit_target": self._lit_target, "thing_unsaid": lambda: Value("", self._names.listed("things"), ""), "person_unsaid": lambda: Value("", self._names.listed("people"), ""),
         }  # fmt: skip
 
     def draw(self, slot: str) -> Value:
         """A value for `slot`; KeyError for a slot that is not defined here."""
-        if slot not in _slots():
+        if slot not in slots():
             return self._computed[slot]()
-        about = _slots()[slot]
+        about = slots()[slot]
         if "options" in about:
-            spoken, arguments, *said = self._rng.choice(about["options"])
+            spoken, arguments, *said = self._rng.choice(options(slot))
             return Value(about["key"], spoken, said[0] if said else spoken, arguments)
         if "number" in about:
             n = self._percent()
             return Value(about["key"], spoken_number(n, self._rng), str(n), {about["argument"]: n})
-        text = self._title(self.text(slot))
+        text = self._title(self._names.text(slot))
         copied = _ARTICLE.sub("", text) if about.get("article") else text
         return Value(about["key"], text, text, {about["argument"]: copied})
 
@@ -88,83 +80,11 @@ class Values:
         spoken, meant = same_unit(former.arguments, self._rng)
         return Value(former.key, spoken, read_duration(meant), dict(meant))
 
-    def text(self, slot: str) -> str:
-        """The words of a slot whose value is copied."""
-        if slot == "area":
-            return self._area()
-        if self._home and self._rng.random() < 0.8 and (names := self._home.of(slot)):
-            return self._rng.choice(names)
-        if slot == "name":
-            return self._name()
-        if slot == "query":
-            return self._query()
-        about = _slots()[slot]
-        return self._headed(about) if "head" in about else self._listed(about["list"])
-
-    def area(self) -> str:
-        """The name of a room or place."""
-        return self._listed("areas")
-
-    def floor(self) -> str:
-        """The name of a storey."""
-        return self._listed("floors", invented=0.3)
-
-    def _listed(self, kind: str, invented: float | None = None) -> str:
-        rng = self._rng
-        if rng.random() >= (self._source.invented if invented is None else invented):
-            return listed_word(kind, rng, self._source)
-        made = self._invented()
-        if rng.random() < 0.3:
-            made[-1] = listed_word(kind, rng, self._source).split()[-1]
-        return " ".join(made)
-
-    def _invented(self) -> list[str]:
-        count = self._rng.choices((1, 2, 3, 4), (12, 7, 2.5, 0.5))[0]
-        made = [invented_word(self._rng, self._source) for _ in range(count)]
-        if count > 1 and self._rng.random() < 0.2:
-            made[self._rng.randrange(count - 1)] += "'s"
-        return made
-
-    def _name(self) -> str:
-        rng = self._rng
-        if rng.random() < 0.25:
-            return self._headed(_slots()[rng.choices(list(_NAMED), list(_NAMED.values()))[0]])
-        device = listed_word("devices", rng, self._source)
-        if rng.random() < 0.3:
-            return device
-        if rng.random() < self._source.invented:
-            made = self._invented()
-            return " ".join(made if rng.random() < 0.35 else [*made, device])
-        return f"{listed_word('modifiers', rng, self._source)} {device}"
-
-    def _headed(self, about: dict[str, Any]) -> str:
-        """A name that ends in a noun that tells what it is; an invented word before a light would be its area."""
-        rng, noun = self._rng, head(about["head"], self._rng)
-        if rng.random() < about["alone"] and noun not in about.get("never_alone", ()):
-            return noun
-        invented = rng.random() < self._source.invented
-        return f"{' '.join(self._invented()) if invented else listed_word('modifiers', rng, self._source)} {noun}"
-
     def _title(self, text: str) -> str:
         """Sometimes as a name in a form: "Kitchen Lamp"."""
         if self._rng.random() >= 0.05:
             return text
         return " ".join(word[0].upper() + word[1:] for word in text.split())
-
-    def _query(self) -> str:
-        rng, kind = self._rng, self._rng.choice(("artists", "titles", "genres", "by"))
-        if kind == "by":
-            return f"{self._listed('titles')} by {self._listed('artists')}"
-        return self._listed(kind) if kind != "genres" else listed_word("genres", rng, self._source)
-
-    def _area(self) -> str:
-        if (
-            self._home
-            and self._rng.random() < 0.85
-            and (areas := [area for area in self._home.areas if area not in self._home.lit])
-        ):
-            return self._rng.choice(areas)
-        return self.area()
 
     def _place(self) -> tuple[str, str]:
         """The argument and the name of a room or storey."""
@@ -172,7 +92,7 @@ class Values:
         if self._floors and rng.random() < 0.1:
             floors = self._home.floors if self._home and rng.random() < 0.85 else ()
             return "floor", rng.choice(floors) if floors else listed_word("floors", rng, self._source)
-        return "area", self._area()
+        return "area", self._names.area_here()
 
     def _where(self, kind: str = "", name: str = "") -> Value:
         rng = self._rng
@@ -180,7 +100,7 @@ class Values:
             kind, name = self._place()
         name = self._title(name)
         said = _located(kind, name)
-        if name.lower() in ("upstairs", "downstairs", "outside"):
+        if name.lower() in _ADVERBS:
             return Value("where", name, said, {kind: name})
         if kind == "floor":
             spoken = rng.choice((f"on the {name}", f"on the {name}", f"on {name}"))
@@ -199,38 +119,19 @@ class Values:
 
     def _room(self) -> Value:
         kind, name = self._place()
-        name = self._title(name)
-        return Value("where", name, _located(kind, name), {kind: name})
+        return _bare(kind, self._title(name))
 
     def _at(self) -> Value:
-        return self._where("area", self._area())
+        return self._where("area", self._names.area_here())
 
     def _common_room(self) -> Value:
-        name = self._rng.choice(_COMMON_ROOMS)
-        return Value("where", name, _located("area", name), {"area": name})
+        return _bare("area", self._rng.choice(_COMMON_ROOMS))
 
     def _warmth(self) -> Value:
         rng = self._rng
         if rng.random() < 0.4:
             return self.draw("warm_word")
-        kelvin = rng.choice(
-            (
-                2000,
-                2200,
-                2500,
-                2700,
-                3000,
-                3500,
-                4000,
-                4500,
-                5000,
-                5500,
-                6000,
-                6500,
-                rng.randint(20, 65) * 100,
-                rng.randint(2000, 6500),
-            )
-        )
+        kelvin = rng.choice((*_KELVINS, rng.randint(20, 65) * 100, rng.randint(2000, 6500)))
         return Value(
             "warmth",
             f"{kelvin}{rng.choice((' kelvin', ' kelvin', ' k', 'k', ''))}",
@@ -267,9 +168,12 @@ class Values:
 
     def _steps(self) -> Value:
         sign, way = self._rng.choice(((1, "up"), (-1, "down")))
-        n = self._rng.choice((5, 10, 10, 15, 20, 25, 30, self._rng.randint(1, 50)))
+        n = self._step()
         spoken = f"{way} by {spoken_number(n, self._rng)}{self._rng.choice(('', '', '%', ' percent'))}"
         return Value("steps", spoken, str(sign * n), {"volume_step": sign * n})
+
+    def _step(self) -> int:
+        return self._rng.choice((5, 10, 10, 15, 20, 25, 30, self._rng.randint(1, 50)))
 
     def _steps_sign(self) -> Value:
         self._sign, way = self._rng.choice(((1, "up"), (-1, "down")))
@@ -282,7 +186,7 @@ class Values:
         return Value("", verb, "")
 
     def _steps_amount(self) -> Value:
-        n = self._rng.choice((5, 10, 10, 15, 20, 25, 30, self._rng.randint(1, 50)))
+        n = self._step()
         return Value("steps", spoken_number(n, self._rng), str(self._sign * n), {"volume_step": self._sign * n})
 
     def _zone(self) -> Value:
@@ -311,9 +215,9 @@ class Values:
              ("playlist", "playlist"), ("playlist", "playlist"), ("podcast", "podcast"), ("track", "song"), ("track", "track"), ("tv_show", "tv show"), ("tv_show", "show"), ("tv_show", "series"))
         )  # fmt: skip
         lists = {"artist": "artists", "playlist": "genres"}
-        text = self._title(self._listed(lists.get(kind, "titles")))
+        text = self._title(self._names.listed(lists.get(kind, "titles")))
         if kind in ("album", "track") and rng.random() < 0.3:
-            text += f" by {self._listed('artists')}"
+            text += f" by {self._names.listed('artists')}"
         if words.endswith("by"):
             spoken = f"{rng.choice(('some ', '', '')) if words != 'something by' else ''}{words} {text}"
         elif kind in ("playlist", "podcast", "tv_show") and rng.random() < 0.4:
@@ -335,8 +239,7 @@ class Values:
         return Value("target", name, name, {kind: name})
 
     def _target_where(self) -> Value:
-        kind, name = self._place()
-        where = self._where(kind, name)
+        where = self._where()
         return Value("target", where.spoken, f"things {where.said}", where.arguments)
 
     def _member(self) -> tuple[str, str]:
@@ -356,8 +259,13 @@ class Values:
         return Value("target", f"{area} {noun}", f"{area} lights", {"area": area, "domain": "light"})
 
 
+def _bare(kind: str, name: str) -> Value:
+    """A place without a preposition."""
+    return Value("where", name, _located(kind, name), {kind: name})
+
+
 def _located(kind: str, name: str) -> str:
     """A place as the reply says it."""
-    if name.lower() in ("upstairs", "downstairs", "outside"):
+    if name.lower() in _ADVERBS:
         return name
     return f"{'on' if kind == 'floor' else 'in'} the {name}"
