@@ -72,7 +72,7 @@ class CallReader:
             try:
                 if len(calls) == MAX_CALLS:
                     raise ValueError(f"an answer has at most {MAX_CALLS} calls")
-                calls.append(self._checked(_parse(line)))
+                calls.append(self._checked(parse_call(line)))
             except ValueError as error:
                 refused.append(RefusedCall(line, str(error)))
         return Reading(tuple(calls), "\n".join(said), tuple(refused))
@@ -149,7 +149,7 @@ def _not_fetched(uri: str) -> NoReturn:
     raise ValueError(f"{uri} lies outside the tools file")
 
 
-def _parse(line: str) -> Call:
+def parse_call(line: str) -> Call:
     """The call that a line is by its form alone. Raises ValueError with a sentence."""
     if len(line) > MAX_LENGTH:
         raise ValueError(f"a call has at most {MAX_LENGTH} characters, this one {len(line)}")

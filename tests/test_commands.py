@@ -27,6 +27,7 @@ from shared.mqtt import MqttLink
 from shared.pair import MANIFEST, load_pair
 from shared.settings import BrokerSettings
 from shared.topics import Topics
+from tests.processes import start_as_in_a_terminal
 from tools.demo import node_command
 from tools.testbed import HUB, HubBed, running_hub
 
@@ -180,16 +181,7 @@ class Terminal:
         self._master = master
         command = node_command(bed.broker.settings(name), name, "chat", *options)
         environment = {**os.environ, "TERM": "dumb", "COLUMNS": "200"}
-        self.process = subprocess.Popen(
-            command,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=environment,
-            start_new_session=True,
-            # As in a terminal: a test run in the background of a shell hands an ignored SIGINT down.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-        )
+        self.process = start_as_in_a_terminal(command, stdin=slave, stdout=slave, stderr=slave, env=environment)
         os.close(slave)
 
     def wait_for(self, text: str) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import start_as_in_a_terminal
+
 COMMAND = [sys.executable, "-m", "tools.demo"]
 
 
@@ -53,15 +55,7 @@ def test_one_request_is_answered() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 @pytest.mark.parametrize("after_s", [0.3, 7.0])
 def test_a_signal_leaves_nothing_behind(number: signal.Signals, after_s: float) -> None:
-    demo = subprocess.Popen(
-        COMMAND,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        # As in a terminal: a test run in the background of a shell hands an ignored SIGINT down.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
+    demo = start_as_in_a_terminal(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     time.sleep(after_s)
     if number is signal.SIGINT:
         os.killpg(demo.pid, number)  # as a terminal does

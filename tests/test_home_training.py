@@ -18,7 +18,7 @@ from tools.home.compute import forward_flops, training_flops
 from tools.home.distil import divergence
 from tools.home.generate import Dialogue, dialogue
 from tools.home.growth import freeze_below, resized
-from tools.home.invent import Source
+from tools.home.invent import HELD_OUT, Source
 from tools.home.model import answer_logits, load_model, new_model
 from tools.home.own_answers import answered_pool, answers_of
 from tools.home.plot_loss import boundaries, read_log
@@ -243,10 +243,10 @@ def test_the_text_is_what_the_chat_template_renders(tokenizer: Tokenizer) -> Non
 
 
 def test_a_batch_marks_what_comes_next(tokenizer: Tokenizer) -> None:
-    batch = next(batches(tokenizer, 1024, 400, "a name"))
+    batch = next(batches(tokenizer, HELD_OUT, 1024, 400, "a name"))
     assert batch.ids.numel() <= 1024
     assert batch.answer.shape == (len(batch.ids), batch.ids.shape[1] - 1)
     assert not batch.answer[batch.ids[:, 1:] == 0].any()
     assert batch.answer.any(1).all()
-    same = next(batches(tokenizer, 1024, 400, "a name"))
+    same = next(batches(tokenizer, HELD_OUT, 1024, 400, "a name"))
     assert torch.equal(batch.ids, same.ids)

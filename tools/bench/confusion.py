@@ -6,7 +6,6 @@ be; a call that has no partner stands beside NOTHING. A pair of the same name ha
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any
 
+from edge_node.calls import parse_call
 from tools.bench.report import show_rows
 
 Calls = Sequence[tuple[str, dict[str, Any]]]  # name and arguments
@@ -28,12 +28,10 @@ def calls_of(text: str) -> Calls | None:
     for line in text.splitlines():
         if line.startswith("{"):
             try:
-                call = json.loads(line)
-                calls.append((str(call["name"]), dict(call["arguments"])))
-            except (ValueError, KeyError, TypeError):
+                call = parse_call(line)
+            except ValueError:
                 return None
-            if call.keys() != {"name", "arguments"}:
-                return None
+            calls.append((call.name, call.arguments))
     return calls
 
 

@@ -68,21 +68,25 @@ def encode(tokenizer: Tokenizer, drawn: Dialogue) -> Text:
     return Text(ids, learnt)
 
 
-def texts(tokenizer: Tokenizer, longest: int, stream: str) -> Iterator[Text]:
-    """Endless training dialogues of at most `longest` ids; the same `stream` draws the same ones."""
-    rng = random.Random(stream)
+def training_source(tokenizer: Tokenizer) -> Source:
+    """What training draws: words may be joined from the pieces of `tokenizer`, so that each of them is copied at times."""
     pieces = sorted(piece for piece in tokenizer.get_vocab() if piece.isascii() and piece.isalpha() and piece.islower())
-    source = Source("train", pieces=tuple(pieces))
+    return Source("train", pieces=tuple(pieces))
+
+
+def texts(tokenizer: Tokenizer, source: Source, longest: int, stream: str) -> Iterator[Text]:
+    """Endless dialogues of at most `longest` ids; the same `stream` draws the same ones."""
+    rng = random.Random(stream)
     while True:
         text = encode(tokenizer, dialogue(rng, source))
         if len(text.ids) <= longest:
             yield text
 
 
-def batches(tokenizer: Tokenizer, batch_ids: int, longest: int, stream: str) -> Iterator[Batch]:
+def batches(tokenizer: Tokenizer, source: Source, batch_ids: int, longest: int, stream: str) -> Iterator[Batch]:
     """An endless stream of batches of at most `batch_ids` ids, padding included."""
     rng = random.Random(stream)
-    drawn = texts(tokenizer, longest, stream)
+    drawn = texts(tokenizer, source, longest, stream)
     while True:
         yield from grouped([next(drawn) for _ in range(_POOL)], batch_ids, rng)
 

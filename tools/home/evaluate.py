@@ -1,4 +1,4 @@
-"""The loss of a trained model on dialogues that are the same for every run, so that runs can be compared."""
+"""The loss of a trained model on words that it never saw, the same dialogues for every run, so that runs can be compared."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
 from tools.home.batches import batches
+from tools.home.invent import HELD_OUT
 from tools.home.model import CONTEXT, DEVICE, answer_logits
 
 _STREAM = "evaluation"
@@ -28,7 +29,7 @@ class Evaluation:
 def evaluate(model: LlamaForCausalLM, tokenizer: Tokenizer, count: int) -> Evaluation:
     """Measure `model` on the first `count` batches of the evaluation stream."""
     loss, right, ids = 0.0, 0, 0
-    for batch in itertools.islice(batches(tokenizer, _BATCH_IDS, CONTEXT, _STREAM), count):
+    for batch in itertools.islice(batches(tokenizer, HELD_OUT, _BATCH_IDS, CONTEXT, _STREAM), count):
         there = batch.to(DEVICE)
         logits, true = answer_logits(model, there), there.ids[:, 1:][there.answer]
         loss += torch.nn.functional.cross_entropy(logits, true, reduction="sum").item()
