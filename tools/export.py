@@ -283,7 +283,7 @@ def main(
         raise typer.Exit(1) from None
     typer.echo(
         f"{out}: {out.stat().st_size / 1e6:.2f} MB, logits within {difference.largest:.1e} of transformers' "
-        f"({difference.relative:.1e} of their spread in the mean)"
+        f"({difference.relative:.1e} of their spread, root mean square)"
     )
 
 

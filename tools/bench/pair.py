@@ -1,7 +1,7 @@
 """The pair: how often its calls are right, and how well the draft drafts.
 
-All requests have names and areas that training never drew. They come in dialogues of one to four, some under a system
-message that lists the home; each is asked in its chat, behind the answers that were given there. `--requests` is the
+All requests have names and areas that training never drew. They come in dialogues of one to sixteen, some under a
+system message that lists the home; each is asked in its chat, behind the answers that were given there. `--requests` is the
 number of requests of each figure.
 
     target_exact_match                the target's calls are exactly those that the request means; temperature 0

@@ -1,6 +1,6 @@
 """The notation of the phrase files.
 
-`(a|b)` chooses, `[a|b]` chooses or leaves out, `{slot}` asks for a value, `<rule>` stands for a phrase of rules.toml.
+`(a|b)` chooses, `[a|b]` chooses or leaves out, `{slot}` asks for a value, `<rule>` stands for a phrase of phrases/rules.toml.
 """
 
 from __future__ import annotations
