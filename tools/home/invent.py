@@ -58,6 +58,17 @@ def listed_word(kind: str, rng: random.Random, source: Source) -> str:
     return expand(rng.choice(words(source.split)[kind]), rng, str)
 
 
+def any_word(rng: random.Random, source: Source) -> str:
+    """A single word from any of the lists."""
+    return rng.choice(_single_words(source.split))
+
+
+@cache
+def _single_words(split: Split) -> tuple[str, ...]:
+    plain = (text for texts in words(split).values() for text in texts if "(" not in text)
+    return tuple(sorted({word for text in plain for word in text.split()}))
+
+
 def invented_word(rng: random.Random, source: Source) -> str:
     """A word that no list has; its checksum tells the splits apart, so that neither draws the other's.
 

@@ -10,8 +10,9 @@ from typing import Any
 import tomllib
 
 from tools.home.homes import Home
-from tools.home.invent import Source, head, invented_word, listed_word
+from tools.home.invent import Source, any_word, head, invented_word, listed_word
 
+_SENTENCES = ("messages", "tasks", "titles")  # lists of what may be any words in a row
 # The devices that any "name" may be, by their slot, and how often.
 _NAMED = {"lamp": 8, "fan_name": 2, "thermostat": 2, "player": 2}
 
@@ -63,10 +64,16 @@ class Names:
         rng = self._rng
         if rng.random() >= (self._source.invented if invented is None else invented):
             return listed_word(kind, rng, self._source)
+        if kind in _SENTENCES and rng.random() < 0.6:
+            return " ".join(self._any_word() for _ in range(rng.randint(2, 7)))
         made = self._invented()
         if rng.random() < 0.3:
             made[-1] = listed_word(kind, rng, self._source).split()[-1]
         return " ".join(made)
+
+    def _any_word(self) -> str:
+        draw = invented_word if self._rng.random() < 0.2 else any_word
+        return draw(self._rng, self._source)
 
     def _invented(self) -> list[str]:
         count = self._rng.choices((1, 2, 3, 4), (12, 7, 2.5, 0.5))[0]
