@@ -47,6 +47,6 @@ TARGETS = {
     "plain": Recipe((Stage(6, 1.0),)),
 }
 DRAFT_DEPTH = 2
-DRAFT = Recipe((Stage(DRAFT_DEPTH, 1.0),), compute=0.2, rate=3e-3)
+DRAFT = Recipe((Stage(DRAFT_DEPTH, 1.0),), compute=0.08, rate=3e-3)
 DISTILLATION = Distillation()
 EVALUATION_BATCHES = 200
