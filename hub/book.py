@@ -1,29 +1,35 @@
-"""The open sessions: who may open one, which give way, and the pages they hold."""
+"""The open sessions: who may open one, who gives way when memory or seats run out, and who is forgotten."""
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterator
 
-from hub.pages import OutOfPages, PagePool
+from hub.memory import KVMemory
+from hub.pages import OutOfPages
 from hub.session import HubSession, Limits, SessionKey
+from shared.messages import Finish
 
 log = logging.getLogger(__name__)
+
+_PATIENCE_S = 2.0  # a session that was silent for so long in the middle of an answer counts as idle
 
 
 class SessionBook:
     """Sessions in the order in which they were last heard of, the longest silent first."""
 
-    def __init__(self, limits: Limits, pool: PagePool, *, max_sessions: int, max_per_node: int, ttl_s: float) -> None:
-        self.evicted = 0
+    def __init__(self, limits: Limits, memory: KVMemory, *, max_sessions: int, max_per_node: int, ttl_s: float) -> None:
+        self.evicted = 0  # sessions forgotten for others or for their silence
+        self.preempted = 0  # times that a session in the middle of an answer lost its pages
         self._limits = limits
-        self._pool = pool
+        self._memory = memory
         self._max_sessions = max_sessions
         self._max_per_node = max_per_node
         self._ttl_s = ttl_s
         self._sessions: OrderedDict[SessionKey, HubSession] = OrderedDict()
         self._heard: dict[SessionKey, float] = {}
+        self._of_node: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -34,43 +40,57 @@ class SessionBook:
     def open(self, key: SessionKey, now: float) -> bool:
         """Open a session, or find it open; idle ones give way. False when there is no room."""
         if key not in self._sessions:
-            of_node = [s for s in self if s.key.node == key.node]
-            crowded = of_node if len(of_node) >= self._max_per_node else list(self)
-            if len(of_node) >= self._max_per_node or len(self) >= self._max_sessions:
-                idle = next((s for s in crowded if not s.has_work), None)
+            node_is_full = self._of_node[key.node] >= self._max_per_node
+            if node_is_full or len(self) >= self._max_sessions:
+                crowd = (s for s in self if s.key.node == key.node) if node_is_full else iter(self)
+                idle = next((s for s in crowd if self._is_idle(s, now)), None)
                 if idle is None:
                     return False
                 self._evict(idle)
             self._sessions[key] = HubSession(key, self._limits)
-        self._touch(key, now)
+            self._of_node[key.node] += 1
+        self.hear(key, now)
         return True
 
-    def find(self, key: SessionKey, now: float) -> HubSession | None:
+    def get(self, key: SessionKey) -> HubSession | None:
+        """The session; None when it is unknown or was evicted."""
+        return self._sessions.get(key)
+
+    def hear(self, key: SessionKey, now: float) -> HubSession | None:
         """The session, noted as heard of now; None when it is unknown or was evicted."""
         if key not in self._sessions:
             return None
-        self._touch(key, now)
+        self._heard[key] = now
+        self._sessions.move_to_end(key)
         return self._sessions[key]
 
     def close(self, key: SessionKey) -> None:
-        """Forget a session and free its pages; unknown ones are no error."""
+        """Forget a session and let go of its pages; unknown ones are no error."""
         session = self._sessions.pop(key, None)
-        self._heard.pop(key, None)
-        if session is not None:
-            self._pool.shrink(session.pages, 0)
+        if session is None:
+            return
+        del self._heard[key]
+        self._of_node[key.node] -= 1
+        if not self._of_node[key.node]:
+            del self._of_node[key.node]
+        self._memory.release(session)
 
-    def give_room(self, session: HubSession, length: int) -> bool:
-        """Pages for exactly `length` positions, evicting idle sessions, longest silent first. False when there are too few."""
-        self._pool.shrink(session.pages, length)
+    def give_room(self, session: HubSession, length: int, planned: Collection[SessionKey], now: float) -> bool:
+        """Pages for the session's next forward, up to position `length`; others lose theirs if need be.
+
+        First idle sessions, the longest silent first, then those whose answer was begun later than this one's, the
+        latest first; never those already `planned` for the same forward. Their ids stay, so that they are computed anew
+        when it is their turn. So the session with the oldest answer always gets its room. False when there is none.
+        """
         while True:
             try:
-                self._pool.grow(session.pages, length)
+                self._memory.reserve(session, length)
                 return True
             except OutOfPages:
-                idle = next((s for s in self if s is not session and not s.has_work and s.pages.pages), None)
-                if idle is None:
+                victim = self._victim(session, planned, now)
+                if victim is None:
                     return False
-                self._evict(idle)
+                self._memory.release(victim)
 
     def expire(self, now: float) -> None:
         """Forget sessions that have been silent for longer than their time to live."""
@@ -81,14 +101,29 @@ class SessionBook:
             self._evict(session)
 
     def check_integrity(self) -> None:
-        """Raise AssertionError unless every page is free or held by exactly one session."""
-        self._pool.check_integrity([session.pages for session in self])
+        """Raise AssertionError unless every page is free, kept or held as counted, and sessions are within their limits."""
+        self._memory.pool.check_integrity([session.pages for session in self])
         for session in self:
             assert session.computed <= session.committed <= self._limits.context
+        assert self._of_node == Counter(key.node for key in self._sessions), "sessions of a node are miscounted"
+        assert self._heard.keys() == self._sessions.keys()
 
-    def _touch(self, key: SessionKey, now: float) -> None:
-        self._heard[key] = now
-        self._sessions.move_to_end(key)
+    def _victim(self, session: HubSession, planned: Collection[SessionKey], now: float) -> HubSession | None:
+        holding = [s for s in self if s.pages.pages and s is not session and s.key not in planned]
+        idle = next((s for s in holding if self._is_idle(s, now)), None)
+        if idle is not None:
+            return idle
+        younger = [s for s in holding if s.begun > session.begun]
+        if not younger:
+            return None
+        self.preempted += 1
+        return max(younger, key=lambda s: s.begun)
+
+    def _is_idle(self, session: HubSession, now: float) -> bool:
+        """Whether nobody waits for the session: no work, and not between two rounds of an answer."""
+        return not session.has_work and (
+            session.finish is not Finish.NO or now - self._heard[session.key] > _PATIENCE_S
+        )
 
     def _evict(self, session: HubSession) -> None:
         log.info("session %s of %s evicted", session.key.id.hex()[:8], session.key.node)

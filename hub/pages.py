@@ -1,14 +1,26 @@
-"""Pages: fixed-size blocks of token slots of the KV cache, which sessions hold in tables and give back."""
+"""Pages: fixed-size blocks of token slots of the KV cache, which sessions hold in tables, alone or with others."""
 
 from __future__ import annotations
 
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 PAGE_SIZE = 16  # token slots of one page
 
 
 class OutOfPages(Exception):
-    """Fewer free pages than asked for; nothing was taken."""
+    """Fewer pages can be had than were asked for; nothing was taken."""
+
+
+def page_key(parent: bytes, ids: Sequence[int]) -> bytes:
+    """The key of a full page from that of the page before it: 128-bit BLAKE2b over both, ids in four bytes each.
+
+    It stands for all ids up to the page's end, since K and V depend on all of them.
+    """
+    packed = b"".join(token.to_bytes(4, "little") for token in ids)
+    return blake2b(parent + packed, digest_size=16).digest()
 
 
 @dataclass
@@ -24,32 +36,88 @@ class PageTable:
 
 
 class PagePool:
-    """Hands out `count` pages and knows which are free. Free and held pages together are always all of them."""
+    """Counts who holds each of `count` pages, and knows what the registered ones contain.
+
+    A page is free, or held by one table or more, or kept: registered and held by none, so that it can be found again
+    until its place is needed. A page that others hold too, or that is registered, must not be written.
+    """
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._free = list(range(count - 1, -1, -1))
+        self._holders = [0] * count
+        self._kept: OrderedDict[int, None] = OrderedDict()  # longest unused first
+        self._by_key: dict[bytes, int] = {}
+        self._keys: dict[int, bytes] = {}
 
     @property
-    def free(self) -> int:
-        """The number of free pages."""
-        return len(self._free)
+    def available(self) -> int:
+        """The number of pages that can be taken: free ones and kept ones."""
+        return len(self._free) + len(self._kept)
 
     def grow(self, table: PageTable, length: int) -> None:
         """Give `table` room for `length` positions. Raises OutOfPages."""
-        lacking = -(-length // PAGE_SIZE) - len(table.pages)
-        if lacking > len(self._free):
-            raise OutOfPages(f"{lacking} pages are needed and {len(self._free)} are free")
-        for _ in range(lacking):
-            table.pages.append(self._free.pop())
+        lacking = _pages_for(length) - len(table.pages)
+        if lacking > self.available:
+            raise OutOfPages(f"{lacking} pages are needed and {self.available} can be had")
+        table.pages.extend(self.take() for _ in range(lacking))
 
     def shrink(self, table: PageTable, length: int) -> None:
-        """Take back the pages that `length` positions do not need."""
-        needed = -(-length // PAGE_SIZE)
-        self._free.extend(reversed(table.pages[needed:]))
-        del table.pages[needed:]
+        """Let go of the pages that `length` positions do not need, the last first: of a prefix, its end is missed least."""
+        needed = _pages_for(length)
+        while len(table.pages) > needed:
+            self.drop(table.pages.pop())
 
-    def check_integrity(self, tables: list[PageTable]) -> None:
-        """Raise AssertionError unless every page is either free or held by exactly one of `tables`."""
-        pages = sorted([*self._free, *(page for table in tables for page in table.pages)])
-        assert pages == list(range(self.count)), "free and held pages are not all pages, once each"
+    def take(self) -> int:
+        """A page that nobody else holds, to be written. Raises OutOfPages."""
+        if self._free:
+            page = self._free.pop()
+        elif self._kept:
+            page, _ = self._kept.popitem(last=False)
+            del self._by_key[self._keys.pop(page)]
+        else:
+            raise OutOfPages("every page is held")
+        self._holders[page] = 1
+        return page
+
+    def drop(self, page: int) -> None:
+        """One holder less."""
+        self._holders[page] -= 1
+        if self._holders[page]:
+            return
+        if page in self._keys:
+            self._kept[page] = None
+        else:
+            self._free.append(page)
+
+    def is_writable(self, page: int) -> bool:
+        """Whether its one holder may write it."""
+        return self._holders[page] == 1 and page not in self._keys
+
+    def register(self, page: int, key: bytes) -> None:
+        """Let a full, computed page be found by `key`; nothing happens when another is found by it already."""
+        if key not in self._by_key and page not in self._keys:
+            self._by_key[key] = page
+            self._keys[page] = key
+
+    def share(self, key: bytes) -> int | None:
+        """The page registered under `key`, with one holder more, or None."""
+        page = self._by_key.get(key)
+        if page is not None:
+            self._holders[page] += 1
+            self._kept.pop(page, None)
+        return page
+
+    def check_integrity(self, tables: Sequence[PageTable]) -> None:
+        """Raise AssertionError unless every page is free, kept, or held by just as many of `tables` as it counts."""
+        held = Counter(page for table in tables for page in table.pages)
+        assert all(held[page] == holders for page, holders in enumerate(self._holders)), "holders are miscounted"
+        pages = sorted([*self._free, *self._kept, *held])
+        assert pages == list(range(self.count)), "free, kept and held pages are not all pages, once each"
+        assert self._keys == {page: key for key, page in self._by_key.items()}, "keys and pages disagree"
+        assert not self._keys.keys() & set(self._free), "a free page is registered"
+        assert self._kept.keys() <= self._keys.keys(), "a kept page is not registered"
+
+
+def _pages_for(length: int) -> int:
+    return -(-length // PAGE_SIZE)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from hub.pages import PageTable
+from hub.pages import PAGE_SIZE, PageTable
 from shared.messages import Draft, Fault, FaultCode, Finish, Verdict
 from shared.sampling import Sampling
 from shared.transcript import Transcript
@@ -68,6 +68,9 @@ class HubSession:
         self.transcript = Transcript()
         self.computed = 0
         self.pages = PageTable()
+        self.page_keys: list[bytes] = []  # of the leading full pages of the transcript, as far as they are known
+        self.offered = 0  # leading pages that others can find
+        self.begun = 0  # when its current answer was asked for, as a number that only rises
         self.round = 0
         self.drafted: tuple[int, ...] = ()  # tokens of the round that wait for verification
         self.until = 0  # length up to which the target may decode
@@ -110,8 +113,7 @@ class HubSession:
         if ruling is Ruling.CATCH_UP:
             self._answer_base = draft.base
             return self._since(draft.base)
-        self.transcript.truncate(draft.base)
-        self.computed = min(self.computed, draft.base)
+        self._truncate(draft.base)
         self.transcript.extend(draft.append)
         self._answer_base = self.committed
         if draft.cut or draft.append:
@@ -147,6 +149,12 @@ class HubSession:
         elif self.committed == self.limits.context:
             self.finish = Finish.LENGTH
         return Verdict(self.round, base, accepted, own, self.finish)
+
+    def _truncate(self, length: int) -> None:
+        self.transcript.truncate(length)
+        self.computed = min(self.computed, length)
+        self.offered = min(self.offered, length // PAGE_SIZE)
+        del self.page_keys[length // PAGE_SIZE :]
 
     def _refusal(self, draft: Draft) -> Fault | None:
         length = draft.base + len(draft.append)

@@ -1,0 +1,75 @@
+"""The sessions' K/V in pages: a common beginning is computed once and held by all, and copied by who writes into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hub.pages import PAGE_SIZE, PagePool, page_key
+from hub.session import HubSession, SessionKey
+
+
+class KVMemory:
+    """Gives sessions their pages. Between forwards positions [0, computed) of a session lie in its pages."""
+
+    def __init__(
+        self,
+        pool: PagePool,
+        copy_page: Callable[[int, int], None],
+        group: Callable[[SessionKey], bytes | None],
+    ) -> None:
+        """`copy_page(source, destination)` copies K/V; sessions of one `group` share pages, those without one none."""
+        self.pool = pool
+        self._copy_page = copy_page
+        self._group = group
+
+    def adopt(self, session: HubSession) -> None:
+        """Take over what others have computed of the session's beginning; its last id is left, to be fed for its logits."""
+        if session.computed % PAGE_SIZE or self._group(session.key) is None:
+            return
+        self.pool.shrink(session.pages, session.computed)
+        for key in self.keys(session, session.committed - 1)[session.computed // PAGE_SIZE :]:
+            page = self.pool.share(key)
+            if page is None:
+                return
+            session.pages.pages.append(page)
+            session.computed += PAGE_SIZE
+
+    def reserve(self, session: HubSession, length: int) -> None:
+        """Pages for [0, length), of which [computed, length) may be written. Raises OutOfPages; call again once there are more."""
+        self.pool.shrink(session.pages, session.computed)
+        if session.computed % PAGE_SIZE:
+            self._own(session.pages.pages)
+        self.pool.grow(session.pages, length)
+
+    def offer(self, session: HubSession) -> None:
+        """Let others find the session's full pages."""
+        if self._group(session.key) is None:
+            return
+        keys = self.keys(session, session.computed)
+        for page, key in zip(session.pages.pages[session.offered :], keys[session.offered :], strict=False):
+            self.pool.register(page, key)
+        session.offered = len(keys)
+
+    def release(self, session: HubSession) -> None:
+        """Let go of all pages; the session's ids are to be computed anew."""
+        session.computed = session.offered = 0
+        self.pool.shrink(session.pages, 0)
+
+    def keys(self, session: HubSession, length: int) -> list[bytes]:
+        """The keys of the pages that [0, length) fills; the session must have a group."""
+        known, ids = session.page_keys, session.transcript.ids
+        for page in range(len(known), length // PAGE_SIZE):
+            parent = known[-1] if known else self._group(session.key)
+            assert parent is not None
+            known.append(page_key(parent, ids[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]))
+        return known[: length // PAGE_SIZE]
+
+    def _own(self, pages: list[int]) -> None:
+        """Replace the last of `pages` by a copy unless it may be written."""
+        shared = pages[-1]
+        if self.pool.is_writable(shared):
+            return
+        copy = self.pool.take()
+        self._copy_page(shared, copy)
+        pages[-1] = copy
+        self.pool.drop(shared)
