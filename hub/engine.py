@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from hub.batch import Row, plan
+from hub.batch import Row
 from hub.book import SessionBook
+from hub.forward_time import ForwardTime
+from hub.memory import KVMemory
 from hub.sampling import draw
+from hub.scheduler import Plan, Scheduler, advised_length
 from hub.session import HubSession, SessionKey
 from hub.stats import HubStats
 from hub.target import Target
@@ -22,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _BUSY_RETRY_MS = 2_000
 _HOUSEKEEPING_S = 1.0
+_STALLED_S = 0.05  # between two looks for memory when every session with work lacks it
 _MAX_INBOX = 8_000  # fewer than the MQTT client holds on their way out: each may be answered by a fault
 
 
@@ -41,24 +45,35 @@ class Engine:
         self,
         target: Target,
         book: SessionBook,
+        memory: KVMemory,
         *,
         answer_open: Callable[[Open], Opened | Fault],
         publish: Callable[[SessionKey, AnyMessage], None],
-        window_s: float,
+        window: Window,
         budget: int,
+        max_queue: int,
         vocab_size: int,
     ) -> None:
-        """`publish` sends a message to a session's node; `vocab_size` masks the ids past the tokenizer's."""
+        """`publish` sends a message to a session's node; `vocab_size` masks the ids past the tokenizer's.
+
+        No session is opened while `max_queue` others have work.
+        """
         self.stats = HubStats()
         self._target = target
         self._book = book
+        self._memory = memory
         self._answer_open = answer_open
         self._publish = publish
+        self._window = window
         self._budget = budget
+        self._max_queue = max_queue
         self._vocab_size = vocab_size
         self._inbox: queue.Queue[Arrival] = queue.Queue(_MAX_INBOX)
-        self._window = Window(window_s)
-        self._working: dict[SessionKey, float] = {}  # sessions with work, oldest first, and since when
+        self._working: dict[SessionKey, float] = {}  # sessions with work, and since when
+        self._stalled = False  # whether none of them could be given memory
+        self._answers = 0  # begun so far
+        self._time = ForwardTime()
+        self._scheduler = Scheduler(budget, self._time)
 
     def submit(self, arrival: Arrival) -> None:
         """Queue a message for the loop; counted and lost when too many wait."""
@@ -70,140 +85,170 @@ class Engine:
     def run(self, stop: threading.Event) -> None:
         """The loop, until `stop` is set."""
         while not stop.is_set():
-            for arrival in self._collect():
-                try:
-                    self._take_in(arrival)
-                except Exception:
-                    # Whatever one session's message brings about must not end the loop of all others.
-                    log.exception("a message of %s failed; its session is closed", arrival.key.node)
-                    self._forget(arrival.key)
-            self._answer(self._plan())
-            self._book.expire(time.monotonic())
+            self._collect()
+            plan = self._plan()
+            self._housekeep(self._publish_verdicts(plan, self._forward(plan)))
 
-    def _collect(self) -> list[Arrival]:
-        arrivals = self._drain([])
-        if not arrivals and not self._working:
-            try:
-                arrivals = self._drain([self._inbox.get(timeout=_HOUSEKEEPING_S)])
-            except queue.Empty:
-                return []
-        closes_at = time.monotonic() + self._window.length_s
-        self._window.submitted(a.key for a in arrivals)
-        while (remaining := self._window.remaining(closes_at, time.monotonic())) > 0:
-            try:
-                late = self._drain([self._inbox.get(timeout=remaining)])
-            except queue.Empty:
-                continue
-            self._window.submitted(a.key for a in late)
-            arrivals += late
-        return arrivals
+    def _collect(self) -> None:
+        """Take in what has come, and for the length of the window what comes."""
+        if not self._working:
+            self._take_next(_HOUSEKEEPING_S)
+        elif self._stalled:
+            self._take_next(_STALLED_S)
+        opened = time.monotonic()
+        self._take_all()
+        while self._working and (wait := self._worth_waiting(opened)) > 0:
+            self._take_next(wait)
+            self._take_all()
 
-    def _drain(self, arrivals: list[Arrival]) -> list[Arrival]:
-        while True:
-            try:
-                arrivals.append(self._inbox.get_nowait())
-            except queue.Empty:
-                return arrivals
+    def _take_all(self) -> None:
+        while self._take_next(0.0):
+            pass
+
+    def _worth_waiting(self, opened: float) -> float:
+        sessions = self._sessions_with_work()
+        ids = sum(1 + len(session.drafted) for session in sessions)
+        if ids >= self._budget:
+            return 0.0
+        forward_s = self._time.estimate(len(sessions), ids)
+        return self._window.remaining(
+            opened, min(self._working.values()), time.monotonic(), self._time.fixed, forward_s
+        )
+
+    def _take_next(self, wait_s: float) -> bool:
+        """Take in the next arrival, if there is one or comes in time."""
+        started = time.monotonic()
+        try:
+            arrival = self._inbox.get(timeout=wait_s) if wait_s > 0 else self._inbox.get_nowait()
+        except queue.Empty:
+            return False
+        finally:
+            self.stats.waited_us += int((time.monotonic() - started) * 1e6)
+        try:
+            self._take_in(arrival)
+        except Exception:
+            # Whatever one session's message brings about must not end the loop of all others.
+            log.exception("a message of %s failed; its session is closed", arrival.key.node)
+            self._forget(arrival.key)
+        return True
 
     def _take_in(self, arrival: Arrival) -> None:
-        key, message = arrival.key, arrival.message
-        match message:
+        match arrival.message:
             case Open():
-                answer = self._answer_open(message)
-                if isinstance(answer, Opened) and not self._book.open(key, arrival.at):
-                    answer = Fault(FaultCode.BUSY, "the hub has no room for a session", _BUSY_RETRY_MS)
-                if isinstance(answer, Fault):
-                    answer = replace(answer, session=message.session)
-                self._reply(key, answer)
+                self._reply(arrival.key, self._opened(arrival.key, arrival.message, arrival.at))
             case Close():
-                self._forget(key)
+                self._forget(arrival.key)
             case Draft():
-                session = self._book.find(key, arrival.at)
-                if session is None:
-                    detail = "the hub does not know this session (any more); re-open it"
-                    self._reply(key, Fault(FaultCode.UNKNOWN_SESSION, detail, round=message.round))
-                    return
-                reply = session.receive(message)
-                if reply is not None:
-                    self._reply(key, reply)
-                if session.has_work:
-                    self._working.setdefault(key, arrival.at)
-                else:
-                    self._working.pop(key, None)
+                self._take_in_draft(arrival.key, arrival.message, arrival.at)
 
-    def _plan(self) -> list[Row]:
-        """Rows for the sessions with work; those that can't be given pages are told to come back."""
-        rows = []
-        for row in plan(self._sessions_with_work(), self._budget):
-            if self._book.give_room(row.session, row.end):
-                rows.append(row)
-            else:
-                self._reply(
-                    row.session.key,
-                    Fault(FaultCode.BUSY, "the hub's K/V memory is full", _BUSY_RETRY_MS, round=row.session.round),
-                )
-                self._forget(row.session.key)
-        return rows
+    def _opened(self, key: SessionKey, message: Open, now: float) -> Opened | Fault:
+        answer = self._answer_open(message)
+        if isinstance(answer, Opened) and self._book.get(key) is None and len(self._working) >= self._max_queue:
+            answer = Fault(FaultCode.BUSY, "too many sessions wait for the hub", _BUSY_RETRY_MS)
+        if isinstance(answer, Opened) and not self._book.open(key, now):
+            answer = Fault(FaultCode.BUSY, "the hub has no room for a session", _BUSY_RETRY_MS)
+        return replace(answer, session=message.session) if isinstance(answer, Fault) else answer
+
+    def _take_in_draft(self, key: SessionKey, draft: Draft, at: float) -> None:
+        session = self._book.hear(key, at)
+        if session is None:
+            detail = "the hub does not know this session (any more); re-open it"
+            self._reply(key, Fault(FaultCode.UNKNOWN_SESSION, detail, round=draft.round))
+            return
+        self._window.submitted(key, at)
+        reply = session.receive(draft)
+        if reply is not None:
+            self._reply(key, reply)
+        if draft.append:
+            self._answers += 1
+            session.begun = self._answers
+        if session.has_work:
+            self._working.setdefault(key, at)
+        else:
+            self._working.pop(key, None)
+
+    def _plan(self) -> Plan:
+        """A forward for the sessions with work that can be given pages, those with the oldest answers before others."""
+        sessions = self._sessions_with_work()
+        for session in sessions:
+            if session.committed - session.computed > 1:
+                self._memory.adopt(session)
+        plan = self._scheduler.plan(sessions, self._memory.keys)
+        now = time.monotonic()
+        planned: set[SessionKey] = set()
+        for row in sorted(plan.rows, key=lambda row: row.session.begun):
+            if self._book.give_room(row.session, row.end, planned, now):
+                planned.add(row.session.key)
+        self._stalled = bool(sessions) and not planned
+        return replace(plan, rows=tuple(row for row in plan.rows if row.session.key in planned))
 
     def _sessions_with_work(self) -> list[HubSession]:
-        now = time.monotonic()
-        found = [self._book.find(key, now) for key in self._working]
+        found = map(self._book.get, self._working)
         return [session for session in found if session is not None]
 
-    def _answer(self, rows: Sequence[Row]) -> None:
-        """Forward `rows`, commit what the target says and publish the verdicts."""
+    def _forward(self, plan: Plan) -> list[int] | None:
+        """The target's tokens at the places that the rows want, in order; None when there is nothing to do or it failed."""
+        rows = plan.rows
         if not rows:
-            return
+            return None
         started = time.monotonic()
         try:
             logits = self._target.forward(rows)
-            forward_us = int((time.monotonic() - started) * 1e6)
-            drawing = [row for row in rows if row.wanted]
-            samplings = [row.session.sampling for row in drawing for _ in range(row.wanted)]
-            positions = [row.session.committed + i for row in drawing for i in range(row.wanted)]
-            drawn = draw(logits[:, : self._vocab_size], samplings, positions) if drawing else []
+            samplings = [row.session.sampling for row in rows for _ in range(row.wanted)]
+            positions = [row.session.committed + i for row in rows for i in range(row.wanted)]
+            drawn = draw(logits[:, : self._vocab_size], samplings, positions) if samplings else []
         except Exception:
             log.exception("a forward over %d rows failed; their sessions are closed", len(rows))
             for row in rows:
-                self._reply(
-                    row.session.key, Fault(FaultCode.UNKNOWN_SESSION, "the forward failed", round=row.session.round)
-                )
+                fault = Fault(FaultCode.UNKNOWN_SESSION, "the forward failed", round=row.session.round)
+                self._reply(row.session.key, fault)
                 self._forget(row.session.key)
-            return
-        self._count(rows, forward_us)
+            return None
+        seconds = time.monotonic() - started
+        self._time.learn(len(rows), sum(len(row.ids) for row in rows), seconds)
+        self.stats.count_forward(rows, seconds)
+        return drawn
+
+    def _publish_verdicts(self, plan: Plan, drawn: Sequence[int] | None) -> Sequence[Row]:
+        """Commit what the target says, publish it, and return the rows that were computed."""
+        if drawn is None:
+            return ()
+        started = time.monotonic()
         first = 0
-        for row in rows:
-            if not row.wanted:
+        for row in plan.rows:
+            if row.wanted:
+                self._settle(row, drawn[first : first + row.wanted], plan, started)
+                first += row.wanted
+            else:
                 row.session.computed = row.end
-                continue
-            waited_us = int(max(0.0, started - self._working[row.session.key]) * 1e6)
-            self._settle(row, drawn[first : first + row.wanted], forward_us, waited_us)
-            first += row.wanted
-        self._working = self._still_working({row.session.key for row in rows if row.wanted}, started)
+        return plan.rows
 
-    def _still_working(self, served: set[SessionKey], now: float) -> dict[SessionKey, float]:
-        """The sessions with work, those that were served just now behind the others, waiting anew."""
-        kept = [key for key in self._working if key not in served] + [key for key in self._working if key in served]
-        working = {session.key for session in self._sessions_with_work() if session.has_work}
-        return {key: now if key in served else self._working[key] for key in kept if key in working}
-
-    def _settle(self, row: Row, drawn: Sequence[int], forward_us: int, queued_us: int) -> None:
-        session, drafted = row.session, len(row.session.drafted)
-        verdict = replace(session.commit(drawn), forward_us=forward_us, queued_us=queued_us)
+    def _settle(self, row: Row, drawn: Sequence[int], plan: Plan, now: float) -> None:
+        session = row.session
+        verdict = replace(
+            session.commit(drawn),
+            forward_us=self.stats.last_forward_us,
+            queued_us=int(max(0.0, now - self._working[session.key]) * 1e6),
+            advised=advised_length(session.acceptance.rate, plan.price, session.limits.max_draft),
+        )
         self._reply(session.key, verdict)
         self.stats.rounds += 1
-        self.stats.drafted += drafted
+        self.stats.drafted += row.wanted - 1
         self.stats.accepted += verdict.accepted
         self.stats.committed += verdict.accepted + len(verdict.ids)
         if verdict.finish is Finish.NO and not session.wants_tokens:
-            self._window.expect(session.key, time.monotonic())
+            self._window.expect(session.key, now)
 
-    def _count(self, rows: Sequence[Row], forward_us: int) -> None:
-        self.stats.forward_us += forward_us
-        if any(row.prefill for row in rows):
-            self.stats.prefill_forwards += 1
-        else:
-            self.stats.target_forwards += 1
+    def _housekeep(self, rows: Sequence[Row]) -> None:
+        """Share new pages, note who still has work, forget the silent."""
+        now = time.monotonic()
+        for row in rows:
+            self._memory.offer(row.session)
+            if not row.session.has_work:
+                self._working.pop(row.session.key, None)
+            elif row.wanted:
+                self._working[row.session.key] = now
+        self._book.expire(now)
 
     def _reply(self, key: SessionKey, message: Opened | Verdict | Fault) -> None:
         self.stats.faults += isinstance(message, Fault)
@@ -212,4 +257,4 @@ class Engine:
     def _forget(self, key: SessionKey) -> None:
         self._book.close(key)
         self._working.pop(key, None)
-        self._window.submitted([key])
+        self._window.forget(key)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from hub.acceptance import Acceptance
 from hub.pages import PAGE_SIZE, PageTable
 from shared.messages import Draft, Fault, FaultCode, Finish, Verdict
 from shared.sampling import Sampling
@@ -70,6 +71,7 @@ class HubSession:
         self.pages = PageTable()
         self.page_keys: list[bytes] = []  # of the leading full pages of the transcript, as far as they are known
         self.offered = 0  # leading pages that others can find
+        self.acceptance = Acceptance()
         self.begun = 0  # when its current answer was asked for, as a number that only rises
         self.round = 0
         self.drafted: tuple[int, ...] = ()  # tokens of the round that wait for verification
@@ -131,17 +133,19 @@ class HubSession:
     def commit(self, drawn: Sequence[int]) -> Verdict:
         """Commit what the target drew at the drafted positions and one past them.
 
-        `drawn` has len(drafted) + 1 ids: the target's token at each drafted position, given the drafted ones before,
-        and at the next. Drafted tokens are accepted exactly while they equal it.
+        `drawn` has an id for each drafted position that was looked at, given the drafted ones before, and one for the
+        next. Drafted tokens are accepted exactly while they equal it.
         """
         base, accepted, end_ids = self.committed, 0, self.limits.end_ids
-        while accepted < len(self.drafted) and self.drafted[accepted] == drawn[accepted]:
+        drafted = self.drafted[: len(drawn) - 1]
+        while accepted < len(drafted) and drafted[accepted] == drawn[accepted]:
             accepted += 1
             if drawn[accepted - 1] in end_ids:
                 break
         ended = accepted > 0 and drawn[accepted - 1] in end_ids
         own: tuple[int, ...] = () if ended else (drawn[accepted],)
-        self.transcript.extend((*self.drafted[:accepted], *own))
+        self.acceptance.add(accepted, rejected=accepted < len(drafted) and not ended)
+        self.transcript.extend((*drafted[:accepted], *own))
         self.computed = base + accepted
         self.drafted = ()
         if ended or own[-1] in end_ids:

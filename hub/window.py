@@ -7,27 +7,48 @@ from collections.abc import Iterable
 from hub.session import SessionKey
 
 _PATIENCE_S = 0.1  # a session that has not submitted for so long is thinking, not drafting: nobody waits for it
+_RATE = 0.3  # of the last pause, in a session's mean pause
+_SLACK = 1.5  # how much longer than its mean pause a session is waited for
 
 
 class Window:
-    """Closes when `length_s` is over or when every session that is expected to submit has done so."""
+    """Closes when its time is over, when every session that is expected within it has submitted, or when a draft is due."""
 
-    def __init__(self, length_s: float) -> None:
-        self.length_s = length_s
-        self._expected: dict[SessionKey, float] = {}  # until when each session's next draft is waited for
+    def __init__(self, length_s: float | None, due_s: float) -> None:
+        """`length_s` None: as long as a forward's fixed time, which is what waiting saves. Drafts are due after `due_s`."""
+        self._length_s = length_s
+        self._due_s = due_s
+        self._asked: dict[SessionKey, float] = {}  # when each session that should submit got its verdict
+        self._pause: dict[SessionKey, float] = {}  # seconds from a verdict to the session's next draft
 
     def expect(self, key: SessionKey, now: float) -> None:
         """A verdict went out to the session: its next draft should come soon."""
-        self._expected[key] = now + _PATIENCE_S
+        self._asked[key] = now
 
-    def submitted(self, keys: Iterable[SessionKey]) -> None:
-        """These sessions need not be waited for any more."""
-        for key in keys:
-            self._expected.pop(key, None)
+    def submitted(self, key: SessionKey, at: float) -> None:
+        """The session's draft came."""
+        asked = self._asked.pop(key, None)
+        if asked is not None and at - asked < _PATIENCE_S:
+            mean = self._pause.get(key, at - asked)
+            self._pause[key] = mean + _RATE * (at - asked - mean)
 
-    def remaining(self, closes_at: float, now: float) -> float:
-        """Seconds for which it is worth waiting for another draft; 0 when the window is closed."""
-        self._expected = {key: until for key, until in self._expected.items() if until > now}
-        if not self._expected:
-            return 0.0
-        return max(0.0, min(closes_at, max(self._expected.values())) - now)
+    def forget(self, key: SessionKey) -> None:
+        """The session is over."""
+        self._asked.pop(key, None)
+        self._pause.pop(key, None)
+
+    def remaining(self, opened: float, first: float, now: float, fixed_s: float, forward_s: float) -> float:
+        """Seconds for which it is worth waiting for another draft; 0 when the window is closed.
+
+        It opened at `opened`; the oldest waiting draft came at `first`; the forward of what is there takes about
+        `forward_s`, of which `fixed_s` do not depend on what is in it.
+        """
+        length = fixed_s if self._length_s is None else self._length_s
+        closes = min(opened + length, first + self._due_s - forward_s)
+        latest = max((due for due in self._due(now) if due <= closes), default=now)
+        return max(0.0, latest - now)
+
+    def _due(self, now: float) -> Iterable[float]:
+        """When the sessions that are expected should have submitted, those that are overdue left out."""
+        self._asked = {key: asked for key, asked in self._asked.items() if now - asked < _PATIENCE_S}
+        return (asked + _SLACK * self._pause.get(key, _PATIENCE_S) for key, asked in self._asked.items())

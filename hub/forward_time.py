@@ -1,0 +1,61 @@
+"""How long a forward takes as a function of its rows and tokens, learnt from the forwards themselves."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import numpy.typing as npt
+
+_SHAPES = 64  # that are remembered, the latest seen
+_RATE = 0.2  # of a new measurement, in the mean of its shape
+_FIRM = 1e-3  # how firmly what was believed before stands against one measurement
+
+
+class ForwardTime:
+    """seconds ≈ fixed + row · rows + token · tokens, none of them negative; fitted by least relative squares.
+
+    A hub sees few shapes for long: what they leave open (is it rows or tokens that cost?) stays as it was believed.
+    """
+
+    def __init__(self, fixed: float = 10e-3, row: float = 0.1e-3, token: float = 0.2e-3) -> None:
+        self._believed: npt.NDArray[np.float64] = np.array([fixed, row, token])
+        self._seen: OrderedDict[tuple[int, int], float] = OrderedDict()
+
+    @property
+    def fixed(self) -> float:
+        """Seconds that a forward takes whatever is in it: what sharing it saves."""
+        return float(self._believed[0])
+
+    @property
+    def token(self) -> float:
+        """Seconds of one more token."""
+        return float(self._believed[2])
+
+    def estimate(self, rows: int, tokens: int) -> float:
+        """Seconds of a forward of that many rows and tokens."""
+        return float(self._believed @ (1, rows, tokens))
+
+    def learn(self, rows: int, tokens: int, seconds: float) -> None:
+        """Take in a measured forward."""
+        mean = self._seen.pop((rows, tokens), seconds)
+        self._seen[rows, tokens] = mean + _RATE * (seconds - mean)
+        if len(self._seen) > _SHAPES:
+            self._seen.popitem(last=False)
+        self._fit()
+
+    def _fit(self) -> None:
+        times = np.array(list(self._seen.values()))
+        shapes = np.array([(1, rows, tokens) for rows, tokens in self._seen], dtype=np.float64)
+        scale = np.maximum(self._believed, 1e-6)
+        firm = np.sqrt(_FIRM)
+        system = np.concatenate([shapes * scale / times[:, None], firm * np.eye(3)])
+        wanted = np.concatenate([np.ones(len(times)), np.full(3, firm)])
+        free = [0, 1, 2]
+        while free:
+            found = np.linalg.lstsq(system[:, free], wanted, rcond=None)[0]
+            if found.min() >= 0:
+                break
+            free.pop(int(found.argmin()))
+        self._believed = np.zeros(3)
+        self._believed[free] = found * scale[free]

@@ -1,0 +1,141 @@
+"""Plan: whose ids go through the next forward, how many drafted tokens are worth verifying, how much of the prompts fits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappushpop
+
+from hub.batch import Row
+from hub.forward_time import ForwardTime
+from hub.pages import PAGE_SIZE
+from hub.session import HubSession
+
+_CHANCE = 0.05  # a drafted token less likely than this to be reached is not asked for even where it costs nothing
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rows for one forward, the seconds it should take, and the chance from which a drafted token pays for its place."""
+
+    rows: tuple[Row, ...]
+    seconds: float
+    price: float
+
+
+class Scheduler:
+    """Plans forwards of at most `budget` ids. Where not all fit, nodes get equal shares, and a node's oldest answer goes first."""
+
+    def __init__(self, budget: int, time: ForwardTime) -> None:
+        self._budget = budget
+        self._time = time
+        self._served: dict[str, float] = {}  # ids fed for each node that has work
+
+    def plan(self, sessions: Sequence[HubSession], keys: Callable[[HubSession, int], list[bytes]]) -> Plan:
+        """Rows for sessions that have work: steps of decoding, the drafted tokens that pay, then prompts in what is left.
+
+        `keys` gives the keys of the pages that a session's first ids fill, and none for one that shares no pages.
+        """
+        self._admit_nodes(sessions)
+        steps = self._in_turn(s for s in sessions if s.committed - s.computed == 1 and s.wants_tokens)[: self._budget]
+        lengths, expected, seconds = self._lengths(steps)
+        rows = [_step(session, length) for session, length in zip(steps, lengths, strict=True)]
+        fed = sum(len(row.ids) for row in rows)
+        room = self._budget - fed
+        if rows:
+            # A prompt may double the time of the steps beside it, not stall them.
+            room = min(room, max(PAGE_SIZE, int(seconds / max(self._time.token, 1e-9))))
+        prompts = self._in_turn(s for s in sessions if s.committed - s.computed > 1)
+        rows += _chunks(prompts, room, keys)
+        for row in rows:
+            self._served[row.session.key.node] += len(row.ids)
+        tokens = sum(len(row.ids) for row in rows)
+        price = self._time.token * expected / seconds if steps else 0.0
+        return Plan(tuple(rows), self._time.estimate(len(rows), tokens), price)
+
+    def _admit_nodes(self, sessions: Iterable[HubSession]) -> None:
+        """A node that comes to have work starts level with the one that was served least; those without are forgotten."""
+        present = {session.key.node for session in sessions}
+        level = min((self._served[node] for node in present & self._served.keys()), default=0.0)
+        self._served = {node: max(self._served.get(node, level) - level, 0.0) for node in present}
+
+    def _in_turn(self, sessions: Iterable[HubSession]) -> list[HubSession]:
+        """Sessions in the order in which they are served: one of the node that was served least, and so on."""
+        queues: dict[str, deque[HubSession]] = {}
+        for session in sorted(sessions, key=lambda s: s.begun):
+            queues.setdefault(session.key.node, deque()).append(session)
+        heap = [(self._served[node], queue[0].begun, node) for node, queue in queues.items()]
+        heapify(heap)
+        order: list[HubSession] = []
+        while heap:
+            served, _, node = heap[0]
+            order.append(queues[node].popleft())
+            if queues[node]:
+                heappushpop(heap, (served + 1 + len(order[-1].drafted), queues[node][0].begun, node))
+            else:
+                heappop(heap)
+        return order
+
+    def _lengths(self, steps: Sequence[HubSession]) -> tuple[list[int], float, float]:
+        """For each session how many of its drafted tokens to verify; the tokens expected of the forward, and its seconds.
+
+        A token costs its place in the batch and brings its chance of being reached and accepted. The rate, tokens expected
+        over seconds, rises as long as tokens are added whose chance over cost is above it; the likeliest go first.
+        """
+        lengths = [0] * len(steps)
+        expected, seconds = float(len(steps)), self._time.estimate(len(steps), len(steps))
+        chances = sorted(
+            (-(session.acceptance.rate**place), number)
+            for number, session in enumerate(steps)
+            for place in range(1, len(session.drafted) + 1)
+        )
+        for negative, number in chances[: self._budget - len(steps)]:
+            if -negative * seconds < expected * self._time.token:
+                break
+            lengths[number] += 1
+            expected -= negative
+            seconds += self._time.token
+        return lengths, expected, seconds
+
+
+def advised_length(acceptance: float, price: float, longest: int) -> int:
+    """The drafted tokens, 1 to `longest`, whose chance of being accepted is above the price of their place."""
+    length, chance = 1, acceptance**2
+    while length < longest and chance > max(price, _CHANCE):
+        length += 1
+        chance *= acceptance
+    return length
+
+
+def _step(session: HubSession, length: int) -> Row:
+    """The last committed id and the first `length` drafted ones."""
+    start = session.committed - 1
+    ids = (session.transcript.ids[start], *session.drafted[:length])
+    return Row(session, start, ids, wanted=length + 1, prefill=False)
+
+
+def _chunks(prompts: Sequence[HubSession], room: int, keys: Callable[[HubSession, int], list[bytes]]) -> list[Row]:
+    """Parts of prompts, at most `room` ids. Who begins as another does waits until that one's pages can be shared."""
+    rows: list[Row] = []
+    coming: set[bytes] = set()
+    for session in prompts:
+        if room <= 0:
+            break
+        end = min(session.committed, session.computed + room)
+        if end == session.committed and session.wants_tokens and end - session.computed + len(session.drafted) > room:
+            end -= 1  # the drafted tokens do not fit any more: keep the last id back for the forward that verifies them
+        pages = keys(session, end)[session.computed // PAGE_SIZE :]
+        if end == session.computed or (pages and session.computed % PAGE_SIZE == 0 and pages[0] in coming):
+            continue
+        coming.update(pages)
+        rows.append(_chunk(session, end))
+        room -= len(rows[-1].ids)
+    return rows
+
+
+def _chunk(session: HubSession, end: int) -> Row:
+    ids = tuple(session.transcript.ids[session.computed : end])
+    if end < session.committed or not session.wants_tokens:
+        return Row(session, session.computed, ids, wanted=0, prefill=True)
+    return Row(session, session.computed, (*ids, *session.drafted), wanted=len(session.drafted) + 1, prefill=True)
