@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from hub.pages import PAGE_SIZE
+
 
 class KVCache:
     """K and V of every slot: per layer two tensors [slots, kv_heads, head_dim]."""
@@ -14,6 +16,12 @@ class KVCache:
         shape = (slots, kv_heads, head_dim)
         self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
         self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
+
+    def copy_page(self, source: int, destination: int) -> None:
+        """Copy K and V of one page's slots to another's."""
+        kept, written = (slice(page * PAGE_SIZE, (page + 1) * PAGE_SIZE) for page in (source, destination))
+        for tensor in (*self.keys, *self.values):
+            tensor[written] = tensor[kept]
 
     @staticmethod
     def bytes_per_slot(layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype) -> int:

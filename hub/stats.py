@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+
+from hub.batch import Row
 
 
 @dataclass
@@ -15,10 +18,23 @@ class HubStats:
     committed: int = 0  # tokens that the target committed, accepted ones included
     target_forwards: int = 0  # forwards that verified or decoded, besides prefill
     prefill_forwards: int = 0  # forwards that fed a prompt (and may have done the above for other sessions)
-    forward_us: int = 0
+    forward_us: int = 0  # in forwards, sampling included
+    last_forward_us: int = 0
+    waited_us: int = 0  # the engine had nothing to do, or waited for the window to close
+    prefill_tokens: int = 0  # ids of prompts that were computed, those of shared pages not among them
     malformed: int = 0  # frames that could not be read
     faults: int = 0
     dropped: int = 0  # messages lost because too many waited
+
+    def count_forward(self, rows: Sequence[Row], seconds: float) -> None:
+        """Count a forward of `rows`."""
+        self.last_forward_us = int(seconds * 1e6)
+        self.forward_us += self.last_forward_us
+        if any(row.prefill for row in rows):
+            self.prefill_forwards += 1
+        else:
+            self.target_forwards += 1
+        self.prefill_tokens += sum(row.end - row.start - max(0, row.wanted - 1) for row in rows if row.prefill)
 
     def as_json(self, **more: float) -> dict[str, int | float]:
         """The counters, and what the caller adds."""
