@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -230,11 +231,12 @@ def test_exactly_the_assistants_ids_are_learnt(tokenizer: Tokenizer) -> None:
     assert text.answered([5, 6]).learnt[-3:] == [False, True, True]
 
 
-def test_the_text_is_what_the_chat_template_renders(tokenizer: Tokenizer) -> None:
+@pytest.mark.parametrize("system", [None, "rooms: den, attic"])
+def test_the_text_is_what_the_chat_template_renders(tokenizer: Tokenizer, system: str | None) -> None:
     import jinja2
 
-    drawn = dialogue(random.Random(2), Source("train"))
-    messages = [{"role": "system", "content": drawn.system}] if drawn.system is not None else []
+    drawn = replace(dialogue(random.Random(2), Source("train")), system=system)
+    messages = [{"role": "system", "content": system}] if system is not None else []
     for exchange in drawn.exchanges:
         messages += [{"role": "user", "content": exchange.request}, {"role": "assistant", "content": exchange.answer}]
     template = jinja2.Template(load_pair("home").chat_template.read_text())

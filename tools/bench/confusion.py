@@ -25,7 +25,7 @@ _KINDS = ("missing", "extra", "wrong")
 def calls_of(text: str) -> Calls | None:
     """The calls in an answer, a line of JSON each, or None when a line is no call."""
     calls = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.startswith("{"):
             try:
                 call = parse_call(line)
@@ -97,7 +97,7 @@ def _side_by_side(
 
 
 def _slot_errors(wanted: dict[str, Any], given: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for argument in wanted.keys() | given.keys():
+    for argument in sorted(wanted.keys() | given.keys()):
         if argument not in given:
             yield argument, "missing"
         elif argument not in wanted:

@@ -1,6 +1,6 @@
 """The pair: how often its calls are right, and how well the draft drafts.
 
-All requests have names and areas that training never drew. They come in dialogues of one to sixteen, some under a
+All requests have names and areas that training never drew (but for bare nouns of a kind: "tv"). They come in dialogues of one to sixteen, some under a
 system message that lists the home; each is asked in its chat, behind the answers that were given there. `--requests` is the
 number of requests of each figure.
 
@@ -12,6 +12,7 @@ number of requests of each figure.
     acceptance                        accepted / (accepted + rejected), of the drafted tokens that the target looked at;
                                       temperature 0, blocks of at most 8
     committed_per_round               ids committed for each draft that was sent, in the same run
+    accepted_of_drafted, tokens       in that run too: of all drafted tokens, those behind a rejected one included; ids in all
     acceptance_t08                    acceptance at temperature 0.8, each answer with a seed of its own
     best_coupling_t08                 at the very places that acceptance_t08 counts, the mean of 1 - TV(p, q): the
                                       largest acceptance that any way of drawing two tokens, one from the target's

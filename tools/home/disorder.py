@@ -13,7 +13,7 @@ _VALUE = re.compile(f"({_OPEN}[^{_CLOSE}]*{_CLOSE})")
 _QUESTION = re.compile(
     r"(what|how|is|are|which|who|where|when|did|has|do|does|can|could|would|will|am|was|any)\b", re.IGNORECASE
 )
-_NEIGHBOURS = dict(zip("qwertyuiopasdfghjklzxcvbnm", "waerryuiopsdfghjklkxcvbnmn", strict=True))
+_NEIGHBOURS = dict(zip("qwertyuiopasdfghjklzxcvbnm", "wertyuioposdfghjklkxcvbnmn", strict=True))
 
 
 def value(spoken: str) -> str:
@@ -34,11 +34,6 @@ def starts_with(text: str, spoken: str) -> bool:
 def ends_with(text: str, spoken: str) -> bool:
     """Whether the marked `text` ends in that value."""
     return bool(spoken) and text.endswith(value(spoken))
-
-
-def count_values(text: str) -> int:
-    """How many values the marked `text` has."""
-    return text.count(_OPEN)
 
 
 def capital(text: str) -> str:
@@ -68,10 +63,14 @@ def misspelt(text: str, rng: random.Random) -> str:
 
 
 def filled(text: str, rng: random.Random, fillers: list[str]) -> str:
-    """The marked `text` with one of `fillers` at a space outside its values."""
+    """The marked `text` with one of `fillers` at a space that touches no value, of which it could seem a part."""
     parts = _VALUE.split(text)
     places = [
-        (i, at) for i, part in enumerate(parts) if not part.startswith(_OPEN) for at, c in enumerate(part) if c == " "
+        (i, at)
+        for i, part in enumerate(parts)
+        if not part.startswith(_OPEN)
+        for at in range(1 if i else 0, len(part) - (i + 1 < len(parts)))
+        if part[at] == " "
     ]
     if not places:
         return text

@@ -16,7 +16,6 @@ import typer
 
 from tools.home.disorder import (
     capital,
-    count_values,
     disordered,
     ends_with,
     filled,
@@ -46,7 +45,7 @@ _COMMANDS = {
     "HassClimateSetTemperature",
     "HassVacuumCleanArea",
 }
-# Values of any words, at whose end nobody could tell "now" or "for me" from the value.
+# Values of any words, from whose end nobody could tell "now", "for me" or another action.
 _FREE = frozenset({"command", "item", "message", "query", "task"})
 _LONG = 0.04  # share of dialogues of 5 to 16 exchanges; the others have up to 4
 _FOLLOWING = 0.6  # share of the later requests that refer to the one before
@@ -108,12 +107,12 @@ def _clauses(rng: random.Random, source: Source, home: Home | None) -> list[Clau
     """One to three actions."""
     count = rng.choices((1, 2, 3), (0.77, 0.17, 0.06))[0]
     clauses: list[Clause] = []
-    for place in range(1, count + 1):
-        entry = _pick(rng, source, home, alone=count == 1, end=place == count)
-        clauses.append(_clause(entry, rng, source, home))
-    if count == 1 and (second := _another(clauses[0], rng, source, home)):
-        clauses.append(second)
-    return clauses
+    while len(clauses) < count:
+        end = len(clauses) == count - 1
+        clause = _clause(_pick(rng, source, home, alone=count == 1, end=end), rng, source, home)
+        if end or not _ends_free(clause):
+            clauses.append(clause)
+    return _doubled(clauses[0], rng, source, home) if count == 1 else clauses
 
 
 def _pick(rng: random.Random, source: Source, home: Home | None, *, alone: bool, end: bool) -> Entry:
@@ -139,9 +138,14 @@ def _clause(entry: Entry, rng: random.Random, source: Source, home: Home | None)
     if wording in entry.phrases:
         if rng.random() < 0.2:
             text = f"{rng.choice(_wraps()['before'])} {text}"
-        if rng.random() < 0.1 and not any(ends_with(text, drawn[key].spoken) for key in _FREE & drawn.keys()):
+        if rng.random() < 0.1 and not _ends_free(Clause(entry, text, drawn)):
             text = f"{text} {rng.choice(_wraps()['after'])}".replace(" ,", ",")
     return Clause(entry, text, drawn)
+
+
+def _ends_free(clause: Clause) -> bool:
+    """Whether what follows could seem a part of it."""
+    return any(ends_with(clause.text, clause.drawn[key].spoken) for key in _FREE & clause.drawn.keys())
 
 
 def _has_floors(entry: Entry) -> bool:
@@ -163,17 +167,21 @@ def _expand(
     return expand(wording, rng, fill), drawn
 
 
-def _another(clause: Clause, rng: random.Random, source: Source, home: Home | None) -> Clause | None:
-    """The same action for another name or place ("… and the bedroom"), if the request ends with one."""
+def _doubled(clause: Clause, rng: random.Random, source: Source, home: Home | None) -> list[Clause]:
+    """The action for another name or place too: "… in the kitchen and the hall", "the lamp and the fan …"; or it alone."""
     if rng.random() >= 0.3 or source.phrasing == "held_out" or clause.entry.last or clause.entry.home:
-        return None
-    for key, slot in (("name", "name"), ("where", "room")):
-        if key == "name" and clause.entry.name not in ("HassTurnOn", "HassTurnOff"):
+        return [clause]
+    for key, slot in (("name", "name"), ("where", "room"), ("area", "area")):
+        if key not in clause.drawn or (key == "name" and clause.entry.name not in ("HassTurnOn", "HassTurnOff")):
             continue
-        if key in clause.drawn and ends_with(clause.text, clause.drawn[key].spoken):
-            text, drawn = _expand(f"<the> {{{slot}}}", rng, Values(rng, source, home, floors=_has_floors(clause.entry)))
-            return Clause(clause.entry, text, {**clause.drawn, **drawn})
-    return None
+        first = clause.drawn[key].spoken
+        bare = first in clause.drawn[key].arguments.values()
+        if clause.text.count(value(first)) != 1 or not (ends_with(clause.text, first) or (bare and rng.random() < 0.3)):
+            continue
+        second, drawn = _expand(f"<the> {{{slot}}}", rng, Values(rng, source, home, floors=_has_floors(clause.entry)))
+        text = clause.text.replace(value(first), f"{value(first)} and {second}")
+        return [replace(clause, text=text), Clause(clause.entry, "", {**clause.drawn, **drawn})]
+    return [clause]
 
 
 def _follow(clause: Clause, rng: random.Random, source: Source, home: Home | None) -> Clause | None:
@@ -194,9 +202,8 @@ def _follow(clause: Clause, rng: random.Random, source: Source, home: Home | Non
 def _exchange(clauses: list[Clause], rng: random.Random) -> Exchange:
     """The request as somebody types it, and its answer."""
     text = clauses[0].text
-    same = len(clauses) == 2 and clauses[0].entry is clauses[1].entry and count_values(clauses[1].text) == 1
     for clause in clauses[1:]:
-        text += (" and " if same else rng.choice(_wraps()["joints"])) + clause.text
+        text += f"{rng.choice(_wraps()['joints'])}{clause.text}" if clause.text else ""
     if rng.random() < 0.06:
         text = f"{rng.choice(_wraps()['call'])} {text}"
     if rng.random() < 0.04:

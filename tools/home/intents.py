@@ -75,7 +75,10 @@ class FollowUp:
 
 @dataclass(frozen=True)
 class Clause:
-    """One action: its text, with values marked, and what fills its slots, by the key of the reply."""
+    """One action: its text, with values marked, and what fills its slots, by the key of the reply.
+
+    The text is empty if that of the clause before has all of it: "the kitchen and the hall lights".
+    """
 
     entry: Entry
     text: str

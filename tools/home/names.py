@@ -68,7 +68,7 @@ class Names:
             return " ".join(self._any_word() for _ in range(rng.randint(2, 7)))
         made = self._invented()
         if rng.random() < 0.3:
-            made[-1] = listed_word(kind, rng, self._source).split()[-1]
+            made[max(1, len(made) - 1) :] = [listed_word(kind, rng, self._source).split()[-1]]
         return " ".join(made)
 
     def _any_word(self) -> str:

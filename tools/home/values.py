@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,8 @@ class Values:
             "duration": lambda: self._duration("", False), "duration_of": lambda: self._duration("", True),
             "start": lambda: self._duration("start_", False), "start_of": lambda: self._duration("start_", True),
             "steps": self._steps, "steps_sign": self._steps_sign, "steps_verb": self._steps_verb, "steps_amount": self._steps_amount,
-            "zone": self._zone, "classed": self._classed, "command": self._commanded, "target": self._target, "target_where": self._target_where,
+            "zone": self._zone, "classed": self._classed, "command": self._commanded, "target": lambda: self._target("name", "lamp"), "bright_target": lambda: self._target("lamp"),
+            "warm_target": lambda: self._target("thermostat"), "more_time": self._more_time, "target_where": self._target_where,
             "lit_target": self._lit_target, "thing_unsaid": lambda: Value("", self._names.listed("things"), ""), "person_unsaid": lambda: Value("", self._names.listed("people"), ""),
         }  # fmt: skip
 
@@ -166,6 +167,11 @@ class Values:
         key = "start" if prefix else "duration"
         return Value(key, spoken, read_duration(meant), {prefix + unit: n for unit, n in meant.items()})
 
+    def _more_time(self) -> Value:
+        n, unit = self._rng.randint(1, 59), self._rng.choice(("minutes", "minutes", "seconds", "hours"))
+        spoken = f"{spoken_number(n, self._rng)} more {unit if n > 1 else unit[:-1]}"
+        return Value("duration", spoken, read_duration({unit: n}), {unit: n})
+
     def _steps(self) -> Value:
         sign, way = self._rng.choice(((1, "up"), (-1, "down")))
         n = self._step()
@@ -232,9 +238,9 @@ class Values:
         text = self._command()
         return Value("command", text, text, {"conversation_command": text})
 
-    def _target(self) -> Value:
-        """A device, area or floor of the home, bare."""
-        kind, name = self._member()
+    def _target(self, *slots: str) -> Value:
+        """An area or floor of the home, or a device that one of `slots` speaks of, bare."""
+        kind, name = self._member(slots)
         name = self._title(name)
         return Value("target", name, name, {kind: name})
 
@@ -242,9 +248,9 @@ class Values:
         where = self._where()
         return Value("target", where.spoken, f"things {where.said}", where.arguments)
 
-    def _member(self) -> tuple[str, str]:
+    def _member(self, slots: Collection[str]) -> tuple[str, str]:
         assert self._home is not None
-        devices = [name for slot, name in self._home.devices if slot in ("name", "lamp")]
+        devices = [name for slot, name in self._home.devices if slot in slots]
         members = {"name": devices, "area": self._home.areas, "floor": self._home.floors}
         kind = self._rng.choice([kind for kind, names in members.items() if names])
         return kind, self._rng.choice(members[kind])
