@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from hub.settings import HubSettings
+from hub.settings import HubSettings, Sharing
 from shared.errors import SettingsError, SledError
 from shared.settings import load
 
@@ -30,8 +30,9 @@ def serve(
     device: Annotated[Optional[str], typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
     dtype: Annotated[Optional[str], typer.Option(help="auto (the pair's own), float32, bfloat16 or float16")] = None,
     threads: Annotated[Optional[int], typer.Option(help="CPU threads; 0 = torch's choice")] = None,
-    window_ms: Annotated[Optional[float], typer.Option(help="how long a batch waits for drafts")] = None,
-    kv_memory_mb: Annotated[Optional[int], typer.Option(help="memory for K/V pages")] = None,
+    window_ms: Annotated[Optional[float], typer.Option(help="how long a batch waits for drafts; 0 = as it pays")] = None,
+    kv_memory: Annotated[Optional[str], typer.Option(help="memory for K/V pages, such as 512M or 4G")] = None,
+    share_prefixes: Annotated[Optional[Sharing], typer.Option(help="who shares prompts' K/V: hub, node or off")] = None,
     broker_host: Annotated[Optional[str], typer.Option(help="address of the MQTT broker")] = None,
     broker_port: Annotated[Optional[int], typer.Option(help="port of the MQTT broker")] = None,
     broker_prefix: Annotated[Optional[str], typer.Option(help="first levels of every topic")] = None,

@@ -12,14 +12,17 @@ from tokenizers import Tokenizer
 
 from hub.book import SessionBook
 from hub.engine import Arrival, Engine
+from hub.memory import KVMemory
 from hub.session import Limits, SessionKey
-from hub.settings import HubSettings
+from hub.settings import HubSettings, Sharing
 from hub.target import Target, pick_device, pick_dtype
+from hub.window import Window
 from shared.codec import decode, encode
 from shared.errors import LinkError, PairError, ProtocolError
 from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Open, Opened
 from shared.mqtt import MqttLink
 from shared.pair import Pair, load_pair
+from shared.settings import size_in_bytes
 from shared.topics import Topics, check_name
 
 log = logging.getLogger(__name__)
@@ -42,7 +45,7 @@ class Hub:
         say(f"loading the target of {self._pair.name!r} on {device} in {dtype_name}")
         _set_threads(settings.threads)
         target = Target(
-            self._pair.target, device=device, dtype=pick_dtype(dtype_name), kv_memory=settings.kv_memory_mb << 20
+            self._pair.target, device=device, dtype=pick_dtype(dtype_name), kv_memory=size_in_bytes(settings.kv_memory)
         )
         self._target_id = f"{self._pair.name}/{dtype_name}"
         vocab_size, end_ids = _tokenizer_facts(self._pair)
@@ -55,9 +58,10 @@ class Hub:
             "device": str(device),
             "version": version("sled"),
         }
+        memory = KVMemory(target.pool, target.cache.copy_page, self._group(settings.share_prefixes))
         self._book = SessionBook(
             self._limits,
-            target.pool,
+            memory,
             max_sessions=settings.max_sessions,
             max_per_node=settings.max_sessions_per_node,
             ttl_s=settings.session_ttl_s,
@@ -65,10 +69,12 @@ class Hub:
         self.engine = Engine(
             target,
             self._book,
+            memory,
             answer_open=self._answer_open,
             publish=self._publish,
-            window_s=settings.window_ms / 1e3,
+            window=Window(settings.window_ms / 1e3 or None, settings.due_ms / 1e3),
             budget=settings.budget,
+            max_queue=settings.max_queue,
             vocab_size=self._limits.vocab_size,
         )
         self._say = say
@@ -98,6 +104,16 @@ class Hub:
             self._link.flush()
             self._link.close()
 
+    def _group(self, sharing: Sharing) -> Callable[[SessionKey], bytes | None]:
+        """What the sessions that share pages have in common; None for those that share none."""
+        target = self._target_id.encode()
+        groups: dict[Sharing, Callable[[SessionKey], bytes | None]] = {
+            Sharing.HUB: lambda key: target,
+            Sharing.NODE: lambda key: target + b"\0" + key.node.encode(),
+            Sharing.OFF: lambda key: None,
+        }
+        return groups[sharing]
+
     def _announce(self) -> None:
         self._link.publish_json(self._topics.hub(self._name, "info"), self._info)
         self._publish_stats()
@@ -107,6 +123,7 @@ class Hub:
         stats = self.engine.stats.as_json(
             sessions=len(self._book),
             evicted=self._book.evicted,
+            preempted=self._book.preempted,
             handler_errors=self._link.handler_errors,
             refused_publishes=self._link.refused_publishes,
         )

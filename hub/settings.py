@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from shared.messages import MAX_DRAFT
-from shared.settings import BrokerSettings, default_name, require
+from shared.settings import BrokerSettings, default_name, require, size_in_bytes
+
+
+class Sharing(Enum):
+    """Which sessions share the pages of a common beginning."""
+
+    HUB = "hub"  # all of them: one household
+    NODE = "node"  # those of a node
+    OFF = "off"
 
 
 @dataclass(frozen=True)
@@ -22,18 +31,24 @@ class HubSettings:
     """auto (the pair's own), float32, bfloat16 or float16; part of the target's identity."""
     threads: int = 0
     """torch's CPU threads; 0 leaves the choice to torch."""
-    window_ms: float = 4.0
-    """How long a batch waits for drafts of sessions that are in the middle of an answer."""
+    window_ms: float = 0.0
+    """How long a batch waits for drafts of sessions that are in the middle of an answer; 0: as long as it pays."""
+    due_ms: float = 500.0
+    """A draft's answer is due this long after its arrival: no window is kept open so long that it would come later."""
     budget: int = 2048
     """Most ids of one forward; longer prompts are fed in chunks."""
     max_draft: int = 16
     """Most drafted tokens that are verified in one round."""
-    kv_memory_mb: int = 256
-    """Memory for K/V pages."""
+    kv_memory: str = "256M"
+    """Memory for K/V pages: bytes, or a number with K, M or G."""
+    share_prefixes: Sharing = Sharing.HUB
+    """Who shares the K/V of a common beginning. Whoever shares could tell by the time it takes what others have asked."""
     max_sessions: int = 4096
     """Open sessions in all; the longest idle ones give way."""
     max_sessions_per_node: int = 64
     """Open sessions of one node; its longest idle one gives way."""
+    max_queue: int = 1024
+    """Sessions with work at once; while there are so many, no other is opened."""
     session_ttl_s: float = 3600.0
     """A session that is silent for so long is forgotten."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
@@ -41,9 +56,11 @@ class HubSettings:
     def __post_init__(self) -> None:
         require("threads", self.threads, 0, 1024)
         require("window_ms", self.window_ms, 0, 1000)
+        require("due_ms", self.due_ms, 1, 60_000)
+        require("max_queue", self.max_queue, 1, 1e6)
         require("max_draft", self.max_draft, 1, MAX_DRAFT)
         require("budget", self.budget, 2 * MAX_DRAFT, 1e6)
-        require("kv_memory_mb", self.kv_memory_mb, 1, 1e7)
+        require("kv_memory", size_in_bytes(self.kv_memory), 2**20, 2**43)
         require("max_sessions", self.max_sessions, 1, 1e6)
         require("max_sessions_per_node", self.max_sessions_per_node, 1, 1e6)
         require("session_ttl_s", self.session_ttl_s, 1, 1e7)

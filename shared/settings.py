@@ -65,6 +65,14 @@ def require(key: str, value: float, low: float, high: float) -> None:
         raise SettingsError(f"the setting {key!r} must be from {low:g} to {high:g}, not {value:g}")
 
 
+def size_in_bytes(text: str) -> int:
+    """The number of bytes that `text` says: a whole number, with K, M or G for units of 1024. Raises SettingsError."""
+    match = re.fullmatch(r"(\d{1,15})\s*([KMG]?)(i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise SettingsError(f"a size is a number of bytes, or one with K, M or G such as 512M, not {text!r}")
+    return int(match[1]) * 1024 ** " KMG".index(match[2].upper() or " ")
+
+
 def default_name(suffix: str = "") -> str:
     """A name made from the host's, fit for a topic level."""
     host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname().split(".")[0])[:48] or "sled"

@@ -15,8 +15,10 @@ import torch
 from edge_node.session import NodeSession, Ruling
 from hub.book import SessionBook
 from hub.engine import Arrival, Engine
+from hub.memory import KVMemory
 from hub.session import Limits, SessionKey
 from hub.target import Target
+from hub.window import Window
 from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Finish, Open, Opened, Verdict
 from shared.sampling import Sampling
 from tests import models
@@ -31,15 +33,18 @@ class Bench:
     def __init__(self, checkpoint: str, *, kv_memory: int, budget: int) -> None:
         target = Target(checkpoint, device=torch.device("cpu"), dtype=torch.float32, kv_memory=kv_memory)
         limits = Limits(target.context, models.VOCAB, frozenset({models.END}), max_draft=8)
-        self.book = SessionBook(limits, target.pool, max_sessions=64, max_per_node=64, ttl_s=60.0)
+        memory = KVMemory(target.pool, target.cache.copy_page, lambda key: b"tiny")
+        self.book = SessionBook(limits, memory, max_sessions=64, max_per_node=64, ttl_s=60.0)
         self.answers: dict[SessionKey, queue.Queue[AnyMessage]] = {}
         self.engine = Engine(
             target,
             self.book,
+            memory,
             answer_open=lambda m: Opened(m.session, "tiny", limits.context, 8, (models.END,), 0.0, 0, 1.0),
             publish=lambda key, message: self.answers[key].put(message),
-            window_s=0.004,
+            window=Window(0.004, 0.5),
             budget=budget,
+            max_queue=64,
             vocab_size=models.VOCAB,
         )
         self.stop = threading.Event()
