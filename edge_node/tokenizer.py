@@ -48,7 +48,7 @@ class ChatTokenizer:
         """The ids of the chat up to where the assistant begins to write.
 
         Answers go in as the ids that were generated: re-tokenizing their text may give others. Where a template
-        changes an answer's text, that can't be done, and the text decides.
+        changes an answer's text, that can't be done, and the text decides. It may leave old turns out.
         """
         kept = {f"\ue000{i}\ue001": turn.ids for i, turn in enumerate(turns) if turn.ids is not None}
         marked = [Turn(t.role, f"\ue000{i}\ue001") if t.ids is not None else t for i, t in enumerate(turns)]
@@ -60,8 +60,9 @@ class ChatTokenizer:
             return self._encode(plain)
         ids: list[int] = []
         for mark, answer in kept.items():
-            before, text = text.split(mark, 1)
-            ids += [*self._encode(before), *answer]
+            if mark in text:
+                before, text = text.split(mark, 1)
+                ids += [*self._encode(before), *answer]
         return ids + self._encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -250,12 +250,12 @@ def test_ctrl_c_stops_an_answer_and_at_the_prompt_leaves(bed: HubBed) -> None:
 def test_a_full_context_starts_a_new_session_and_says_so(bed: HubBed) -> None:
     with connected(bed.node("node-0")) as node:
         notices = []
-        for _ in range(16):
+        for _ in range(4):  # as many requests as the pair's template keeps
             answer = Answer()
-            for _ in node.ask(REQUEST, Generation(temperature=0.0, max_tokens=120), answer):
+            for _ in node.ask("turn on the kitchen lights, " * 40, Generation(temperature=0.0, max_tokens=60), answer):
                 pass
             notices.append(answer.notice)
-            assert '"arguments"' in answer.text
+            assert answer.ids
     assert any("the context was full" in notice for notice in notices)
 
 

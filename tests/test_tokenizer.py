@@ -47,6 +47,15 @@ def test_generated_ids_are_kept_even_where_the_text_would_encode_otherwise(pair:
     assert ids == [*head, *odd, *encode(pair, tail)]
 
 
+def test_a_template_may_leave_old_turns_out(pair: Pair) -> None:
+    turns = [Turn("system", "be brief")]
+    for number in range(6):
+        turns += [Turn("user", f"say {number}"), Turn("assistant", str(number), tuple(encode(pair, str(number))))]
+    ids = ChatTokenizer(pair).prompt([*turns, Turn("user", "stop")])
+    kept = "".join(f"<|user|>say {n}<|end|><|assistant|>{n}<|end|>" for n in (3, 4, 5))
+    assert ids == encode(pair, f"<|system|>be brief<|end|>{kept}<|user|>stop<|end|><|assistant|>")
+
+
 def test_a_template_that_changes_answers_falls_back_to_their_text(pair: Pair, tmp_path: Path) -> None:
     template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content | upper }}<|end|>{% endfor %}<|assistant|>"
     odd = tuple(encode(pair, "t") + encode(pair, "h") + encode(pair, "e"))

@@ -31,6 +31,8 @@ SESSIONS = 4
 MAX_TOKENS = 96
 DECODED_ALONE = 7  # of so many cases one is decoded token by token; the others are confirmed in one pass each
 LENGTHS = (1, 4, 8)
+TURNS = (1, 5)  # requests of a chat
+KEPT = 4  # of which the pair's template shows the target so many
 # temperature, top_k, top_p
 SAMPLINGS = ((0.0, 0, 1.0), (0.8, 0, 1.0), (0.8, 40, 0.9), (0.0, 40, 0.9))
 
@@ -76,7 +78,7 @@ def run(requests: int, pair_name: str, as_json: bool) -> None:
 
 def _cases(count: int, drafts: tuple[str, str]) -> list[Case]:
     rng = random.Random(2026)
-    settings = itertools.cycle(itertools.product(SAMPLINGS, (1, 3), drafts, LENGTHS))
+    settings = itertools.cycle(itertools.product(SAMPLINGS, TURNS, drafts, LENGTHS))
     cases = []
     for sampling, turns, draft, length in itertools.islice(settings, count):
         asked = tuple(exchange(rng, HELD_OUT).request for _ in range(turns))
@@ -138,11 +140,10 @@ def _compare(cases: list[Case], pair: Pair, context: int) -> tuple[int, int]:
     compared = mismatches = 0
     with progress() as bars:
         for number, case in enumerate(bars.track(cases, description="the oracle")):
-            ids: list[int] = []
+            exchanges: list[list[int]] = []
             for request, answer in zip(case.requests, case.answers, strict=True):
-                if ids and ids[-1] != end:
-                    ids.append(end)
-                ids += tokenizer.encode(f"<|user|>{request}<|end|><|assistant|>", add_special_tokens=False).ids
+                asked = tokenizer.encode(f"<|user|>{request}<|end|><|assistant|>", add_special_tokens=False).ids
+                ids = [*itertools.chain(*exchanges[1 - KEPT :]), *asked]
                 rule = Rule(*case.sampling, case.seed)
                 if number % DECODED_ALONE:
                     truth = oracle.confirm(ids, answer.ids, rule, MAX_TOKENS)
@@ -150,7 +151,7 @@ def _compare(cases: list[Case], pair: Pair, context: int) -> tuple[int, int]:
                     truth = oracle.answer(ids, rule, MAX_TOKENS)
                 compared += len(truth)
                 mismatches += truth != list(answer.ids)
-                ids += truth
+                exchanges.append([*asked, *truth, *([] if truth[-1:] == [end] else [end])])
     return compared, mismatches
 
 

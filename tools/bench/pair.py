@@ -1,6 +1,6 @@
 """The pair: how often its calls are right, and how well the draft drafts.
 
-All requests have names and areas that training never drew (but for bare nouns of a kind: "tv"). They come in dialogues of one to sixteen, some under a
+All requests have names and areas that training never drew (but for bare nouns of a kind: "tv"). They come in dialogues of one to four, some under a
 system message that lists the home; each is asked in its chat, behind the answers that were given there. `--requests` is the
 number of requests of each figure.
 

@@ -47,7 +47,7 @@ _COMMANDS = {
 }
 # Values of any words, from whose end nobody could tell "now", "for me" or another action.
 _FREE = frozenset({"command", "item", "message", "query", "task"})
-_LONG = 0.04  # share of dialogues of 5 to 16 exchanges; the others have up to 4
+_EXCHANGES = (0.6, 0.22, 0.12, 0.06)  # shares of dialogues of one, two … exchanges; the chat template keeps no more
 _FOLLOWING = 0.6  # share of the later requests that refer to the one before
 
 
@@ -83,15 +83,14 @@ def _wraps() -> dict[str, list[str]]:
 
 
 def dialogue(rng: random.Random, source: Source) -> Dialogue:
-    """Draw one to sixteen exchanges, some with a list of the home before them, some that refer to the one before."""
+    """Draw one to four exchanges, some with a list of the home before them, some that refer to the one before."""
     home = None
     if rng.random() < _WITH_HOME:
         names = Names(rng, source)
         home = draw_home(rng, names.area, names.floor, names.text)
     exchanges: list[Exchange] = []
     clauses: list[Clause] = []
-    long = rng.random() < _LONG
-    for _ in range(rng.randint(5, 16) if long else rng.choices((1, 2, 3, 4), (0.6, 0.22, 0.12, 0.06))[0]):
+    for _ in range(rng.choices(range(1, len(_EXCHANGES) + 1), _EXCHANGES)[0]):
         followed = _follow(clauses[0], rng, source, home) if len(clauses) == 1 and rng.random() < _FOLLOWING else None
         clauses = [followed] if followed else _clauses(rng, source, home)
         exchanges.append(_exchange(clauses, rng))
