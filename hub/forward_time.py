@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 _SHAPES = 64  # that are remembered, the latest seen
 _RATE = 0.2  # of a new measurement, in the mean of its shape
+_FADING = 0.95  # of the weight of the other shapes, at each measurement
 _FIRM = 1e-3  # how firmly what was believed before stands against one measurement
 
 
@@ -20,7 +21,8 @@ class ForwardTime:
 
     def __init__(self, fixed: float = 10e-3, row: float = 0.1e-3, token: float = 0.2e-3) -> None:
         self._believed: npt.NDArray[np.float64] = np.array([fixed, row, token])
-        self._seen: OrderedDict[tuple[int, int], float] = OrderedDict()
+        self._seen: OrderedDict[tuple[int, int], tuple[float, int]] = OrderedDict()  # mean seconds, measurement's number
+        self._count = 0
 
     @property
     def fixed(self) -> float:
@@ -38,19 +40,21 @@ class ForwardTime:
 
     def learn(self, rows: int, tokens: int, seconds: float) -> None:
         """Take in a measured forward."""
-        mean = self._seen.pop((rows, tokens), seconds)
-        self._seen[rows, tokens] = mean + _RATE * (seconds - mean)
+        self._count += 1
+        mean, _ = self._seen.pop((rows, tokens), (seconds, 0))
+        self._seen[rows, tokens] = mean + _RATE * (seconds - mean), self._count
         if len(self._seen) > _SHAPES:
             self._seen.popitem(last=False)
         self._fit()
 
     def _fit(self) -> None:
-        times = np.array(list(self._seen.values()))
+        times, numbers = np.array(list(self._seen.values())).T
         shapes = np.array([(1, rows, tokens) for rows, tokens in self._seen], dtype=np.float64)
+        weights = _FADING ** (self._count - numbers)
         scale = np.maximum(self._believed, 1e-6)
         firm = np.sqrt(_FIRM)
-        system = np.concatenate([shapes * scale / times[:, None], firm * np.eye(3)])
-        wanted = np.concatenate([np.ones(len(times)), np.full(3, firm)])
+        system = np.concatenate([shapes * scale * (weights / times)[:, None], firm * np.eye(3)])
+        wanted = np.concatenate([weights, np.full(3, firm)])
         free = [0, 1, 2]
         while free:
             found = np.linalg.lstsq(system[:, free], wanted, rcond=None)[0]
