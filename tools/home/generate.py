@@ -207,7 +207,7 @@ def _exchange(clauses: list[Clause], rng: random.Random) -> Exchange:
         text = f"{rng.choice(_wraps()['call'])} {text}"
     if rng.random() < 0.04:
         text = filled(text, rng, _wraps()["fillers"])
-    if rng.random() < 0.05:
+    if rng.random() < 0.03:
         text = misspelt(text, rng)
     if rng.random() < 0.3:
         first = clauses[0]
