@@ -22,7 +22,7 @@ from tools.home.disorder import capital, filled, misspelt, plain, value
 from tools.home.generate import Dialogue, dialogue, exchange
 from tools.home.grammar import expand, rules, slots_of, tell
 from tools.home.homes import Home, draw_home
-from tools.home.intents import Clause, Entry, entries, follow_ups, ordered, schema
+from tools.home.intents import Clause, Entry, FollowUp, entries, follow_ups, ordered, schema
 from tools.home.invent import HELD_OUT, NEW_PHRASING, Source, invented_word, words
 from tools.home.names import Names
 from tools.home.values import Value, Values
@@ -175,7 +175,8 @@ def test_no_request_means_two_things(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unseen_phrasings_are_drawn_for_measuring_alone() -> None:
     wraps = generate._wraps()
     before, after = ["", *wraps["before"]], ["", *wraps["after"]]
-    for entry in (*entries(), *follow_ups()):
+    every: list[Entry | FollowUp] = [*entries(), *follow_ups()]
+    for entry in every:
         unseen = set().union(*map(wordings, entry.unseen))
         trained = set().union(*map(wordings, entry.wordings(TRAIN)))
         ordering = set().union(*map(wordings, entry.phrases))
