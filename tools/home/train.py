@@ -18,7 +18,7 @@ import torch
 import typer
 from tokenizers import Tokenizer
 
-from tools.home.batches import batches, texts, training_source
+from tools.home.batches import texts, training_source
 from tools.home.distil import distil
 from tools.home.evaluate import evaluate
 from tools.home.growth import resized
@@ -54,7 +54,7 @@ def train_target(recipe: Recipe, compute: float, tokenizer: Tokenizer, out: Path
     start = new_model(home_config(recipe.stages[0].depth, tokenizer))
     with Run("target", out, recipe, compute * recipe.compute, start) as run:
         stream = f"target {seed} from step {run.spent.steps}"
-        train_stages(run, batches(tokenizer, training_source(tokenizer), recipe.batch_ids, CONTEXT, stream), out)
+        train_stages(run, texts(tokenizer, training_source(tokenizer), CONTEXT, stream), out)
     _finish(run, tokenizer, out)
 
 
