@@ -13,6 +13,6 @@ def start_as_in_a_terminal(command: Sequence[str], **options: Any) -> subprocess
     return subprocess.Popen(
         command,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it sets a signal and no more
         **options,
     )

@@ -14,17 +14,18 @@ from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from shared.pair import load_pair
-from tools.home.batches import Batch, Text, batches, encode, grouped
+from tools.home.batches import POOL, Batch, Text, batches, encode, grouped
 from tools.home.compute import forward_flops, training_flops
 from tools.home.distil import divergence
 from tools.home.generate import Dialogue, dialogue
 from tools.home.growth import freeze_below, resized
 from tools.home.invent import HELD_OUT, Source
-from tools.home.model import answer_logits, load_model, new_model
+from tools.home.model import answer_logits, answer_losses, load_model, new_model
 from tools.home.own_answers import answered_pool, answers_of
 from tools.home.plot_loss import boundaries, read_log
 from tools.home.recipe import Distillation, Recipe, Stage
 from tools.home.run import Run, Spent, rate_share
+from tools.home.selection import hardest
 from tools.home.stages import train_stages, train_step
 from tools.home.tokenizer import ASSISTANT, END, train_tokenizer
 
@@ -53,15 +54,18 @@ def model(depth: int, seed: int = 0) -> LlamaForCausalLM:
     return new_model(config(depth)).cpu()
 
 
-def stream(seed: int = 0) -> Iterator[Batch]:
+def dialogues(seed: int = 0) -> Iterator[Text]:
     """Rows that count upwards from a random id; the second half is the answer."""
     rng = random.Random(seed)
     while True:
-        pool = []
-        for length in rng.choices(range(8, 24), k=32):
-            first = rng.randrange(2, 60)
-            pool.append(Text(list(range(first, first + length)), [i >= length // 2 for i in range(length)]))
-        yield from grouped(pool, STAGED.batch_ids, rng)
+        length, first = rng.randrange(8, 24), rng.randrange(2, 60)
+        yield Text(list(range(first, first + length)), [i >= length // 2 for i in range(length)])
+
+
+def stream(seed: int = 0) -> Iterator[Batch]:
+    rows, rng = dialogues(seed), random.Random(seed)
+    while True:
+        yield from grouped(itertools.islice(rows, 32), STAGED.batch_ids, rng)
 
 
 def run(out: Path, budget: float, seed: int = 0) -> Run:
@@ -104,7 +108,7 @@ def test_the_look_ahead_changes_new_layers_only(tmp_path: Path) -> None:
 
 def test_stages_deepen_the_model_and_are_kept(tmp_path: Path) -> None:
     training = run(tmp_path, 100 * step_flops(3))
-    train_stages(training, stream(), tmp_path)
+    train_stages(training, dialogues(), tmp_path)
     assert len(training.model.model.layers) == 3
     assert training.spent.flops >= training.budget
     assert [len(load_model(tmp_path / f"stage-{depth}").model.layers) for depth in (1, 2)] == [1, 2]
@@ -112,6 +116,37 @@ def test_stages_deepen_the_model_and_are_kept(tmp_path: Path) -> None:
     assert [point.depth for point in boundaries(read_log(tmp_path / "target.loss.csv"))] == [2, 3]
     assert training.spent.loss is not None
     assert training.spent.loss < read_log(tmp_path / "target.loss.csv")[0].loss
+
+
+def test_the_hardest_are_the_fewest_that_hold_the_share() -> None:
+    small, pool = model(2), list(itertools.islice(dialogues(), 50))
+    losses = [answer_losses(small, next(grouped([text], 512, random.Random()))).sum().item() for text in pool]
+    chosen = hardest(small, pool, 0.7, 512, random.Random(0))
+    kept = sorted(losses, reverse=True)[: len(chosen.texts)]
+    of_kept = sorted((losses[pool.index(text)] for text in chosen.texts), reverse=True)
+    assert of_kept == pytest.approx(kept, rel=0.02)  # bfloat16, in batches of other shapes
+    assert sum(kept) == pytest.approx(0.7 * sum(losses), abs=1.5 * max(losses))
+    assert 20 < len(chosen.texts) < 36
+    assert chosen.pool_loss == pytest.approx(sum(losses) / sum(sum(text.learnt) for text in pool), rel=0.01)
+    tight = sum(forward_flops(config(2), 1, len(text.ids), len(text.ids), sum(text.learnt)) for text in pool)
+    assert tight < chosen.flops < 1.5 * tight
+    assert len(hardest(small, pool, 0.0, 512, random.Random(0)).texts) == 1
+
+
+def test_once_most_are_easy_only_the_hardest_are_trained_on(tmp_path: Path) -> None:
+    pool = list(itertools.islice(dialogues(), POOL))
+    scoring = hardest(model(1), pool, 0.5, STAGED.batch_ids, random.Random(0))
+    recipe = replace(STAGED, stages=(Stage(1, 1.0),), selective_below=10.0, loss_share=0.5)
+    training = Run("target", tmp_path, recipe, scoring.flops * 2, model(1))
+    training.spent.loss = scoring.pool_loss
+    hard, not_yet = itertools.tee(dialogues())
+    train_stages(training, hard, tmp_path)
+    assert training.spent.loss == pytest.approx(scoring.pool_loss)
+    trained = training.spent.flops - scoring.flops
+    assert 0 < trained < 1.1 * scoring.flops
+    whole = Run("whole", tmp_path, replace(recipe, selective_below=0.0), scoring.flops * 2, model(1))
+    train_stages(whole, not_yet, tmp_path)
+    assert whole.spent.steps > 1.5 * training.spent.steps
 
 
 def test_a_stopped_run_goes_on(tmp_path: Path) -> None:

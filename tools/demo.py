@@ -12,7 +12,7 @@ from types import FrameType
 
 from shared.settings import BrokerSettings
 from tools.broker import private_broker
-from tools.process import started
+from tools.process import dying_with_parent, started
 
 HUB, NODE = "demo-hub", "demo-node"
 _HUB_WAIT_S = 120
@@ -54,7 +54,7 @@ def _run_to_end(command: list[str]) -> int:
     node = None
     while True:
         try:
-            node = node or subprocess.Popen(command)
+            node = node or subprocess.Popen(command, preexec_fn=dying_with_parent())  # noqa: PLW1509 - one thread
             return node.wait()
         except KeyboardInterrupt:
             continue

@@ -73,9 +73,9 @@ def choose(logits: npt.NDArray[np.float64], rule: Rule, position: int) -> int:
     if rule.top_k:
         order = order[: rule.top_k]
     if rule.top_p < 1:
-        weights = np.exp(scaled[order] - scaled[order[0]])
-        mass = np.cumsum(weights)
-        order = order[: int(np.searchsorted(mass, rule.top_p * mass[-1])) + 1]
+        weights = np.floor(np.exp((logits[order] - logits[order[0]]) / rule.temperature) * 2**40)
+        before = np.cumsum(weights) - weights
+        order = order[before < rule.top_p * weights.sum()]
     kept = np.sort(order)
     scores = scaled[kept] + _gumbel(noise_hash(rule.seed, position, kept))
     return int(kept[np.argmax(scores)])  # the first of equals: the smallest id

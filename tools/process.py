@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ def started(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byte
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=partial(_die_with_parent, os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509 - before any thread runs
+            preexec_fn=dying_with_parent(),  # noqa: PLW1509 - before any thread runs
         )
     try:
         yield process
@@ -37,6 +37,11 @@ def started(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[byte
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def dying_with_parent() -> Callable[[], None] | None:
+    """What a child has to run before its program, so that it ends when this process does (on Linux)."""
+    return partial(_die_with_parent, os.getpid()) if sys.platform == "linux" else None
 
 
 def _die_with_parent(parent: int) -> None:

@@ -1,8 +1,8 @@
 """The pair: how often its calls are right, and how well the draft drafts.
 
-All requests have names and areas that training never drew (but for bare nouns of a kind: "tv"). They come in dialogues of one to four, some under a
-system message that lists the home; each is asked in its chat, behind the answers that were given there. `--requests` is the
-number of requests of each figure.
+All requests have names and areas that training never drew (but for bare nouns of a kind: "tv"). They come in dialogues of
+one to four, some under a system message that lists the home; each is asked in its chat, behind the answers that were given
+there. `--requests` is the number of requests of each figure.
 
     target_exact_match                the target's calls are exactly those that the request means; temperature 0
     target_exact_match_new_phrasing   the same on phrasings that training never drew

@@ -14,7 +14,7 @@ from tools.home.generate import Dialogue, dialogue
 from tools.home.invent import Source
 from tools.home.tokenizer import ASSISTANT, END, SYSTEM, USER
 
-_POOL = 1024  # dialogues that are sorted by length together
+POOL = 1024  # dialogues that are sorted by length together
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,18 @@ class Text:
 
 @dataclass(frozen=True)
 class Batch:
-    """`ids` [rows, length] padded with 0 at the end; `answer` [rows, length - 1] is true where the next id is learnt."""
+    """`ids` [rows, length] padded with 0 at the end; `answer` [rows, length - 1] is true where the next id is learnt.
+
+    `texts` are the rows' dialogues.
+    """
 
     ids: torch.Tensor
     answer: torch.Tensor
+    texts: tuple[Text, ...]
 
     def to(self, device: torch.device) -> Batch:
         """The batch in that device's memory."""
-        return Batch(self.ids.to(device), self.answer.to(device))
+        return Batch(self.ids.to(device), self.answer.to(device), self.texts)
 
 
 def encode(tokenizer: Tokenizer, drawn: Dialogue) -> Text:
@@ -88,7 +92,7 @@ def batches(tokenizer: Tokenizer, source: Source, batch_ids: int, longest: int, 
     rng = random.Random(stream)
     drawn = texts(tokenizer, source, longest, stream)
     while True:
-        yield from grouped([next(drawn) for _ in range(_POOL)], batch_ids, rng)
+        yield from grouped([next(drawn) for _ in range(POOL)], batch_ids, rng)
 
 
 def grouped(pool: Iterable[Text], batch_ids: int, rng: random.Random) -> Iterator[Batch]:
@@ -109,4 +113,4 @@ def _padded(group: list[Text]) -> Batch:
     for row, text in enumerate(group):
         ids[row, : len(text.ids)] = text.ids
         answer[row, : len(text.ids)] = text.learnt
-    return Batch(torch.from_numpy(ids), torch.from_numpy(answer[:, 1:]))
+    return Batch(torch.from_numpy(ids), torch.from_numpy(answer[:, 1:]), tuple(group))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any
@@ -109,7 +110,7 @@ def _clauses(rng: random.Random, source: Source, home: Home | None) -> list[Clau
     while len(clauses) < count:
         end = len(clauses) == count - 1
         clause = _clause(_pick(rng, source, home, alone=count == 1, end=end), rng, source, home)
-        if end or not _ends_free(clause):
+        if end or not _ends_free(clause.text, clause.drawn):
             clauses.append(clause)
     return _doubled(clauses[0], rng, source, home) if count == 1 else clauses
 
@@ -137,14 +138,14 @@ def _clause(entry: Entry, rng: random.Random, source: Source, home: Home | None)
     if wording in entry.phrases:
         if rng.random() < 0.2:
             text = f"{rng.choice(_wraps()['before'])} {text}"
-        if rng.random() < 0.1 and not _ends_free(Clause(entry, text, drawn)):
+        if rng.random() < 0.1 and not _ends_free(text, drawn):
             text = f"{text} {rng.choice(_wraps()['after'])}".replace(" ,", ",")
     return Clause(entry, text, drawn)
 
 
-def _ends_free(clause: Clause) -> bool:
-    """Whether what follows could seem a part of it."""
-    return any(ends_with(clause.text, clause.drawn[key].spoken) for key in _FREE & clause.drawn.keys())
+def _ends_free(text: str, drawn: Mapping[str, Value]) -> bool:
+    """Whether the marked `text` ends in a value of which what follows could seem a part."""
+    return any(ends_with(text, drawn[key].spoken) for key in _FREE & drawn.keys())
 
 
 def _has_floors(entry: Entry) -> bool:
@@ -207,7 +208,7 @@ def _exchange(clauses: list[Clause], rng: random.Random) -> Exchange:
         text = f"{rng.choice(_wraps()['call'])} {text}"
     if rng.random() < 0.04:
         text = filled(text, rng, _wraps()["fillers"])
-    if rng.random() < 0.05:
+    if rng.random() < 0.03:
         text = misspelt(text, rng)
     if rng.random() < 0.3:
         first = clauses[0]

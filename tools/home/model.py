@@ -65,6 +65,7 @@ def answer_logits(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
     return logits.float()
 
 
-def answer_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
-    """Mean cross entropy over the ids of answers, nats per id."""
-    return torch.nn.functional.cross_entropy(answer_logits(model, batch), batch.ids[:, 1:][batch.answer])
+def answer_losses(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+    """Cross entropy [answer ids] of each id of the answers, row by row, nats."""
+    logits, true = answer_logits(model, batch), batch.ids[:, 1:][batch.answer]
+    return torch.nn.functional.cross_entropy(logits, true, reduction="none")

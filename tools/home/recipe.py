@@ -24,6 +24,8 @@ class Recipe:
     warmup_steps: int = 100  # at each stage's start
     decay_share: float = 0.3  # the last share of the run's compute, over which the rate falls to zero
     batch_ids: int = 4096  # ids in a batch at most, padding included
+    selective_below: float = 0.03  # running loss, nats per id, from which on only the hardest of a pool are trained on
+    loss_share: float = 0.95  # of the pool's loss, that these hold
 
     def end(self, stage: int) -> float:
         """The share of the run's compute that is spent when `stage` ends; exactly 1 for the last."""

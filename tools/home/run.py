@@ -110,8 +110,11 @@ class Run:
         self._optimizers = optimizers(self.model, self.recipe)
         self.save()
 
-    def step(self, loss: torch.Tensor, flops: float, tokens: int) -> None:
-        """Descend along `loss`, which took `flops` (backward included) on a batch of `tokens` ids."""
+    def step(self, loss: torch.Tensor, flops: float, tokens: int, logged: float | None = None) -> None:
+        """Descend along `loss`, which took `flops` (backward included) on a batch of `tokens` ids.
+
+        The log shows the running mean of `loss`, or of `logged` if that is given.
+        """
         share = rate_share(self.spent, self.recipe, self.budget)
         self.model.zero_grad(set_to_none=True)
         loss.backward()
@@ -119,7 +122,7 @@ class Run:
         for optimizer in self._optimizers:
             optimizer.param_groups[0]["lr"] = self.recipe.rate * share
             optimizer.step()
-        self.spent.smooth(loss.item())
+        self.spent.smooth(loss.item() if logged is None else logged)
         self.spent.tokens += tokens
         self.spent.steps += 1
         self.spent.stage_steps += 1

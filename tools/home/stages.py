@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.home.batches import Batch
+from tools.home.batches import POOL, Batch, Text, grouped
 from tools.home.compute import training_flops
 from tools.home.growth import freeze_below
-from tools.home.model import DEVICE, answer_loss, save_model
+from tools.home.model import DEVICE, answer_losses, save_model
 from tools.home.run import Run
+from tools.home.selection import hardest
 
 
-def train_stages(run: Run, stream: Iterator[Batch], out: Path) -> None:
+def train_stages(run: Run, dialogues: Iterator[Text], out: Path) -> None:
     """Train until the budget is spent; a stage that ends leaves its model in OUT/stage-DEPTH."""
     while True:
         while not run.stage_is_over:
-            train_step(run, next(stream).to(DEVICE))
+            _train_on(run, list(itertools.islice(dialogues, POOL)))
         if run.is_last_stage:
             run.save()
             return
@@ -24,13 +27,29 @@ def train_stages(run: Run, stream: Iterator[Batch], out: Path) -> None:
         run.next_stage()
 
 
-def train_step(run: Run, batch: Batch) -> None:
-    """One step on the loss at the answers; the layers of earlier stages rest while the look-ahead lasts."""
+def _train_on(run: Run, pool: list[Text]) -> None:
+    """Train on `pool`, or on its hardest texts once most are easy."""
+    rng = random.Random(f"pool at step {run.spent.steps}")
+    loss = None
+    if run.spent.loss is not None and run.spent.loss < run.recipe.selective_below:
+        chosen = hardest(run.model, pool, run.recipe.loss_share, run.recipe.batch_ids, rng)
+        run.charge(chosen.flops)
+        pool, loss = chosen.texts, chosen.pool_loss
+    for batch in grouped(pool, run.recipe.batch_ids, rng):
+        if not run.stage_is_over:
+            train_step(run, batch.to(DEVICE), loss)
+
+
+def train_step(run: Run, batch: Batch, pool_loss: float | None = None) -> None:
+    """One step on the mean loss at the answers; the layers of earlier stages rest while the look-ahead lasts.
+
+    `pool_loss` is what is logged when `batch` is a choice from a pool; None logs the batch's own loss.
+    """
     frozen = frozen_layers(run)
     freeze_below(run.model, frozen)
     rows, length = batch.ids.shape
     flops = training_flops(run.model.config, rows, length, int(batch.answer.sum()), frozen)
-    run.step(answer_loss(run.model, batch), flops, rows * length)
+    run.step(answer_losses(run.model, batch).mean(), flops, rows * length, pool_loss)
 
 
 def frozen_layers(run: Run) -> int:

@@ -3,8 +3,8 @@
     python -m tools.home.train --out build/home
     python -m tools.home.train --out build/compare --recipe plain --no-draft
 
-A run that was stopped goes on from its last checkpoint, and parts that have a result are skipped. Two cores without other
-work do 0.45 petaflops of the target in an hour, and 0.35 of the draft's, as writing answers is bound by memory.
+A run that was stopped goes on from its last checkpoint, and parts that have a result are skipped. Two shared cores
+did 0.43 petaflops of the target in an hour, and 0.15 of the draft's, as writing answers is bound by memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 import typer
 from tokenizers import Tokenizer
 
-from tools.home.batches import batches, texts, training_source
+from tools.home.batches import texts, training_source
 from tools.home.distil import distil
 from tools.home.evaluate import evaluate
 from tools.home.growth import resized
@@ -35,7 +35,7 @@ _TOKENIZER_DIALOGUES = 40_000
 def train(
     out: Annotated[Path, typer.Option(help="folder for tokenizer, checkpoints, logs and models")],
     recipe: Annotated[str, typer.Option(help=f"the target's: {' or '.join(TARGETS)}")] = "staged",
-    compute: Annotated[float, typer.Option(help="petaflops for the target; the draft gets 8 % more")] = 1.1,
+    compute: Annotated[float, typer.Option(help="petaflops for the target; the draft gets 8 % more")] = 1.0,
     draft: Annotated[bool, typer.Option(help="train the draft too")] = True,
     seed: int = 0,
 ) -> None:
@@ -54,7 +54,7 @@ def train_target(recipe: Recipe, compute: float, tokenizer: Tokenizer, out: Path
     start = new_model(home_config(recipe.stages[0].depth, tokenizer))
     with Run("target", out, recipe, compute * recipe.compute, start) as run:
         stream = f"target {seed} from step {run.spent.steps}"
-        train_stages(run, batches(tokenizer, training_source(tokenizer), recipe.batch_ids, CONTEXT, stream), out)
+        train_stages(run, texts(tokenizer, training_source(tokenizer), CONTEXT, stream), out)
     _finish(run, tokenizer, out)
 
 
