@@ -185,20 +185,31 @@ def test_opening_twice_is_opening_once(bench: Bench) -> None:
     assert len(bench.book) == 1
 
 
-def test_full_memory_evicts_the_idle_and_turns_down_what_cannot_fit(checkpoint: str) -> None:
-    # Room for 8 pages of 16 positions: 2 layers, K and V, 2 heads of 16 floats.
+def test_sessions_lose_pages_and_not_their_text_when_memory_is_full(checkpoint: str) -> None:
+    # Room for 8 pages of 16 positions: 2 layers, K and V, 2 heads of 16 floats. Each session needs five of them.
     bench = Bench(checkpoint, kv_memory=8 * 16 * 2 * 2 * 2 * 16 * 4, budget=64)
+    oracle = Oracle(checkpoint, models.VOCAB, [models.END], models.CONTEXT)
     try:
-        for number in range(3):
+        chats = [NodeSession() for _ in range(3)]
+        prompts = [[5 + number] * 66 for number in range(3)]
+        for number, chat in enumerate(chats):
             bench.send(key(number), Open(key(number).id, "tiny", bytes(16)))
-            bench.receive(key(number))
-            bench.send(key(number), NodeSession().compose(append=[5] * 60, until=61))
-            assert isinstance(bench.receive(key(number)), Verdict)
-        assert bench.book.evicted == 1, "the first gave way to the third"
-        bench.send(key(0), Draft(2, 0, 0, until=70, append=(5,)))
-        reply = bench.receive(key(0))
-        assert isinstance(reply, Fault)
-        assert reply.code is FaultCode.UNKNOWN_SESSION
+            assert isinstance(bench.receive(key(number)), Opened)
+            bench.send(key(number), chat.compose(append=prompts[number], until=67))
+        for number, chat in enumerate(chats):
+            verdict = bench.receive(key(number))
+            assert isinstance(verdict, Verdict)
+            chat.receive(verdict)
+        assert bench.book.evicted == 0
+        for number, chat in enumerate(chats):
+            truth = oracle.answer(prompts[number], Rule(0.0, 0, 1.0, 0), 2)
+            bench.send(key(number), chat.compose(tokens=truth[1:2]))
+            verdict = bench.receive(key(number))
+            assert isinstance(verdict, Verdict)
+            chat.receive(verdict)
+            assert list(chat.ids)[66:68] == truth
+        assert bench.engine.stats.faults == 0
+        assert bench.engine.stats.prefill_tokens > 3 * 67, "what was lost was computed anew"
     finally:
         bench.close()
 
