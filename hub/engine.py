@@ -194,6 +194,7 @@ class Engine:
         started = time.monotonic()
         try:
             logits = self._target.forward(rows)
+            model_seconds = time.monotonic() - started
             samplings = [row.session.sampling for row in rows for _ in range(row.wanted)]
             positions = [row.session.committed + i for row in rows for i in range(row.wanted)]
             drawn = draw(logits[:, : self._vocab_size], samplings, positions) if samplings else []
@@ -206,7 +207,7 @@ class Engine:
             return None
         seconds = time.monotonic() - started
         self._time.learn(len(rows), sum(len(row.ids) for row in rows), seconds)
-        self.stats.count_forward(rows, seconds)
+        self.stats.count_forward(rows, seconds, model_seconds)
         return drawn
 
     def _publish_verdicts(self, plan: Plan, drawn: Sequence[int] | None) -> Sequence[Row]:

@@ -121,6 +121,7 @@ class Hub:
 
     def _publish_stats(self) -> None:
         stats = self.engine.stats.as_json(
+            at_us=int(time.monotonic() * 1e6),
             sessions=len(self._book),
             evicted=self._book.evicted,
             preempted=self._book.preempted,

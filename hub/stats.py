@@ -19,6 +19,7 @@ class HubStats:
     target_forwards: int = 0  # forwards that verified or decoded, besides prefill
     prefill_forwards: int = 0  # forwards that fed a prompt (and may have done the above for other sessions)
     forward_us: int = 0  # in forwards, sampling included
+    model_us: int = 0  # of these, inside the model
     last_forward_us: int = 0
     waited_us: int = 0  # the engine had nothing to do, or waited for the window to close
     prefill_tokens: int = 0  # ids of prompts that were computed, those of shared pages not among them
@@ -26,10 +27,11 @@ class HubStats:
     faults: int = 0
     dropped: int = 0  # messages lost because too many waited
 
-    def count_forward(self, rows: Sequence[Row], seconds: float) -> None:
+    def count_forward(self, rows: Sequence[Row], seconds: float, model_seconds: float) -> None:
         """Count a forward of `rows`."""
         self.last_forward_us = int(seconds * 1e6)
         self.forward_us += self.last_forward_us
+        self.model_us += int(model_seconds * 1e6)
         if any(row.prefill for row in rows):
             self.prefill_forwards += 1
         else:

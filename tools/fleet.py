@@ -25,7 +25,7 @@ from shared.sampling import Sampling
 from shared.settings import BrokerSettings
 from shared.topics import Topics
 
-_CREDIT = 32  # tokens that a streaming device lets the hub decode ahead
+_CREDIT = 16  # tokens that a streaming device lets the hub decode ahead
 _EXPIRY_S = 60
 
 
@@ -55,7 +55,8 @@ class Device:
         self.id = secrets.token_bytes(16)
         self.tally = Tally()
         self.drafting: Drafting | None = None  # None: the hub streams
-        self.running = True
+        self.running = False
+        self.idle = True  # nothing is under way
         self._text: list[int] = []  # what the target writes behind the prompt, as far as it was seen
         self._prompt = tuple(prompt)
         self._limit = len(self._prompt) + length
@@ -75,7 +76,37 @@ class Device:
         """Note what the hub allows."""
         self._longest = answer.max_draft
 
-    def begin(self) -> Draft:
+    def next_draft(self) -> tuple[Draft, int]:
+        """What to send while nothing is under way, and how many tokens of it are drafted."""
+        length = len(self._session)
+        if length == 0 or length >= self._limit or self._session.finish is not Finish.NO:
+            return self._begin(), 0
+        if self.drafting is None:
+            self._until = min(self._limit, length + _CREDIT)
+            return self._session.compose(until=self._until), 0
+        tokens = self._draft(self.drafting, length)
+        self._until = 0 if tokens else length + 1
+        return self._session.compose(tokens=tokens, until=self._until), len(tokens)
+
+    def receive(self, verdict: Verdict, now: float) -> tuple[Draft, int] | None:
+        """What to send upon a verdict, if anything, and how many tokens of it are drafted."""
+        sent = self._session.outstanding
+        receipt = self._session.receive(verdict)
+        if receipt.ruling is not Ruling.COMMIT:
+            return None
+        self._count(sent, verdict, len(receipt.committed), now)
+        length = len(self._session)
+        if not self.recorded:
+            self._text = list(self._session.ids[len(self._prompt) : self._limit])
+        running = self.running  # the other thread may pause at any time
+        under_way = self._session.finish is Finish.NO and length < self._until
+        spent = self._until - length <= _CREDIT // 2 and self._until < self._limit
+        if under_way and not (self.drafting is None and running and spent):
+            return None
+        self.idle = not running
+        return self.next_draft() if running else None
+
+    def _begin(self) -> Draft:
         """The draft that begins an answer: the whole prompt, or, once the hub has it, its last id again."""
         first = len(self._session) == 0
         kept = 0 if first else len(self._prompt) - 1
@@ -83,26 +114,6 @@ class Device:
         return self._session.compose(
             keep=None if first else kept, append=self._prompt[kept:], until=self._until, sampling=self._sampling
         )
-
-    def receive(self, verdict: Verdict, now: float) -> tuple[Draft | None, int]:
-        """What to send upon a verdict, and how many tokens of it were drafted."""
-        sent = self._session.outstanding
-        receipt = self._session.receive(verdict)
-        if receipt.ruling is not Ruling.COMMIT:
-            return None, 0
-        self._count(sent, verdict, len(receipt.committed), now)
-        length = len(self._session)
-        if not self.recorded:
-            self._text = list(self._session.ids[len(self._prompt) : self._limit])
-        if length >= self._limit or self._session.finish is not Finish.NO:
-            return (self.begin(), 0) if self.running else (None, 0)
-        if self.drafting is None:
-            if self._until - length > _CREDIT // 2 or self._until == self._limit:
-                return None, 0
-            self._until = min(self._limit, length + _CREDIT)
-            return self._session.compose(until=self._until), 0
-        tokens = self._draft(self.drafting, length)
-        return self._session.compose(tokens=tokens, until=0 if tokens else length + 1), len(tokens)
 
     def _draft(self, drafting: Drafting, length: int) -> tuple[int, ...]:
         """The text from `length` on, each token replaced by a wrong one with the chance that it is to be rejected."""
@@ -158,21 +169,26 @@ class Fleet:
                 answer = self._opened.get(timeout=wait_s)
             except queue.Empty:
                 raise TimeoutError("the hub does not answer") from None
-            if isinstance(answer, Fault):
+            if not isinstance(answer, Opened):
                 raise RuntimeError(f"the hub refuses a session: {answer.detail}")
             self._by_id[answer.session].opened(answer)
         self.devices += devices
 
     def start(self, drafting: Drafting | None) -> None:
-        """Let all devices begin an answer."""
+        """Let all devices, which must be idle, go on with their answers in this way."""
         for device in self.devices:
-            device.drafting, device.running, device.tally = drafting, True, Tally()
-            self._send(device, device.begin())
+            device.drafting, device.running, device.idle, device.tally = drafting, True, False, Tally()
+            self._send_after(device, *device.next_draft())
 
-    def stop(self) -> None:
-        """Let the devices end the answers that they are at."""
+    def pause(self, wait_s: float = 120.0) -> None:
+        """Let the devices end what is under way. Raises TimeoutError."""
         for device in self.devices:
             device.running = False
+        deadline = time.monotonic() + wait_s
+        while not all(device.idle for device in self.devices):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"a device waits for its verdict; faults: {self.faults[:3]}")
+            time.sleep(0.005)
 
     def close(self) -> None:
         """End the sessions and disconnect."""
@@ -187,7 +203,7 @@ class Fleet:
     def _topic(self, device: Device) -> str:
         return self._topics.draft(self._hub, self._node, device.id.hex())
 
-    def _on_opened(self, topic: str, payload: bytes) -> None:
+    def _on_opened(self, _: str, payload: bytes) -> None:
         message = decode(payload)
         if isinstance(message, (Opened, Fault)):
             self._opened.put(message)
@@ -198,19 +214,22 @@ class Fleet:
         if isinstance(message, Fault):
             self.faults.append(message)
         elif isinstance(message, Verdict):
-            draft, drafted = device.receive(message, now)
-            if draft is None:
-                return
-            pause = drafted * device.drafting.ms_per_token / 1e3 if device.drafting else 0.0
-            if pause:
-                with self._wake:
-                    heapq.heappush(self._later, (now + pause, next(self._order), device, draft))
-                    self._wake.notify()
-            else:
-                self._send(device, draft)
+            following = device.receive(message, now)
+            if following is not None:
+                self._send_after(device, *following)
+
+    def _send_after(self, device: Device, draft: Draft, drafted: int) -> None:
+        """Send a draft when its device would have finished it."""
+        pause = drafted * device.drafting.ms_per_token / 1e3 if device.drafting else 0.0
+        if not pause:
+            self._send(device, draft)
+            return
+        with self._wake:
+            heapq.heappush(self._later, (time.monotonic() + pause, next(self._order), device, draft))
+            self._wake.notify()
 
     def _pace(self) -> None:
-        """Send each draft when its device would have finished it."""
+        """Send what is to be sent later, each in its time."""
         while True:
             with self._wake:
                 while not self._later or self._later[0][0] > time.monotonic():
