@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from shared.pair import load_pair
+from tools.home import own_answers
 from tools.home.batches import POOL, Batch, Text, batches, encode, grouped
 from tools.home.compute import forward_flops, training_flops
 from tools.home.distil import divergence
@@ -211,7 +212,7 @@ def test_many_answers_at_once_are_those_of_one_at_a_time() -> None:
             parameter.mul_(3 if parameter.ndim == 2 else 1)  # clear margins between logits
     rng = random.Random(0)
     prompts = [[rng.randrange(2, 96) for _ in range(rng.randrange(3, 12))] for _ in range(24)]
-    together, cost = answers_of(target, prompts, [0.0] * len(prompts), longest=40)
+    together, cost = answers_of(target, prompts, 0.0, longest=40)
     assert cost > 0
     for prompt, answer in zip(prompts, together, strict=True):
         expected: list[int] = []
@@ -220,13 +221,36 @@ def test_many_answers_at_once_are_those_of_one_at_a_time() -> None:
         assert answer == expected
 
 
+def test_answers_that_are_the_targets_own_already_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = model(2)
+    with torch.no_grad():
+        for parameter in target.parameters():
+            parameter.mul_(3 if parameter.ndim == 2 else 1)
+    how = Distillation(rows=4, sampled=0.0, longest_answer=12, pass_ids=64)
+    asked = [Text([first, first + 1, 7, 8], [False, True, False, True]) for first in range(20, 40)]
+    written, _ = answered_pool(target, asked, how, "a name")
+    assert any(text.ids[3] != 8 for text in written)
+    rewritten: list[list[int]] = []
+
+    def answers(target: LlamaForCausalLM, prompts: list[list[int]], *how: float) -> tuple[list[list[int]], int]:
+        rewritten.extend(prompts)
+        return [[END_ID]] * len(prompts), 0
+
+    monkeypatch.setattr(own_answers, "answers_of", answers)
+    again, _ = answered_pool(target, written, how, "another")
+    assert len(rewritten) < 3, "bfloat16 may decide a close one otherwise"
+    kept = [text for text in again if text.ids[-1] != END_ID]
+    assert len(kept) > 10
+    assert all(text in written for text in kept)
+
+
 def test_sampled_answers_differ_from_greedy_ones_and_repeat() -> None:
     target = model(2)
-    prompt = Text([5, 6, 7, 8], [False] * 4)
+    text = Text([5, 6, 7, 8], [False, False, False, True])
 
     def pool(sampled: float) -> list[list[int]]:
         how = Distillation(rows=4, sampled=sampled, temperature=2.0, longest_answer=8)
-        return [text.ids for text in answered_pool(target, [prompt] * 8, how, "a name")[0]]
+        return [each.ids for each in answered_pool(target, [text] * 8, how, "a name")[0]]
 
     greedy, sampled = pool(0.0), pool(1.0)
     assert len(set(map(tuple, greedy))) == 1

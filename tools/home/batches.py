@@ -53,6 +53,13 @@ class Batch:
         """The batch in that device's memory."""
         return Batch(self.ids.to(device), self.answer.to(device), self.texts)
 
+    def last_answers(self) -> Batch:
+        """The batch with only each row's last answer marked."""
+        answer = self.answer.clone()
+        for row, text in enumerate(self.texts):
+            answer[row, : len(text.prompt) - 1] = False
+        return Batch(self.ids, answer, self.texts)
+
 
 def encode(tokenizer: Tokenizer, drawn: Dialogue) -> Text:
     """The dialogue as the chat template renders it; an answer's end is the assistant's too."""

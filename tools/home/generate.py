@@ -32,7 +32,6 @@ from tools.home.invent import HELD_OUT, NEW_PHRASING, Source
 from tools.home.names import Names
 from tools.home.values import Value, Values
 
-_WITH_HOME = 0.22  # share of dialogues whose system message lists the home
 _OF_HOME = 0.45  # share of the requests there that only the list makes clear
 # Arguments that are copied from the request, and take its capitals along.
 _TYPED = frozenset({"name", "area", "floor", "item", "place", "search_query", "message", "conversation_command"})
@@ -86,21 +85,29 @@ def _wraps() -> dict[str, list[str]]:
 def dialogue(rng: random.Random, source: Source) -> Dialogue:
     """Draw one to four exchanges, some with a list of the home before them, some that refer to the one before."""
     home = None
-    if rng.random() < _WITH_HOME:
-        names = Names(rng, source)
-        home = draw_home(rng, names.area, names.floor, names.text)
+    if rng.random() < source.homes:
+        home = _home(rng, source)
     exchanges: list[Exchange] = []
     clauses: list[Clause] = []
     for _ in range(rng.choices(range(1, len(_EXCHANGES) + 1), _EXCHANGES)[0]):
         followed = _follow(clauses[0], rng, source, home) if len(clauses) == 1 and rng.random() < _FOLLOWING else None
         clauses = [followed] if followed else _clauses(rng, source, home)
-        exchanges.append(_exchange(clauses, rng))
+        exchanges.append(_exchange(clauses, rng, source))
     return Dialogue(home.listed(rng) if home else None, tuple(exchanges))
+
+
+def _home(rng: random.Random, source: Source) -> Home:
+    names = Names(rng, source)
+    if source.odd_homes and rng.random() < source.odd_homes:
+        return draw_home(
+            rng, names.anything, names.anything, lambda kind: names.anything() if kind == "name" else names.text(kind)
+        )
+    return draw_home(rng, names.area, names.floor, names.text)
 
 
 def exchange(rng: random.Random, source: Source) -> Exchange:
     """Draw one request that stands alone."""
-    return _exchange(_clauses(rng, source, None), rng)
+    return _exchange(_clauses(rng, source, None), rng, source)
 
 
 def _clauses(rng: random.Random, source: Source, home: Home | None) -> list[Clause]:
@@ -199,7 +206,7 @@ def _follow(clause: Clause, rng: random.Random, source: Source, home: Home | Non
     return Clause(Entry(chosen.becomes, chosen.say, args=renamed), text, {})
 
 
-def _exchange(clauses: list[Clause], rng: random.Random) -> Exchange:
+def _exchange(clauses: list[Clause], rng: random.Random, source: Source) -> Exchange:
     """The request as somebody types it, and its answer."""
     text = clauses[0].text
     for clause in clauses[1:]:
@@ -208,7 +215,7 @@ def _exchange(clauses: list[Clause], rng: random.Random) -> Exchange:
         text = f"{rng.choice(_wraps()['call'])} {text}"
     if rng.random() < 0.04:
         text = filled(text, rng, _wraps()["fillers"])
-    if rng.random() < 0.03:
+    if rng.random() < source.misspelt:
         text = misspelt(text, rng)
     if rng.random() < 0.3:
         first = clauses[0]

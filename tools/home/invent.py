@@ -7,7 +7,7 @@ import random
 import string
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -21,20 +21,24 @@ Split = Literal["train", "held_out"]
 
 @dataclass(frozen=True)
 class Source:
-    """Where requests come from: words and phrasings of a split, and words made up with probability `invented`.
+    """Where requests come from: words and phrasings of a split, and shares of what makes them hard.
 
+    By default those of training, which has more of it than what is measured, so that the model can't get by on guesses.
     `pieces` are tokens that invented words may be joined from.
     """
 
     split: Split
     phrasing: Split = "train"
-    invented: float = 0.4
+    invented: float = 0.4  # words that no list has
+    misspelt: float = 0.06  # requests with a slip of the fingers
+    homes: float = 0.35  # dialogues whose system message lists the home
+    odd_homes: float = 0.4  # homes in which only the list tells an area from a device
     pieces: tuple[str, ...] = ()
 
 
 # What benchmarks ask with: words never seen in training, most of them words that a home has, and phrasings never seen either.
-HELD_OUT = Source("held_out", invented=0.15)
-NEW_PHRASING = Source("held_out", phrasing="held_out", invented=0.15)
+HELD_OUT = Source("held_out", invented=0.15, misspelt=0.03, homes=0.22, odd_homes=0.0)
+NEW_PHRASING = replace(HELD_OUT, phrasing="held_out")
 
 
 @cache

@@ -59,6 +59,13 @@ class Names:
         """The name of a storey."""
         return self.listed("floors", invented=0.3)
 
+    def anything(self) -> str:
+        """One or two words that do not tell what bears the name."""
+        kinds = [
+            self._rng.choice(("modifiers", "areas", "devices", "items")) for _ in range(self._rng.choice((1, 2, 2)))
+        ]
+        return " ".join(self.listed(kind).split()[-1] for kind in kinds)
+
     def listed(self, kind: str, invented: float | None = None) -> str:
         """An entry of the list `kind`, or as often as `invented`, by default the source's, words that no list has."""
         rng = self._rng

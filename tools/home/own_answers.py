@@ -7,37 +7,63 @@ import random
 import torch
 from transformers import DynamicCache, LlamaForCausalLM
 
-from tools.home.batches import Text
+from tools.home.batches import Text, grouped
 from tools.home.compute import forward_flops
+from tools.home.model import answer_logits
 from tools.home.recipe import Distillation
 
 
 def answered_pool(target: LlamaForCausalLM, pool: list[Text], how: Distillation, stream: str) -> tuple[list[Text], int]:
-    """The dialogues of `pool` with last answers by `target`, and the floating-point operations that they took."""
+    """The dialogues of `pool` with last answers by `target`, and the floating-point operations that they took.
+
+    Some are drawn, the others greedy. Most greedy ones are the answers that the pool has already, which one pass over all
+    their ids tells; only the rest is written id by id.
+    """
     rng = random.Random(stream)
     torch.manual_seed(rng.getrandbits(63))
-    ordered = sorted(pool, key=lambda text: len(text.prompt))
-    result: list[Text] = []
-    flops = 0
-    for start in range(0, len(ordered), how.rows):
-        texts = ordered[start : start + how.rows]
-        temperatures = [how.temperature if rng.random() < how.sampled else 0.0 for _ in texts]
-        answers, cost = answers_of(target, [text.prompt for text in texts], temperatures, how.longest_answer)
-        result += [text.answered(answer) for text, answer in zip(texts, answers, strict=True)]
-        flops += cost
+    sampled: list[Text] = []
+    greedy: list[Text] = []
+    for text in pool:
+        (sampled if rng.random() < how.sampled else greedy).append(text)
+    result, others, flops = _sorted_out(target, greedy, how, rng)
+    for texts, temperature in ((sampled, how.temperature), (others, 0.0)):
+        ordered = sorted(texts, key=lambda text: len(text.prompt))
+        for start in range(0, len(ordered), how.rows):
+            rows = ordered[start : start + how.rows]
+            answers, cost = answers_of(target, [text.prompt for text in rows], temperature, how.longest_answer)
+            result += [text.answered(answer) for text, answer in zip(rows, answers, strict=True)]
+            flops += cost
     return result, flops
 
 
 @torch.inference_mode()
+def _sorted_out(
+    target: LlamaForCausalLM, texts: list[Text], how: Distillation, rng: random.Random
+) -> tuple[list[Text], list[Text], int]:
+    """The texts whose last answer is the target's own greedy one, the others, and what telling them apart cost."""
+    own: list[Text] = []
+    others: list[Text] = []
+    flops = 0
+    for batch in grouped(texts, how.pass_ids, rng):
+        there = batch.last_answers().to(target.device)
+        differs = answer_logits(target, there).argmax(-1) != there.ids[:, 1:][there.answer]
+        wrong = set(there.answer.nonzero()[differs, 0].tolist())
+        for row, text in enumerate(batch.texts):
+            (others if row in wrong else own).append(text)
+        rows, length = batch.ids.shape
+        flops += forward_flops(target.config, rows, length, length, len(differs))
+    return own, others, flops
+
+
+@torch.inference_mode()
 def answers_of(
-    target: LlamaForCausalLM, prompts: list[list[int]], temperatures: list[float], longest: int
+    target: LlamaForCausalLM, prompts: list[list[int]], temperature: float, longest: int
 ) -> tuple[list[list[int]], int]:
     """For each prompt up to `longest` ids, the end included, and what they cost; temperature 0 is greedy."""
     device = target.device
     answers: list[list[int]] = [[] for _ in prompts]
     alive = list(range(len(prompts)))  # the prompts that the rows of the tensors below belong to
     ids, mask = _left_padded(prompts, device)
-    temperature = torch.tensor(temperatures, device=device)
     cache = DynamicCache()
     flops = 0
     for _ in range(longest):
@@ -55,18 +81,16 @@ def answers_of(
         ids, mask = chosen[:, None], torch.nn.functional.pad(mask, (0, 1), value=1)
         if len(going) <= 0.75 * len(alive):  # finished rows are dropped now and then: each time copies the cache
             kept = torch.tensor(going, device=device)
-            ids, mask, temperature, alive = ids[kept], mask[kept], temperature[kept], [alive[i] for i in going]
+            ids, mask, alive = ids[kept], mask[kept], [alive[i] for i in going]
             cache.batch_select_indices(kept)
     return answers, flops
 
 
-def _choose(logits: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
-    """Ids [rows] of logits [rows, vocabulary]: rows of temperature 0 take the argmax, others draw by the Gumbel trick."""
-    drawn = temperature.nonzero()[:, 0]
-    noise = -torch.empty_like(logits[drawn], dtype=torch.float32).exponential_().log_()
-    noisy = logits.float()
-    noisy[drawn] += temperature[drawn, None] * noise
-    return noisy.argmax(-1)
+def _choose(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Ids [rows] of logits [rows, vocabulary]: the argmax, or with a temperature a draw by the Gumbel trick."""
+    if temperature:
+        logits = logits.float() - temperature * torch.empty_like(logits, dtype=torch.float32).exponential_().log_()
+    return logits.argmax(-1)
 
 
 def _left_padded(prompts: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -37,7 +37,8 @@ class Distillation:
     """How the draft's text is made: pools of dialogues whose last answers the target writes."""
 
     pool: int = 1024  # dialogues in a pool
-    rows: int = 128  # answered together
+    pass_ids: int = 8192  # ids in a pass over answers that the target may have given itself
+    rows: int = 128  # answered together, id by id
     passes: int = 2  # times that a pool is trained on
     sampled: float = 0.25  # of the answers, drawn at `temperature`; the others are greedy
     temperature: float = 0.8
