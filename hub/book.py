@@ -109,7 +109,7 @@ class SessionBook:
         assert self._heard.keys() == self._sessions.keys()
 
     def _victim(self, session: HubSession, planned: Collection[SessionKey], now: float) -> HubSession | None:
-        holding = [s for s in self if s.pages.pages and s is not session and s.key not in planned]
+        holding = [s for s in self if s.pages and s is not session and s.key not in planned]
         idle = next((s for s in holding if self._is_idle(s, now)), None)
         if idle is not None:
             return idle

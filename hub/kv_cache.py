@@ -8,22 +8,36 @@ from hub.pages import PAGE_SIZE
 
 
 class KVCache:
-    """K and V of every slot: per layer two tensors [slots, kv_heads, head_dim]."""
+    """K and V of every slot: per layer two tensors [pages, PAGE_SIZE, kv_heads, head_dim]."""
 
     def __init__(
-        self, layers: int, slots: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device
+        self, layers: int, pages: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        shape = (slots, kv_heads, head_dim)
+        shape = (pages, PAGE_SIZE, kv_heads, head_dim)
+        self.dtype = dtype
+        self.device = device
         self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
         self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
 
+    def write(self, layer: int, slots: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Put K and V [tokens, kv_heads, head_dim] into `slots` [tokens]; slot s is token s % PAGE_SIZE of its page."""
+        for cached, given in ((self.keys[layer], keys), (self.values[layer], values)):
+            cached.flatten(0, 1).index_copy_(0, slots, given)
+
+    def read(self, layer: int, pages: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """K and V of `rows` rows with as many `pages` each, [rows, kv_heads, positions, head_dim]."""
+        keys, values = (
+            cached.index_select(0, pages).view(rows, -1, *cached.shape[2:]).transpose(1, 2)
+            for cached in (self.keys[layer], self.values[layer])
+        )
+        return keys, values
+
     def copy_page(self, source: int, destination: int) -> None:
-        """Copy K and V of one page's slots to another's."""
-        kept, written = (slice(page * PAGE_SIZE, (page + 1) * PAGE_SIZE) for page in (source, destination))
+        """Copy K and V of one page to another."""
         for tensor in (*self.keys, *self.values):
-            tensor[written] = tensor[kept]
+            tensor[destination] = tensor[source]
 
     @staticmethod
-    def bytes_per_slot(layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype) -> int:
-        """Memory of one token slot over all layers."""
-        return 2 * layers * kv_heads * head_dim * dtype.itemsize
+    def bytes_per_page(layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype) -> int:
+        """Memory of one page over all layers."""
+        return 2 * layers * PAGE_SIZE * kv_heads * head_dim * dtype.itemsize

@@ -31,14 +31,14 @@ class KVMemory:
             page = self.pool.share(key)
             if page is None:
                 return
-            session.pages.pages.append(page)
+            session.pages.append(page)
             session.computed += PAGE_SIZE
 
     def reserve(self, session: HubSession, length: int) -> None:
         """Pages for [0, length), of which [computed, length) may be written. Raises OutOfPages; call again once there are more."""
         self.pool.shrink(session.pages, session.computed)
         if session.computed % PAGE_SIZE:
-            self._own(session.pages.pages)
+            self._own(session.pages)
         self.pool.grow(session.pages, length)
 
     def offer(self, session: HubSession) -> None:
@@ -46,7 +46,7 @@ class KVMemory:
         if self._group(session.key) is None:
             return
         keys = self.keys(session, session.computed)
-        for page, key in zip(session.pages.pages[session.offered :], keys[session.offered :], strict=False):
+        for page, key in zip(session.pages[session.offered :], keys[session.offered :], strict=False):
             self.pool.register(page, key)
         session.offered = len(keys)
 

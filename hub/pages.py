@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from hashlib import blake2b
 
 PAGE_SIZE = 16  # token slots of one page
@@ -23,16 +22,14 @@ def page_key(parent: bytes, ids: Sequence[int]) -> bytes:
     return blake2b(parent + packed, digest_size=16).digest()
 
 
-@dataclass
-class PageTable:
-    """The pages of one session, in order: position p lies in pages[p // PAGE_SIZE]."""
+def pages_for(length: int) -> int:
+    """The number of pages that hold `length` positions."""
+    return -(-length // PAGE_SIZE)
 
-    pages: list[int] = field(default_factory=list)
 
-    def slots(self, length: int) -> list[int]:
-        """The slots of positions [0, length)."""
-        slots = [page * PAGE_SIZE + offset for page in self.pages for offset in range(PAGE_SIZE)]
-        return slots[:length]
+def slot_of(table: Sequence[int], position: int) -> int:
+    """The slot of a position: slot s is token s % PAGE_SIZE of page s // PAGE_SIZE."""
+    return table[position // PAGE_SIZE] * PAGE_SIZE + position % PAGE_SIZE
 
 
 class PagePool:
@@ -55,18 +52,18 @@ class PagePool:
         """The number of pages that can be taken: free ones and kept ones."""
         return len(self._free) + len(self._kept)
 
-    def grow(self, table: PageTable, length: int) -> None:
+    def grow(self, table: list[int], length: int) -> None:
         """Give `table` room for `length` positions. Raises OutOfPages."""
-        lacking = _pages_for(length) - len(table.pages)
+        lacking = pages_for(length) - len(table)
         if lacking > self.available:
             raise OutOfPages(f"{lacking} pages are needed and {self.available} can be had")
-        table.pages.extend(self.take() for _ in range(lacking))
+        table.extend(self.take() for _ in range(lacking))
 
-    def shrink(self, table: PageTable, length: int) -> None:
+    def shrink(self, table: list[int], length: int) -> None:
         """Let go of the pages that `length` positions do not need, the last first: of a prefix, its end is missed least."""
-        needed = _pages_for(length)
-        while len(table.pages) > needed:
-            self.drop(table.pages.pop())
+        needed = pages_for(length)
+        while len(table) > needed:
+            self.drop(table.pop())
 
     def take(self) -> int:
         """A page that nobody else holds, to be written. Raises OutOfPages."""
@@ -108,16 +105,12 @@ class PagePool:
             self._kept.pop(page, None)
         return page
 
-    def check_integrity(self, tables: Sequence[PageTable]) -> None:
+    def check_integrity(self, tables: Sequence[list[int]]) -> None:
         """Raise AssertionError unless every page is free, kept, or held by just as many of `tables` as it counts."""
-        held = Counter(page for table in tables for page in table.pages)
+        held = Counter(page for table in tables for page in table)
         assert all(held[page] == holders for page, holders in enumerate(self._holders)), "holders are miscounted"
         pages = sorted([*self._free, *self._kept, *held])
         assert pages == list(range(self.count)), "free, kept and held pages are not all pages, once each"
         assert self._keys == {page: key for key, page in self._by_key.items()}, "keys and pages disagree"
         assert not self._keys.keys() & set(self._free), "a free page is registered"
         assert self._kept.keys() <= self._keys.keys(), "a kept page is not registered"
-
-
-def _pages_for(length: int) -> int:
-    return -(-length // PAGE_SIZE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from hub.acceptance import Acceptance
-from hub.pages import PAGE_SIZE, PageTable
+from hub.pages import PAGE_SIZE
 from shared.messages import Draft, Fault, FaultCode, Finish, Verdict
 from shared.sampling import Sampling
 from shared.transcript import Transcript
@@ -68,7 +68,7 @@ class HubSession:
         self.limits = limits
         self.transcript = Transcript()
         self.computed = 0
-        self.pages = PageTable()
+        self.pages: list[int] = []  # position p lies in pages[p // PAGE_SIZE]
         self.page_keys: list[bytes] = []  # of the leading full pages of the transcript, as far as they are known
         self.offered = 0  # leading pages that others can find
         self.acceptance = Acceptance()

@@ -11,10 +11,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers import logging as transformers_logging
 
-from hub.attention import NAME, attention_plan
+from hub.attention import NAME, attention_plan, spans_of
 from hub.batch import Row, flatten
 from hub.kv_cache import KVCache
-from hub.pages import PAGE_SIZE, PagePool
+from hub.linear import can_pack, pack
+from hub.pages import PAGE_SIZE, PagePool, pages_for, slot_of
 from hub.session import HubSession, Limits, SessionKey
 from shared.errors import PairError, SettingsError
 from shared.messages import MAX_APPEND
@@ -61,16 +62,19 @@ class Target:
         except (OSError, ValueError) as error:
             raise PairError(f"cannot load the target {checkpoint}: {error}") from error
         self._model: Any = model.to(device).eval()  # type: ignore[arg-type]
+        if can_pack(device, dtype):
+            pack(self._model)
         self.device = device
         heads = config.num_attention_heads
         kv_heads = getattr(config, "num_key_value_heads", None) or heads
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
         layers = config.num_hidden_layers
-        pages = kv_memory // (KVCache.bytes_per_slot(layers, kv_heads, head_dim, dtype) * PAGE_SIZE)
+        pages = kv_memory // (KVCache.bytes_per_page(layers, kv_heads, head_dim, dtype))
         if pages < 1:
             raise SettingsError("kv_memory_mb is too small for a single page; give the hub more memory")
         self.pool = PagePool(pages)
-        self.cache = KVCache(layers, pages * PAGE_SIZE, kv_heads, head_dim, dtype, device)
+        self._queries_per_head = heads // kv_heads
+        self.cache = KVCache(layers, pages, kv_heads, head_dim, dtype, device)
         self.context = int(min(config.max_position_embeddings, pages * PAGE_SIZE, MAX_APPEND))
         self.vocab_size = int(config.vocab_size)
         self._probe()
@@ -82,13 +86,13 @@ class Target:
         The rows' sessions must hold pages up to the rows' ends.
         """
         ids, positions, wanted = flatten(rows)
-        spans = [(row.start, row.session.pages.slots(row.end)) for row in rows]
+        spans = spans_of((row.start, len(row.ids), row.session.pages[: pages_for(row.end)]) for row in rows)
         output = self._model(
             input_ids=torch.tensor([ids], device=self.device),
             position_ids=torch.tensor([positions], device=self.device),
             use_cache=False,
             logits_to_keep=torch.tensor(wanted, dtype=torch.long, device=self.device),
-            plan=attention_plan(self.cache, spans, self.device),
+            plan=attention_plan(self.cache, spans, self._queries_per_head),
         )
         logits: torch.Tensor = output.logits[0]
         if self.device.type == "cuda":
@@ -101,8 +105,8 @@ class Target:
         session = HubSession(SessionKey("probe", bytes(16)), limits)
         self.pool.grow(session.pages, 1)
         self.forward([Row(session, 0, (0,), wanted=1, prefill=False)])
-        slot = session.pages.slots(1)[0]
-        if not all(bool(keys[slot].any()) for keys in self.cache.keys):
+        slot = slot_of(session.pages, 0)
+        if not all(bool(keys.flatten(0, 1)[slot].any()) for keys in self.cache.keys):
             raise PairError("the target's attention is not replaceable in this version of transformers; choose another")
         self.pool.shrink(session.pages, 0)
 

@@ -12,43 +12,51 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from hub.book import SessionBook
 from hub.memory import KVMemory
-from hub.pages import PAGE_SIZE, OutOfPages, PagePool, PageTable, page_key
+from hub.pages import PAGE_SIZE, OutOfPages, PagePool, page_key, slot_of
 from hub.session import HubSession, Limits, SessionKey
 from shared.messages import Draft
 
 LIMITS = Limits(context=8 * PAGE_SIZE, vocab_size=64, end_ids=frozenset({1}), max_draft=4)
 
 
+def no_pages() -> list[int]:
+    return []
+
+
+def slots(table: list[int], length: int) -> list[int]:
+    return [slot_of(table, position) for position in range(length)]
+
+
 def test_a_table_gives_the_slots_of_its_pages_in_order() -> None:
-    pool, table = PagePool(4), PageTable()
+    pool, table = PagePool(4), no_pages()
     pool.grow(table, PAGE_SIZE + 2)
-    first, second = table.pages
+    first, second = table
     expected = [*range(first * PAGE_SIZE, (first + 1) * PAGE_SIZE), second * PAGE_SIZE, second * PAGE_SIZE + 1]
-    assert table.slots(PAGE_SIZE + 2) == expected
+    assert slots(table, PAGE_SIZE + 2) == expected
     pool.shrink(table, PAGE_SIZE)
-    assert (table.pages, pool.available) == ([first], 3)
+    assert (table, pool.available) == ([first], 3)
 
 
 def test_growing_past_the_free_pages_takes_nothing() -> None:
-    pool, table = PagePool(2), PageTable()
+    pool, table = PagePool(2), no_pages()
     with pytest.raises(OutOfPages):
         pool.grow(table, 3 * PAGE_SIZE)
-    assert (table.pages, pool.available) == ([], 2)
+    assert (table, pool.available) == ([], 2)
 
 
 def test_integrity_notices_a_page_held_twice() -> None:
-    pool, table = PagePool(2), PageTable()
+    pool, table = PagePool(2), no_pages()
     pool.grow(table, 1)
     with pytest.raises(AssertionError):
         pool.check_integrity([table, table])
 
 
 def test_a_registered_page_is_found_until_its_place_is_needed() -> None:
-    pool, first, second = PagePool(2), PageTable(), PageTable()
+    pool, first, second = PagePool(2), no_pages(), no_pages()
     pool.grow(first, PAGE_SIZE)
     key = page_key(b"", range(PAGE_SIZE))
-    pool.register(first.pages[0], key)
-    assert not pool.is_writable(first.pages[0])
+    pool.register(first[0], key)
+    assert not pool.is_writable(first[0])
     pool.shrink(first, 0)
     assert pool.available == 2
     assert pool.share(key) is not None
@@ -59,10 +67,10 @@ def test_a_registered_page_is_found_until_its_place_is_needed() -> None:
 
 
 def test_the_end_of_a_prefix_gives_way_before_its_beginning() -> None:
-    pool, table = PagePool(3), PageTable()
+    pool, table = PagePool(3), no_pages()
     pool.grow(table, 3 * PAGE_SIZE)
     keys = [bytes([n]) for n in range(3)]
-    for page, key in zip(table.pages, keys, strict=True):
+    for page, key in zip(table, keys, strict=True):
         pool.register(page, key)
     pool.shrink(table, 0)
     pool.take()
@@ -95,10 +103,8 @@ class Sessions(RuleBasedStateMachine):
     def forward(self, session: HubSession, ids: Sequence[int]) -> None:
         """Write the K/V of `ids` from `computed` on, as a target does."""
         text = [*session.transcript.ids[: session.computed], *ids]
-        slots = session.pages.slots(len(text))
-        assert len(slots) == len(text)
         for position in range(session.computed, len(text)):
-            self.written[slots[position]] = tuple(text[: position + 1])
+            self.written[slot_of(session.pages, position)] = tuple(text[: position + 1])
 
     keys = st.builds(SessionKey, st.sampled_from(["a", "b", "c"]), st.integers(0, 1).map(lambda n: bytes([n]) * 16))
 
@@ -166,7 +172,7 @@ class Sessions(RuleBasedStateMachine):
         assert len(self.book) <= 4
         for session in self.book:
             ids = tuple(session.transcript.ids)
-            for position, slot in enumerate(session.pages.slots(session.computed)):
+            for position, slot in enumerate(slots(session.pages, session.computed)):
                 assert self.written[slot] == ids[: position + 1], "a slot holds what another wrote"
 
 
