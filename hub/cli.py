@@ -30,9 +30,15 @@ def serve(
     device: Annotated[Optional[str], typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
     dtype: Annotated[Optional[str], typer.Option(help="auto (the pair's own), float32, bfloat16 or float16")] = None,
     threads: Annotated[Optional[int], typer.Option(help="CPU threads; 0 = torch's choice")] = None,
-    window_ms: Annotated[Optional[float], typer.Option(help="how long a batch waits for drafts; 0 = as it pays")] = None,
+    window_ms: Annotated[
+        Optional[float], typer.Option(help="how long a batch waits for drafts; 0 = as it pays")
+    ] = None,
     kv_memory: Annotated[Optional[str], typer.Option(help="memory for K/V pages, such as 512M or 4G")] = None,
     share_prefixes: Annotated[Optional[Sharing], typer.Option(help="who shares prompts' K/V: hub, node or off")] = None,
+    budget: Annotated[Optional[int], typer.Option(help="most ids of one forward")] = None,
+    max_sessions: Annotated[Optional[int], typer.Option(help="most open sessions")] = None,
+    max_sessions_per_node: Annotated[Optional[int], typer.Option(help="most open sessions of one node")] = None,
+    max_queue: Annotated[Optional[int], typer.Option(help="sessions with work while which no other is opened")] = None,
     broker_host: Annotated[Optional[str], typer.Option(help="address of the MQTT broker")] = None,
     broker_port: Annotated[Optional[int], typer.Option(help="port of the MQTT broker")] = None,
     broker_prefix: Annotated[Optional[str], typer.Option(help="first levels of every topic")] = None,

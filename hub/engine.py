@@ -193,8 +193,10 @@ class Engine:
             return None
         started = time.monotonic()
         try:
-            logits = self._target.forward(rows)
-            model_seconds = time.monotonic() - started
+            inputs = self._target.prepare(rows)
+            prepared = time.monotonic()
+            logits = self._target.compute(inputs)
+            model_seconds = time.monotonic() - prepared
             samplings = [row.session.sampling for row in rows for _ in range(row.wanted)]
             positions = [row.session.committed + i for row in rows for i in range(row.wanted)]
             drawn = draw(logits[:, : self._vocab_size], samplings, positions) if samplings else []

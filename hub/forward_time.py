@@ -21,7 +21,9 @@ class ForwardTime:
 
     def __init__(self, fixed: float = 10e-3, row: float = 0.1e-3, token: float = 0.2e-3) -> None:
         self._believed: npt.NDArray[np.float64] = np.array([fixed, row, token])
-        self._seen: OrderedDict[tuple[int, int], tuple[float, int]] = OrderedDict()  # mean seconds, measurement's number
+        self._seen: OrderedDict[tuple[int, int], tuple[float, int]] = (
+            OrderedDict()
+        )  # mean seconds, measurement's number
         self._count = 0
 
     @property

@@ -108,9 +108,9 @@ class Hub:
         """What the sessions that share pages have in common; None for those that share none."""
         target = self._target_id.encode()
         groups: dict[Sharing, Callable[[SessionKey], bytes | None]] = {
-            Sharing.HUB: lambda key: target,
+            Sharing.HUB: lambda _: target,
             Sharing.NODE: lambda key: target + b"\0" + key.node.encode(),
-            Sharing.OFF: lambda key: None,
+            Sharing.OFF: lambda _: None,
         }
         return groups[sharing]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers import logging as transformers_logging
 
-from hub.attention import NAME, attention_plan, spans_of
+from hub.attention import NAME, AttentionPlan, attention_plan, spans_of
 from hub.batch import Row, flatten
 from hub.kv_cache import KVCache
 from hub.linear import can_pack, pack
@@ -44,6 +45,16 @@ def pick_dtype(name: str) -> torch.dtype:
     return dtypes[name]
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """A batch as tensors: ids and positions [1, tokens], the places whose logits are wanted, and what attention needs."""
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    wanted: torch.Tensor
+    plan: AttentionPlan
+
+
 class Target:
     """A loaded target with its page pool. Not thread-safe: the engine's thread alone calls it."""
 
@@ -71,7 +82,7 @@ class Target:
         layers = config.num_hidden_layers
         pages = kv_memory // (KVCache.bytes_per_page(layers, kv_heads, head_dim, dtype))
         if pages < 1:
-            raise SettingsError("kv_memory_mb is too small for a single page; give the hub more memory")
+            raise SettingsError("kv_memory is too small for a single page; give the hub more memory")
         self.pool = PagePool(pages)
         self._queries_per_head = heads // kv_heads
         self.cache = KVCache(layers, pages, kv_heads, head_dim, dtype, device)
@@ -79,20 +90,33 @@ class Target:
         self.vocab_size = int(config.vocab_size)
         self._probe()
 
-    @torch.inference_mode()
     def forward(self, rows: Sequence[Row]) -> torch.Tensor:
         """Logits [sum of the rows' `wanted`, vocab] of one forward; the K/V of every id fed are in the pages after it.
 
         The rows' sessions must hold pages up to the rows' ends.
         """
+        return self.compute(self.prepare(rows))
+
+    def prepare(self, rows: Sequence[Row]) -> Inputs:
+        """The rows as tensors."""
         ids, positions, wanted = flatten(rows)
         spans = spans_of((row.start, len(row.ids), row.session.pages[: pages_for(row.end)]) for row in rows)
-        output = self._model(
-            input_ids=torch.tensor([ids], device=self.device),
-            position_ids=torch.tensor([positions], device=self.device),
-            use_cache=False,
-            logits_to_keep=torch.tensor(wanted, dtype=torch.long, device=self.device),
+        return Inputs(
+            ids=torch.tensor([ids], device=self.device),
+            positions=torch.tensor([positions], device=self.device),
+            wanted=torch.tensor(wanted, dtype=torch.long, device=self.device),
             plan=attention_plan(self.cache, spans, self._queries_per_head),
+        )
+
+    @torch.inference_mode()
+    def compute(self, inputs: Inputs) -> torch.Tensor:
+        """The model's own part of `forward`."""
+        output = self._model(
+            input_ids=inputs.ids,
+            position_ids=inputs.positions,
+            use_cache=False,
+            logits_to_keep=inputs.wanted,
+            plan=inputs.plan,
         )
         logits: torch.Tensor = output.logits[0]
         if self.device.type == "cuda":

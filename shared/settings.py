@@ -70,7 +70,8 @@ def size_in_bytes(text: str) -> int:
     match = re.fullmatch(r"(\d{1,15})\s*([KMG]?)(i?B)?", text.strip(), re.IGNORECASE)
     if match is None:
         raise SettingsError(f"a size is a number of bytes, or one with K, M or G such as 512M, not {text!r}")
-    return int(match[1]) * 1024 ** " KMG".index(match[2].upper() or " ")
+    factor: int = 1024 ** " KMG".index(match[2].upper() or " ")
+    return int(match[1]) * factor
 
 
 def default_name(suffix: str = "") -> str:

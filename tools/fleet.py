@@ -46,6 +46,7 @@ class Tally:
     accepted: int = 0
     rejected: int = 0
     rounds: int = 0
+    drafted: int = 0
 
 
 class Device:
@@ -129,6 +130,7 @@ class Device:
         self._advised = verdict.advised or self._advised
         if sent is not None and sent.tokens and sent.round == verdict.round:
             self.tally.rounds += 1
+            self.tally.drafted += len(sent.tokens)
             self.tally.accepted += verdict.accepted
             expected = sent.tokens[verdict.accepted : verdict.accepted + 1]
             self.tally.rejected += bool(expected) and verdict.ids[:1] != expected
@@ -169,9 +171,11 @@ class Fleet:
                 answer = self._opened.get(timeout=wait_s)
             except queue.Empty:
                 raise TimeoutError("the hub does not answer") from None
-            if not isinstance(answer, Opened):
-                raise RuntimeError(f"the hub refuses a session: {answer.detail}")
-            self._by_id[answer.session].opened(answer)
+            match answer:
+                case Opened():
+                    self._by_id[answer.session].opened(answer)
+                case Fault():
+                    raise RuntimeError(f"the hub refuses a session: {answer.detail}")
         self.devices += devices
 
     def start(self, drafting: Drafting | None) -> None:
@@ -190,10 +194,20 @@ class Fleet:
                 raise TimeoutError(f"a device waits for its verdict; faults: {self.faults[:3]}")
             time.sleep(0.005)
 
+    def fewest_verdicts(self, since: float) -> int:
+        """The number of verdicts of the device that got the fewest since then."""
+        return min(sum(at >= since for at, _ in device.tally.arrivals) for device in self.devices)
+
+    def dismiss(self, count: int) -> None:
+        """End the sessions of the last `count` devices, which must be idle."""
+        for _ in range(count):
+            device = self.devices.pop()
+            self._link.publish(self._topic(device), encode(Close()))
+            del self._by_id[device.id]
+
     def close(self) -> None:
         """End the sessions and disconnect."""
-        for device in self.devices:
-            self._link.publish(self._topic(device), encode(Close()))
+        self.dismiss(len(self.devices))
         self._link.flush()
         self._link.close()
 

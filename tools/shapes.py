@@ -69,6 +69,6 @@ def _make(shape: dict[str, Any], dtype: str, home: Path) -> None:
     model.save_pretrained(home / "target")
     vocabulary = {str(token): token for token in range(config.vocab_size)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="0"))  # noqa: S106
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.save(str(home / "tokenizer.json"))
     (home / "chat_template.jinja").write_text(_TEMPLATE)

@@ -61,10 +61,14 @@ class HubBed:
         settings = NodeSettings(name=name, pair=self.pair, wait_s=30.0, broker=self.broker.settings(name))
         return replace(settings, **changes)
 
+    def latest_stats(self) -> dict[str, Any]:
+        """The hub's figures as it published them last, at `at_us` of its clock."""
+        return dict(self._observer.seen(HUB).stats)
+
     def hub_stats(self) -> dict[str, Any]:
         """The hub's figures, including all that happened before the call."""
         time.sleep(_STATS_S)
-        return self._observer.seen(HUB).stats
+        return self.latest_stats()
 
     @property
     def context(self) -> int:

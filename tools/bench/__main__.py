@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
-from tools.bench import exactness, modes, pair, round_trip
+from tools.bench import capacity, exactness, modes, pair, round_trip
+from tools.fleet import Drafting
+from tools.shapes import SHAPES
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 Requests = Annotated[int, typer.Option(min=1, help="how many requests")]
@@ -54,6 +56,27 @@ def _round(requests: Requests = 60, as_json: Json = False, pair_name: PairName =
 def _modes(requests: Requests = 20, as_json: Json = False, pair_name: PairName = "home") -> None:
     """Speculation against streaming, and streaming against the bare forward."""
     modes.run(requests, pair_name, as_json)
+
+
+@app.command("capacity")
+def _capacity(
+    shape: Annotated[str, typer.Option(help=f"of the target: {', '.join(SHAPES)}")] = "1.1b",
+    sessions: Annotated[int, typer.Option(min=1, max=128)] = 8,
+    acceptance: Annotated[float, typer.Option(min=0, max=1, help="chance that a drafted token is right")] = 0.8,
+    draft_len: Annotated[Optional[int], typer.Option(min=1, max=16, help="by default what the hub advises")] = None,
+    draft_ms: Annotated[float, typer.Option(min=0, help="a device's time for one drafted token")] = 0.0,
+    slo: Annotated[Optional[str], typer.Option(help="tokens per second of each session, or auto")] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="how often both modes are measured")] = 3,
+    seconds: Annotated[float, typer.Option(min=1, help="at least so long for each measurement")] = 6.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """What a hub gains from speculation with a target of real size: throughput, or with --slo the sessions it can hold."""
+    drafting = Drafting(acceptance, draft_len, draft_ms)
+    if slo is None:
+        capacity.run_throughput(shape, sessions, drafting, pairs, seconds, device, as_json)
+    else:
+        capacity.run_slo(shape, None if slo == "auto" else float(slo), drafting, seconds, device, as_json)
 
 
 if __name__ == "__main__":
