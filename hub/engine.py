@@ -49,6 +49,7 @@ class Engine:
         *,
         answer_open: Callable[[Open], Opened | Fault],
         publish: Callable[[SessionKey, AnyMessage], None],
+        forward_time: ForwardTime,
         window: Window,
         budget: int,
         max_queue: int,
@@ -56,7 +57,7 @@ class Engine:
     ) -> None:
         """`publish` sends a message to a session's node; `vocab_size` masks the ids past the tokenizer's.
 
-        No session is opened while `max_queue` others have work.
+        `forward_time` is what is known of the target's speed. No session is opened while `max_queue` others have work.
         """
         self.stats = HubStats()
         self._target = target
@@ -72,8 +73,8 @@ class Engine:
         self._working: dict[SessionKey, float] = {}  # sessions with work, and since when
         self._stalled = False  # whether none of them could be given memory
         self._answers = 0  # begun so far
-        self._time = ForwardTime()
-        self._scheduler = Scheduler(budget, self._time)
+        self._time = forward_time
+        self._scheduler = Scheduler(budget, forward_time)
 
     def submit(self, arrival: Arrival) -> None:
         """Queue a message for the loop; counted and lost when too many wait."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 _SHAPES = 64  # that are remembered, the latest seen
 _RATE = 0.2  # of a new measurement, in the mean of its shape
-_FADING = 0.95  # of the weight of the other shapes, at each measurement
+_FADING = 0.99  # of the weight of the other shapes, at each measurement
 _FIRM = 1e-3  # how firmly what was believed before stands against one measurement
 
 

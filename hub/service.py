@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from hub.book import SessionBook
 from hub.engine import Arrival, Engine
 from hub.memory import KVMemory
+from hub.probe import measured_forward_time
 from hub.session import Limits, SessionKey
 from hub.settings import HubSettings, Sharing
 from hub.target import Target, pick_device, pick_dtype
@@ -72,6 +73,7 @@ class Hub:
             memory,
             answer_open=self._answer_open,
             publish=self._publish,
+            forward_time=measured_forward_time(target),
             window=Window(settings.window_ms / 1e3 or None, settings.due_ms / 1e3),
             budget=settings.budget,
             max_queue=settings.max_queue,

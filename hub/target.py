@@ -16,8 +16,8 @@ from hub.attention import NAME, AttentionPlan, attention_plan, spans_of
 from hub.batch import Row, flatten
 from hub.kv_cache import KVCache
 from hub.linear import can_pack, pack
-from hub.pages import PAGE_SIZE, PagePool, pages_for, slot_of
-from hub.session import HubSession, Limits, SessionKey
+from hub.pages import PAGE_SIZE, PagePool, pages_for
+from hub.probe import probe_rows
 from shared.errors import PairError, SettingsError
 from shared.messages import MAX_APPEND
 
@@ -125,14 +125,11 @@ class Target:
 
     def _probe(self) -> None:
         """Run one token: an architecture whose layers do not go through the attention interface is refused at once."""
-        limits = Limits(self.context, self.vocab_size, frozenset(), max_draft=1)
-        session = HubSession(SessionKey("probe", bytes(16)), limits)
-        self.pool.grow(session.pages, 1)
-        self.forward([Row(session, 0, (0,), wanted=1, prefill=False)])
-        slot = slot_of(session.pages, 0)
-        if not all(bool(keys.flatten(0, 1)[slot].any()) for keys in self.cache.keys):
+        with probe_rows(self.pool, [(0, 1)]) as rows:
+            self.forward(rows)
+            written = rows[0].session.pages[0]
+        if not all(bool(keys[written].any()) for keys in self.cache.keys):
             raise PairError("the target's attention is not replaceable in this version of transformers; choose another")
-        self.pool.shrink(session.pages, 0)
 
 
 def _refuse_untruncatable(config: Any) -> None:

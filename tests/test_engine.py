@@ -15,6 +15,7 @@ import torch
 from edge_node.session import NodeSession, Ruling
 from hub.book import SessionBook
 from hub.engine import Arrival, Engine
+from hub.forward_time import ForwardTime
 from hub.memory import KVMemory
 from hub.session import Limits, SessionKey
 from hub.target import Target
@@ -42,6 +43,7 @@ class Bench:
             memory,
             answer_open=lambda m: Opened(m.session, "tiny", limits.context, 8, (models.END,), 0.0, 0, 1.0),
             publish=lambda key, message: self.answers[key].put(message),
+            forward_time=ForwardTime(),
             window=Window(0.004, 0.5),
             budget=budget,
             max_queue=64,

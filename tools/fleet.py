@@ -1,4 +1,4 @@
-"""Emulated devices: sessions that speak the real protocol over the real broker, whose drafts are made up.
+"""Emulated devices: sessions that speak the real protocol to a real hub, whose drafts are made up.
 
 A device knows the text that its session will get, since it has streamed it before, and drafts from it: each token is
 right with probability `acceptance`, which is decided before anything is sent. So rounds, verdicts and the hub's work
@@ -18,15 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge_node.session import NodeSession, Ruling
-from shared.codec import decode, encode
-from shared.messages import Close, Draft, Fault, Finish, Open, Opened, Verdict
-from shared.mqtt import MqttLink
+from shared.messages import AnyMessage, Close, Draft, Fault, Finish, Open, Opened, Verdict
 from shared.sampling import Sampling
-from shared.settings import BrokerSettings
-from shared.topics import Topics
+from tools.transport import Transport
 
 _CREDIT = 16  # tokens that a streaming device lets the hub decode ahead
-_EXPIRY_S = 60
+_PATIENCE_S = 180.0
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,10 @@ class Drafting:
 
 @dataclass
 class Tally:
-    """What one device has been given, and what its drafts were worth. `arrivals` are (time, tokens) of each verdict."""
+    """What one device has been given, and what its drafts were worth."""
 
-    arrivals: list[tuple[float, int]] = field(default_factory=list)
+    arrivals: list[tuple[float, int]] = field(default_factory=list)  # time and tokens of each verdict
+    waits_s: list[float] = field(default_factory=list)  # from sending a draft to the first verdict for it
     accepted: int = 0
     rejected: int = 0
     rounds: int = 0
@@ -58,29 +56,36 @@ class Device:
         self.drafting: Drafting | None = None  # None: the hub streams
         self.running = False
         self.idle = True  # nothing is under way
+        self.recorded = False  # whether the whole text is known
         self._text: list[int] = []  # what the target writes behind the prompt, as far as it was seen
         self._prompt = tuple(prompt)
         self._limit = len(self._prompt) + length
         self._session = NodeSession()
+        self._rounds: int | None = None
+        self._sent_at = 0.0
         self._until = 0
         self._rng = random.Random(number)
         self._advised = 4
         self._longest = 1
         self._sampling = Sampling(seed=number)
 
-    @property
-    def recorded(self) -> bool:
-        """Whether the text is known."""
-        return len(self._prompt) + len(self._text) == self._limit
-
     def opened(self, answer: Opened) -> None:
         """Note what the hub allows."""
         self._longest = answer.max_draft
 
+    def start(self, drafting: Drafting | None, rounds: int | None) -> tuple[Draft, int]:
+        """Go on with the answer in this way, for that many rounds of drafted tokens or until it is paused."""
+        self.drafting, self.running, self.idle, self.tally, self._rounds = drafting, True, False, Tally(), rounds
+        return self.next_draft()
+
+    def sent(self, now: float) -> None:
+        """Note when the last draft was sent."""
+        self._sent_at = now
+
     def next_draft(self) -> tuple[Draft, int]:
         """What to send while nothing is under way, and how many tokens of it are drafted."""
         length = len(self._session)
-        if length == 0 or length >= self._limit or self._session.finish is not Finish.NO:
+        if length == 0 or length >= self._limit:
             return self._begin(), 0
         if self.drafting is None:
             self._until = min(self._limit, length + _CREDIT)
@@ -97,10 +102,16 @@ class Device:
             return None
         self._count(sent, verdict, len(receipt.committed), now)
         length = len(self._session)
+        finished = self._session.finish is not Finish.NO
         if not self.recorded:
             self._text = list(self._session.ids[len(self._prompt) : self._limit])
+            if finished:
+                self._limit = length
+            self.recorded = length >= self._limit
+        if self.tally.rounds == self._rounds:
+            self.running = False
         running = self.running  # the other thread may pause at any time
-        under_way = self._session.finish is Finish.NO and length < self._until
+        under_way = not finished and length < self._until
         spent = self._until - length <= _CREDIT // 2 and self._until < self._limit
         if under_way and not (self.drafting is None and running and spent):
             return None
@@ -127,6 +138,8 @@ class Device:
 
     def _count(self, sent: Draft | None, verdict: Verdict, committed: int, now: float) -> None:
         self.tally.arrivals.append((now, committed))
+        if sent is not None:
+            self.tally.waits_s.append(now - self._sent_at)
         self._advised = verdict.advised or self._advised
         if sent is not None and sent.tokens and sent.round == verdict.round:
             self.tally.rounds += 1
@@ -137,35 +150,26 @@ class Device:
 
 
 class Fleet:
-    """Devices over one connection, in the name of one node."""
+    """Devices that share a transport."""
 
-    def __init__(self, settings: BrokerSettings, node: str, hub: str, pair: str, tokenizer: bytes) -> None:
+    def __init__(self, transport: Transport, pair: str, tokenizer: bytes) -> None:
+        """Devices open sessions for `pair` with that tokenizer's hash."""
         self.devices: list[Device] = []
         self.faults: list[Fault] = []
         self._by_id: dict[bytes, Device] = {}
-        self._node, self._hub, self._pair, self._tokenizer = node, hub, pair, tokenizer
-        self._topics = Topics(settings.prefix)
-        self._link = MqttLink(settings, node)
+        self._transport, self._pair, self._tokenizer = transport, pair, tokenizer
         self._opened: queue.SimpleQueue[Opened | Fault] = queue.SimpleQueue()
         self._later: list[tuple[float, int, Device, Draft]] = []  # drafts that a device is still at work on
         self._order = itertools.count()
         self._wake = threading.Condition()
-        self._pacer = threading.Thread(target=self._pace, daemon=True)
-
-    def connect(self) -> None:
-        """Connect and listen. Raises LinkError."""
-        self._link.connect()
-        self._link.subscribe(self._topics.opened(self._node), self._on_opened)
-        self._link.subscribe(self._topics.verdict(self._hub, self._node, "+"), self._on_verdict)
-        self._pacer.start()
+        threading.Thread(target=self._pace, daemon=True).start()
+        transport.listen(self._receive)
 
     def open(self, devices: Sequence[Device], wait_s: float = 60.0) -> None:
         """Open a session for each. Raises TimeoutError when the hub does not answer, RuntimeError when it refuses."""
         for device in devices:
             self._by_id[device.id] = device
-            self._link.publish(
-                self._topics.open(self._hub, self._node), encode(Open(device.id, self._pair, self._tokenizer))
-            )
+            self._transport.send(device.id, Open(device.id, self._pair, self._tokenizer))
         for _ in devices:
             try:
                 answer = self._opened.get(timeout=wait_s)
@@ -178,21 +182,36 @@ class Fleet:
                     raise RuntimeError(f"the hub refuses a session: {answer.detail}")
         self.devices += devices
 
-    def start(self, drafting: Drafting | None) -> None:
-        """Let all devices, which must be idle, go on with their answers in this way."""
+    def start(self, drafting: Drafting | None, rounds: int | None = None) -> None:
+        """Let all devices, which must be idle, go on in this way: for so many rounds, or until they are paused."""
         for device in self.devices:
-            device.drafting, device.running, device.idle, device.tally = drafting, True, False, Tally()
-            self._send_after(device, *device.next_draft())
+            self._send_after(device, *device.start(drafting, rounds))
 
-    def pause(self, wait_s: float = 120.0) -> None:
+    def record(self) -> None:
+        """Let every device's text be streamed once. Raises TimeoutError."""
+        self.start(None)
+        deadline = time.monotonic() + _PATIENCE_S
+        while not all(device.recorded for device in self.devices):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the hub does not stream; faults: {self.faults[:3]}")
+            time.sleep(0.02)
+        self.pause()
+
+    def pause(self) -> None:
         """Let the devices end what is under way. Raises TimeoutError."""
         for device in self.devices:
             device.running = False
+        if not self.is_idle_within(_PATIENCE_S):
+            raise TimeoutError(f"a device waits for its verdict; faults: {self.faults[:3]}")
+
+    def is_idle_within(self, wait_s: float) -> bool:
+        """Wait until no device has anything under way, at most so long; whether it came to that."""
         deadline = time.monotonic() + wait_s
         while not all(device.idle for device in self.devices):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"a device waits for its verdict; faults: {self.faults[:3]}")
+                return False
             time.sleep(0.005)
+        return True
 
     def fewest_verdicts(self, since: float) -> int:
         """The number of verdicts of the device that got the fewest since then."""
@@ -202,32 +221,17 @@ class Fleet:
         """End the sessions of the last `count` devices, which must be idle."""
         for _ in range(count):
             device = self.devices.pop()
-            self._link.publish(self._topic(device), encode(Close()))
+            self._transport.send(device.id, Close())
             del self._by_id[device.id]
 
-    def close(self) -> None:
-        """End the sessions and disconnect."""
-        self.dismiss(len(self.devices))
-        self._link.flush()
-        self._link.close()
-
-    def _send(self, device: Device, draft: Draft) -> None:
-        self._link.publish(self._topic(device), encode(draft), expiry_s=_EXPIRY_S)
-
-    def _topic(self, device: Device) -> str:
-        return self._topics.draft(self._hub, self._node, device.id.hex())
-
-    def _on_opened(self, _: str, payload: bytes) -> None:
-        message = decode(payload)
-        if isinstance(message, (Opened, Fault)):
+    def _receive(self, session: bytes, message: AnyMessage) -> None:
+        now = time.monotonic()
+        if isinstance(message, Opened) or (isinstance(message, Fault) and message.session is not None):
             self._opened.put(message)
-
-    def _on_verdict(self, topic: str, payload: bytes) -> None:
-        now, message = time.monotonic(), decode(payload)
-        device = self._by_id[self._topics.session_of(topic).session]
-        if isinstance(message, Fault):
+        elif isinstance(message, Fault):
             self.faults.append(message)
         elif isinstance(message, Verdict):
+            device = self._by_id[session]
             following = device.receive(message, now)
             if following is not None:
                 self._send_after(device, *following)
@@ -250,3 +254,7 @@ class Fleet:
                     self._wake.wait(self._later[0][0] - time.monotonic() if self._later else None)
                 _, _, device, draft = heapq.heappop(self._later)
             self._send(device, draft)
+
+    def _send(self, device: Device, draft: Draft) -> None:
+        device.sent(time.monotonic())
+        self._transport.send(device.id, draft)

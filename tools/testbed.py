@@ -32,12 +32,14 @@ class HubBed:
         self._log = folder / "hub.log"
         self._command = hub_command(broker.settings(HUB), HUB, "--pair", pair, *hub_options)
         self._hub = ExitStack()
+        self.hub_pid = 0
         self._observer = HubLink(broker.settings(_OBSERVER), _OBSERVER, load_pair(pair))
         self._observer.connect()
 
     def start_hub(self) -> None:
         """Start the hub and wait until it is online. Raises RuntimeError when it ends or takes too long."""
         hub = self._hub.enter_context(started(self._command, self._log))
+        self.hub_pid = hub.pid
         deadline = time.monotonic() + _START_S
         while not self._observer.seen(HUB).online:
             if hub.poll() is not None or time.monotonic() > deadline:

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from tools.bench import capacity, exactness, modes, pair, round_trip
+from tools.bench import capacity, exactness, modes, overhead, pair, prefix, round_trip, sessions
 from tools.fleet import Drafting
 from tools.shapes import SHAPES
 
@@ -77,6 +77,34 @@ def _capacity(
         capacity.run_throughput(shape, sessions, drafting, pairs, seconds, device, as_json)
     else:
         capacity.run_slo(shape, None if slo == "auto" else float(slo), drafting, seconds, device, as_json)
+
+
+@app.command("overhead")
+def _overhead(
+    shape: Annotated[str, typer.Option(help=f"of the target: {', '.join(SHAPES)}")] = "1.1b",
+    pairs: Annotated[int, typer.Option(min=1, help="how often both are measured")] = 3,
+    seconds: Annotated[float, typer.Option(min=1, help="at least so long for each measurement")] = 5.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """What the engine adds to the model's forward, with 1, 8 and 32 sessions."""
+    overhead.run(shape, pairs, seconds, device, as_json)
+
+
+@app.command("prefix")
+def _prefix(sessions: Annotated[int, typer.Option(min=1, max=64)] = 32, as_json: Json = False) -> None:
+    """What is computed of prompts that begin alike, when they come at once."""
+    prefix.run(sessions, as_json)
+
+
+@app.command("sessions")
+def _sessions(
+    count: Annotated[int, typer.Option(min=1, max=4096, help="sessions at once")] = 1000,
+    churned: Annotated[int, typer.Option(min=10, help="sessions one after another")] = 10_000,
+    as_json: Json = False,
+) -> None:
+    """Very many sessions at once, and then one after another."""
+    sessions.run(count, churned, as_json)
 
 
 if __name__ == "__main__":

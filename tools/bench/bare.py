@@ -6,34 +6,29 @@ import statistics
 import time
 from collections.abc import Sequence
 
-from hub.batch import Row
-from hub.session import HubSession, Limits, SessionKey
+from hub.probe import probe_rows
 from hub.target import Target, pick_device, pick_dtype
 from shared.pair import Pair
 
 _KV_MEMORY = 2 << 30  # bytes; what is not used is never touched
+_WARM_UP = 2  # forwards
 
 
 class BareForward:
-    """A target of its own with rows of (ids held, ids fed) each, all of whose logits are wanted."""
+    """A target of its own in this process."""
 
-    def __init__(self, pair: Pair, rows: Sequence[tuple[int, int]], device: str = "auto") -> None:
-        limits = Limits(2**20, 2**31, frozenset(), 1)
-        self._target = Target(
+    def __init__(self, pair: Pair, device: str = "auto") -> None:
+        self.target = Target(
             pair.target, device=pick_device(device), dtype=pick_dtype(pair.target_dtype), kv_memory=_KV_MEMORY
         )
-        self._rows = []
-        for number, (held, fed) in enumerate(rows):
-            session = HubSession(SessionKey("bare", number.to_bytes(16, "big")), limits)
-            self._target.pool.grow(session.pages, held + fed)
-            self._rows.append(Row(session, held, tuple(range(1, fed + 1)), wanted=fed, prefill=False))
 
-    def seconds(self, times: int = 6) -> float:
-        """Median time of the forward, planned beforehand."""
-        batch = self._target.prepare(self._rows)
-        measured = []
-        for _ in range(times + 2):
-            started = time.perf_counter()
-            self._target.compute(batch)
-            measured.append(time.perf_counter() - started)
-        return statistics.median(measured[2:])
+    def seconds(self, rows: Sequence[tuple[int, int]], times: int = 7) -> float:
+        """Median time of the forward over rows of (ids held, ids fed), planned beforehand."""
+        with probe_rows(self.target.pool, rows) as batch:
+            inputs = self.target.prepare(batch)
+            measured = []
+            for _ in range(times + _WARM_UP):
+                started = time.perf_counter()
+                self.target.compute(inputs)
+                measured.append(time.perf_counter() - started)
+        return statistics.median(measured[_WARM_UP:])

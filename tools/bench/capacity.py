@@ -21,135 +21,34 @@ With `--slo auto` or a number of tokens per second, how many sessions can be hel
 
 from __future__ import annotations
 
-import random
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from shared.pair import Pair
 from tools.bench.bare import BareForward
-from tools.bench.report import progress, quantile, show, show_rows
-from tools.fleet import Device, Drafting, Fleet
-from tools.shapes import SHAPES, shape_pair
-from tools.testbed import HUB, HubBed, running_hub
+from tools.bench.report import progress, show, show_rows
+from tools.bench.site import FOLDER, MIDDLE, MOST_SESSIONS, Load, broker_site
+from tools.fleet import Drafting
+from tools.shapes import shape_pair
 
-PROMPT = 128  # ids
-ANSWER = 96  # ids
-_NODE = "fleet"
-_FOLDER = Path("build/shapes")
-_WARM_UP_S = 2.0
-_LEAST_VERDICTS = 6  # of each session, in a measurement
-_SLOWEST = 0.05  # share of sessions that may fall below a rate
-_MOST_SESSIONS = 128
 _SHARE_OF_SOLO = 0.8
 _RATES = (4.0, 5.0, 6.0, 7.0, 8.0)  # tokens per second
-
-
-@dataclass(frozen=True)
-class Load:
-    """What one measurement saw: tokens per second of each session, drafts' worth, shares of the hub's time."""
-
-    per_session: tuple[float, ...]
-    alpha: float
-    drafted_per_round: float
-    verified_per_round: float
-    forward_share: float
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Of all sessions together."""
-        return sum(self.per_session)
-
-    @property
-    def held(self) -> float:
-        """The rate in tokens per second that all but the slowest sessions have."""
-        return quantile(self.per_session, _SLOWEST)
-
-
-class Site:
-    """A hub with a target of real size, and emulated devices."""
-
-    def __init__(self, bed: HubBed, fleet: Fleet, seconds: float, vocab_size: int) -> None:
-        self._bed = bed
-        self._fleet = fleet
-        self._seconds = seconds
-        self._vocab_size = vocab_size
-        self._rng = random.Random(0)
-        self._opened = 0
-
-    def hold(self, sessions: int) -> None:
-        """Have that many sessions open, each with a text that was streamed once."""
-        missing = sessions - len(self._fleet.devices)
-        self._fleet.dismiss(max(0, -missing))
-        fresh = [self._device() for _ in range(missing)]
-        self._fleet.open(fresh)
-        self._fleet.start(None)
-        while not all(device.recorded for device in self._fleet.devices):
-            time.sleep(0.05)
-        self._fleet.pause()
-
-    def measure(self, drafting: Drafting | None) -> Load:
-        """Let all sessions decode in this way, long enough for a fair figure of each."""
-        self._fleet.start(drafting)
-        time.sleep(_WARM_UP_S)
-        first, began = self._bed.latest_stats(), time.monotonic()
-        while time.monotonic() - began < self._seconds or self._fleet.fewest_verdicts(began) < _LEAST_VERDICTS:
-            time.sleep(0.1)
-        last, ended = self._bed.latest_stats(), time.monotonic()
-        self._fleet.pause()
-        tallies = [device.tally for device in self._fleet.devices]
-        accepted, rejected, drafted, rounds = (
-            sum(values)
-            for values in zip(*((t.accepted, t.rejected, t.drafted, t.rounds) for t in tallies), strict=True)
-        )
-        spent = {key: last[key] - first[key] for key in ("at_us", "waited_us", "model_us", "drafted", "rounds")}
-        return Load(
-            tuple(
-                sum(tokens for at, tokens in tally.arrivals if began <= at < ended) / (ended - began)
-                for tally in tallies
-            ),
-            alpha=accepted / max(1, accepted + rejected),
-            drafted_per_round=drafted / max(1, rounds),
-            verified_per_round=spent["drafted"] / max(1, spent["rounds"]),
-            forward_share=spent["model_us"] / max(1, spent["at_us"] - spent["waited_us"]),
-        )
-
-    def _device(self) -> Device:
-        self._opened += 1
-        return Device(self._opened, [self._rng.randrange(1, self._vocab_size) for _ in range(PROMPT)], ANSWER)
-
-
-@contextmanager
-def site(pair: Pair, seconds: float, device: str) -> Iterator[Site]:
-    """A broker, a hub that serves `pair`, and a connected fleet without sessions."""
-    options = ["--max-sessions-per-node", str(_MOST_SESSIONS), "--kv-memory", "2G", "--device", device]
-    with running_hub([_NODE], str(pair.folder), options) as bed:
-        fleet = Fleet(bed.broker.settings(_NODE), _NODE, HUB, pair.name, pair.tokenizer_hash())
-        fleet.connect()
-        try:
-            yield Site(bed, fleet, seconds, SHAPES[pair.name]["vocab_size"])
-        finally:
-            fleet.close()
 
 
 def run_throughput(
     shape: str, sessions: int, drafting: Drafting, pairs: int, seconds: float, device: str, as_json: bool
 ) -> None:
     """Print the figures of that many sessions."""
-    pair = shape_pair(shape, "bfloat16", _FOLDER)
+    pair = shape_pair(shape, "bfloat16", FOLDER)
     streams: list[Load] = []
     speculations: list[Load] = []
     bares: list[float] = []
-    bare = BareForward(pair, [(PROMPT + ANSWER // 2, 1)] * sessions, device)
-    with site(pair, seconds, device) as place, progress() as bars:
+    bare = BareForward(pair, device)
+    with broker_site(pair, seconds, device) as place, progress() as bars:
         place.hold(sessions)
         for _ in bars.track(range(pairs), description="streaming and speculating, in turn"):
-            bares.append(bare.seconds())
+            bares.append(bare.seconds([(MIDDLE, 1)] * sessions))
             streams.append(place.measure(None))
             speculations.append(place.measure(drafting))
 
@@ -176,8 +75,8 @@ def run_throughput(
 
 def run_slo(shape: str, rate: float | None, drafting: Drafting, seconds: float, device: str, as_json: bool) -> None:
     """Print how many sessions can be held at `rate` tokens per second, None for a share of what one that streams gets."""
-    pair = shape_pair(shape, "bfloat16", _FOLDER)
-    with site(pair, seconds, device) as place, progress() as bars:
+    pair = shape_pair(shape, "bfloat16", FOLDER)
+    with broker_site(pair, seconds, device) as place, progress() as bars:
         measured = bars.add_task("measuring", total=None)
 
         @cache
@@ -215,7 +114,7 @@ def run_slo(shape: str, rate: float | None, drafting: Drafting, seconds: float, 
 def _largest(holds: Callable[[int], bool]) -> int:
     """The largest number of sessions that is held, 0 if not even one is."""
     low, high = 0, 1
-    while high <= _MOST_SESSIONS and holds(high):
+    while high <= MOST_SESSIONS and holds(high):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import random
-import time
 from typing import Any
-
-import torch
 
 from edge_node.conversation import Answer, Conversation, Generation
 from edge_node.node import connected
 from edge_node.settings import Mode
-from hub.batch import Row
-from hub.session import HubSession, Limits, SessionKey
-from hub.target import Target, pick_dtype
 from shared.pair import load_pair
+from tools.bench.bare import BareForward
 from tools.bench.report import progress, quantile, show
 from tools.home.generate import exchange
 from tools.home.invent import HELD_OUT
@@ -71,14 +66,4 @@ def _ms_per_token(answers: list[Answer]) -> float:
 
 def _bare_forward_ms(pair_name: str) -> float:
     """Median time of the target's forward for one token at a context of 64, on this machine's CPU."""
-    pair = load_pair(pair_name)
-    target = Target(pair.target, device=torch.device("cpu"), dtype=pick_dtype(pair.target_dtype), kv_memory=64 << 20)
-    session = HubSession(SessionKey("bare", bytes(16)), Limits(target.context, target.vocab_size, frozenset(), 1))
-    target.pool.grow(session.pages, 65)
-    target.forward([Row(session, 0, tuple(range(5, 69)), wanted=1, prefill=True)])
-    times = []
-    for _ in range(200):
-        started = time.perf_counter()
-        target.forward([Row(session, 64, (7,), wanted=1, prefill=False)])
-        times.append(1e3 * (time.perf_counter() - started))
-    return quantile(times, 0.5)
+    return 1e3 * BareForward(load_pair(pair_name), "cpu").seconds([(64, 1)], times=200)

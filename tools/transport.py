@@ -1,0 +1,134 @@
+"""How emulated devices reach a hub: over a broker as real ones do, or, for a look at the engine alone, in memory."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from hub.book import SessionBook
+from hub.engine import Arrival, Engine
+from hub.memory import KVMemory
+from hub.probe import measured_forward_time
+from hub.session import Limits, SessionKey
+from hub.settings import HubSettings
+from hub.target import Target
+from hub.window import Window
+from shared.codec import decode, encode
+from shared.messages import AnyMessage, Close, Draft, Open, Opened
+from shared.mqtt import MqttLink
+from shared.settings import BrokerSettings
+from shared.topics import Topics
+from tools.testbed import HUB
+
+_EXPIRY_S = 60
+_END_ID = 0
+
+
+class Transport(Protocol):
+    """Sends what devices say to a hub; what it answers comes to the function given to `listen`, on another thread."""
+
+    def listen(self, receive: Callable[[bytes, AnyMessage], None]) -> None:
+        """Connect; `receive` is given a session and what it is told, Opened without a session's own topic too."""
+
+    def send(self, session: bytes, message: Open | Draft | Close) -> None:
+        """Send."""
+
+    def stats(self) -> dict[str, Any]:
+        """The hub's counters, at `at_us` of its clock."""
+
+    def close(self) -> None:
+        """Disconnect."""
+
+
+class BrokerTransport:
+    """One connection to a running hub's broker, in the name of one node."""
+
+    def __init__(self, settings: BrokerSettings, node: str, stats: Callable[[], dict[str, Any]] = dict) -> None:
+        """`stats` returns what the hub published last."""
+        self.stats = stats
+        self._node = node
+        self._topics = Topics(settings.prefix)
+        self._link = MqttLink(settings, node)
+
+    def listen(self, receive: Callable[[bytes, AnyMessage], None]) -> None:
+        """Connect. Raises LinkError."""
+
+        def on_opened(_: str, payload: bytes) -> None:
+            message = decode(payload)
+            session = getattr(message, "session", None)
+            if session is not None:
+                receive(session, message)
+
+        def on_verdict(topic: str, payload: bytes) -> None:
+            receive(self._topics.session_of(topic).session, decode(payload))
+
+        self._link.connect()
+        self._link.subscribe(self._topics.opened(self._node), on_opened)
+        self._link.subscribe(self._topics.verdict(HUB, self._node, "+"), on_verdict)
+
+    def send(self, session: bytes, message: Open | Draft | Close) -> None:
+        """Publish at QoS 1."""
+        opening = isinstance(message, Open)
+        topic = self._topics.open(HUB, self._node) if opening else self._topics.draft(HUB, self._node, session.hex())
+        self._link.publish(topic, encode(message), expiry_s=_EXPIRY_S)
+
+    def close(self) -> None:
+        """Disconnect, once the broker has what was sent."""
+        self._link.flush()
+        self._link.close()
+
+
+class MemoryTransport:
+    """An engine in this process, with queues where a broker would be: what is left is the engine and the target."""
+
+    def __init__(self, target: Target) -> None:
+        settings = HubSettings()
+        limits = Limits(target.context, target.vocab_size, frozenset({_END_ID}), settings.max_draft)
+        memory = KVMemory(target.pool, target.cache.copy_page, lambda _: b"fleet")
+        book = SessionBook(limits, memory, max_sessions=2**16, max_per_node=2**16, ttl_s=settings.session_ttl_s)
+        self._said: queue.SimpleQueue[tuple[bytes, AnyMessage] | None] = queue.SimpleQueue()
+        self._engine = Engine(
+            target,
+            book,
+            memory,
+            answer_open=lambda message: Opened(
+                message.session, "fleet", limits.context, limits.max_draft, (_END_ID,), 0.0, 0, 1.0
+            ),
+            publish=lambda key, message: self._said.put((key.id, message)),
+            forward_time=measured_forward_time(target),
+            window=Window(settings.window_ms or None, settings.due_ms / 1e3),
+            budget=settings.budget,
+            max_queue=settings.max_queue,
+            vocab_size=target.vocab_size,
+        )
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._engine.run, args=(self._stop,))]
+
+    def listen(self, receive: Callable[[bytes, AnyMessage], None]) -> None:
+        """Start the engine."""
+
+        def deliver() -> None:
+            while (said := self._said.get()) is not None:
+                receive(*said)
+
+        self._threads.append(threading.Thread(target=deliver))
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, session: bytes, message: Open | Draft | Close) -> None:
+        """Put the message into the engine's inbox."""
+        self._engine.submit(Arrival(SessionKey("fleet", session), message, time.monotonic()))
+
+    def stats(self) -> dict[str, Any]:
+        """The engine's counters."""
+        return self._engine.stats.as_json(at_us=int(time.monotonic() * 1e6))
+
+    def close(self) -> None:
+        """Stop the engine."""
+        self._stop.set()
+        self._said.put(None)
+        for thread in self._threads:
+            thread.join()
