@@ -173,7 +173,7 @@ class Engine:
         sessions = self._sessions_with_work()
         for session in sessions:
             if session.committed - session.computed > 1:
-                self._memory.adopt(session)
+                self.stats.shared_tokens += self._memory.adopt(session)
         plan = self._scheduler.plan(sessions, self._memory.keys)
         now = time.monotonic()
         planned: set[SessionKey] = set()
@@ -229,6 +229,7 @@ class Engine:
 
     def _settle(self, row: Row, drawn: Sequence[int], plan: Plan, now: float) -> None:
         session = row.session
+        self.stats.trimmed += len(session.drafted) - (row.wanted - 1)
         verdict = replace(
             session.commit(drawn),
             forward_us=self.stats.last_forward_us,

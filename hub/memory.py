@@ -22,17 +22,22 @@ class KVMemory:
         self._copy_page = copy_page
         self._group = group
 
-    def adopt(self, session: HubSession) -> None:
-        """Take over what others have computed of the session's beginning; its last id is left, to be fed for its logits."""
+    def adopt(self, session: HubSession) -> int:
+        """Take over what others have computed of the session's beginning; the number of ids.
+
+        The last id is always left: it is to be fed for its logits.
+        """
         if session.computed % PAGE_SIZE or self._group(session.key) is None:
-            return
-        self.pool.shrink(session.pages, session.computed)
-        for key in self.keys(session, session.committed - 1)[session.computed // PAGE_SIZE :]:
+            return 0
+        before = session.computed
+        self.pool.shrink(session.pages, before)
+        for key in self.keys(session, session.committed - 1)[before // PAGE_SIZE :]:
             page = self.pool.share(key)
             if page is None:
-                return
+                break
             session.pages.append(page)
             session.computed += PAGE_SIZE
+        return session.computed - before
 
     def reserve(self, session: HubSession, length: int) -> None:
         """Pages for [0, length), of which [computed, length) may be written. Raises OutOfPages; call again once there are more."""

@@ -59,7 +59,7 @@ class HubSettings:
         require("due_ms", self.due_ms, 1, 60_000)
         require("max_queue", self.max_queue, 1, 1e6)
         require("max_draft", self.max_draft, 1, MAX_DRAFT)
-        require("budget", self.budget, 2 * MAX_DRAFT, 1e6)
+        require("budget", self.budget, 2 * self.max_draft, 1e6)
         require("kv_memory", size_in_bytes(self.kv_memory), 2**20, 2**43)
         require("max_sessions", self.max_sessions, 1, 1e6)
         require("max_sessions_per_node", self.max_sessions_per_node, 1, 1e6)

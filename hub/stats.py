@@ -15,6 +15,7 @@ class HubStats:
     rounds: int = 0  # drafts that were answered with tokens of the target
     drafted: int = 0  # drafted tokens that were verified
     accepted: int = 0
+    trimmed: int = 0  # drafted tokens that were not verified, as they would not have paid for their place
     committed: int = 0  # tokens that the target committed, accepted ones included
     target_forwards: int = 0  # forwards that verified or decoded, besides prefill
     prefill_forwards: int = 0  # forwards that fed a prompt (and may have done the above for other sessions)
@@ -22,7 +23,8 @@ class HubStats:
     model_us: int = 0  # of these, inside the model
     last_forward_us: int = 0
     waited_us: int = 0  # the engine had nothing to do, or waited for the window to close
-    prefill_tokens: int = 0  # ids of prompts that were computed, those of shared pages not among them
+    prefill_tokens: int = 0  # ids of prompts that were computed,
+    shared_tokens: int = 0  # and those that were not, as others had computed them
     malformed: int = 0  # frames that could not be read
     faults: int = 0
     dropped: int = 0  # messages lost because too many waited

@@ -27,6 +27,7 @@ def test_exactness() -> None:
     assert figures["mismatches"] == 0
     assert figures["compared_tokens"] > 1500
     assert figures["target_forwards"] <= figures["rounds"]
+    assert all(figures[counter] > 0 for counter in ("trimmed", "shared_tokens", "preempted"))
     histogram = figures["accepted_histogram"]
     assert histogram["0"] > 0, "the random draft is rejected"
     assert histogram["8"] > 0, "the built-in draft is accepted"
@@ -42,6 +43,33 @@ def test_pair(tmp_path: Path) -> None:
     assert wrong == round(sum(100 * (1 - share) for share in shares))
     assert bool(wrong) == any(figures["confusion"].values())
     assert set(figures["slot_errors"]) == {"seen", "new"}
+
+
+def test_capacity_over_the_broker() -> None:
+    figures = bench("capacity", "--shape", "20m", "--sessions", "4", "--pairs", "1", "--seconds", "3")
+    assert 0.7 < figures["alpha_realised"] < 0.9
+    assert figures["speculate_tokens_per_s"] > 0
+    assert figures["stream_over_bare"] > 0.9
+    assert 0 < figures["verified_per_round"] <= figures["drafted_per_round"]
+    assert 0.3 < figures["forward_share"] < 1
+
+
+def test_overhead() -> None:
+    figures = bench("overhead", "--shape", "20m", "--pairs", "1", "--seconds", "2")
+    assert all(figures[f"ratio_{n}"] > 0.9 for n in (1, 8, 32))
+
+
+def test_prefix() -> None:
+    figures = bench("prefix")
+    assert figures["prefill_tokens_asked"] > 32 * 512
+    assert figures["own_tokens"] <= figures["prefill_tokens_computed"] <= 1.1 * 512 + figures["own_tokens"]
+
+
+def test_many_sessions_are_answered_and_forgotten() -> None:
+    figures = bench("sessions", "--count", "60", "--churned", "100")
+    assert (figures["answered"], figures["lost"], figures["open_afterwards"]) == (600, 0, 0)
+    assert figures["p99_ms"] >= figures["p50_ms"] > 0
+    assert figures["rss_growth_mb"] < 20
 
 
 def test_round() -> None:

@@ -1,4 +1,9 @@
-"""Exactness: answers over the real broker, from four sessions at once, against the oracle, token by token."""
+"""Exactness: answers over the real broker, from four sessions at once, against the oracle, token by token.
+
+Half of the cases are put to a hub as it comes, the others to one whose memory and batches are so small that it has to do
+all that it can: `preempted` sessions lose their K/V in the middle of an answer, prompts come in chunks, and drafts are
+`trimmed`. On both, chats under the same system message share its K/V (`shared_tokens`).
+"""
 
 from __future__ import annotations
 
@@ -33,6 +38,13 @@ DECODED_ALONE = 7  # of so many cases one is decoded token by token; the others 
 LENGTHS = (1, 4, 8)
 TURNS = (1, 5)  # requests of a chat
 KEPT = 4  # of which the pair's template shows the target so many
+SYSTEMS = (
+    None,
+    "Areas: den, north attic, hall\nFloors: loft\nDevices: hall light, desk lamp, patio heater",
+    "Areas: den, north attic, hall\nFloors: loft\nDevices: hall light, desk lamp, kettle, fan",
+)
+HUBS = ((), ("--kv-memory", "5M", "--budget", "32"))  # options; the latter has room for one long chat, and little more
+COUNTED = ("target_forwards", "prefill_forwards", "trimmed", "shared_tokens", "preempted", "evicted")
 # temperature, top_k, top_p
 SAMPLINGS = ((0.0, 0, 1.0), (0.8, 0, 1.0), (0.8, 40, 0.9), (0.0, 40, 0.9))
 
@@ -41,6 +53,7 @@ SAMPLINGS = ((0.0, 0, 1.0), (0.8, 0, 1.0), (0.8, 40, 0.9), (0.0, 40, 0.9))
 class Case:
     """One conversation: how it is asked, and what came."""
 
+    system: str | None
     requests: tuple[str, ...]
     sampling: tuple[float, int, float]
     draft: str  # folder of a pair: the built-in draft, or one with random weights
@@ -55,23 +68,24 @@ def run(requests: int, pair_name: str, as_json: bool) -> None:
         pair = load_pair(pair_name)
         random_pair = _with_random_draft(pair, Path(folder))
         cases = _cases(requests, (str(pair.folder), str(random_pair)))
-        with running_hub([f"node-{i}" for i in range(SESSIONS)], str(pair.folder)) as bed:
-            before = bed.hub_stats()
-            _ask_all(cases, bed)
-            after = bed.hub_stats()
-            context = bed.context
+        counted: Counter[str] = Counter()
+        for number, options in enumerate(HUBS):
+            with running_hub([f"node-{i}" for i in range(SESSIONS)], str(pair.folder), options) as bed:
+                _ask_all(cases[number :: len(HUBS)], bed)
+                stats = bed.hub_stats()
+                context = bed.context
+            counted.update({key: stats[key] for key in COUNTED})
         compared, mismatches = _compare(cases, pair, context)
-    stats = [answer.stats for case in cases for answer in case.answers]
-    histogram = Counter(accepted for s in stats for accepted in s.accepted_by_round)
+    nodes = [answer.stats for case in cases for answer in case.answers]
+    histogram = Counter(accepted for s in nodes for accepted in s.accepted_by_round)
     figures = {
         "requests": len(cases),
         "compared_tokens": compared,
         "mismatches": mismatches,
-        "rounds": sum(s.rounds for s in stats),
-        "target_forwards": after["target_forwards"] - before["target_forwards"],
-        "prefill_forwards": after["prefill_forwards"] - before["prefill_forwards"],
+        "rounds": sum(s.rounds for s in nodes),
+        **counted,
         "accepted_histogram": {str(k): histogram[k] for k in sorted(histogram)},
-        "reopened": sum(s.reopened for s in stats),
+        "reopened": sum(s.reopened for s in nodes),
     }
     show("exactness", figures, as_json)
 
@@ -82,7 +96,7 @@ def _cases(count: int, drafts: tuple[str, str]) -> list[Case]:
     cases = []
     for sampling, turns, draft, length in itertools.islice(settings, count):
         asked = tuple(exchange(rng, HELD_OUT).request for _ in range(turns))
-        cases.append(Case(asked, sampling, draft, length, rng.getrandbits(64)))
+        cases.append(Case(rng.choice(SYSTEMS), asked, sampling, draft, length, rng.getrandbits(64)))
     return cases
 
 
@@ -122,13 +136,13 @@ def _ask_all(cases: list[Case], bed: HubBed) -> None:
 
 def _ask(conversation: Conversation, case: Case) -> None:
     temperature, top_k, top_p = case.sampling
+    conversation.renew(case.system)
     generation = Generation(temperature, top_k, top_p, case.seed, MAX_TOKENS)
     for request in case.requests:
         answer = Answer()
         for _ in conversation.ask(request, generation, answer):
             pass
         case.answers.append(answer)
-    conversation.clear()
 
 
 def _compare(cases: list[Case], pair: Pair, context: int) -> tuple[int, int]:
@@ -141,9 +155,10 @@ def _compare(cases: list[Case], pair: Pair, context: int) -> tuple[int, int]:
     with progress() as bars:
         for number, case in enumerate(bars.track(cases, description="the oracle")):
             exchanges: list[list[int]] = []
+            opening = _encode(tokenizer, f"<|system|>{case.system}<|end|>") if case.system else []
             for request, answer in zip(case.requests, case.answers, strict=True):
-                asked = tokenizer.encode(f"<|user|>{request}<|end|><|assistant|>", add_special_tokens=False).ids
-                ids = [*itertools.chain(*exchanges[1 - KEPT :]), *asked]
+                asked = _encode(tokenizer, f"<|user|>{request}<|end|><|assistant|>")
+                ids = [*opening, *itertools.chain(*exchanges[1 - KEPT :]), *asked]
                 rule = Rule(*case.sampling, case.seed)
                 if number % DECODED_ALONE:
                     truth = oracle.confirm(ids, answer.ids, rule, MAX_TOKENS)
@@ -153,6 +168,11 @@ def _compare(cases: list[Case], pair: Pair, context: int) -> tuple[int, int]:
                 mismatches += truth != list(answer.ids)
                 exchanges.append([*asked, *truth, *([] if truth[-1:] == [end] else [end])])
     return compared, mismatches
+
+
+def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+    return ids
 
 
 def _with_random_draft(pair: Pair, folder: Path) -> Path:
