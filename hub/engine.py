@@ -53,6 +53,7 @@ class Engine:
         window: Window,
         budget: int,
         max_queue: int,
+        max_draft: int,
         vocab_size: int,
     ) -> None:
         """`publish` sends a message to a session's node; `vocab_size` masks the ids past the tokenizer's.
@@ -71,10 +72,11 @@ class Engine:
         self._vocab_size = vocab_size
         self._inbox: queue.Queue[Arrival] = queue.Queue(_MAX_INBOX)
         self._working: dict[SessionKey, float] = {}  # sessions with work, and since when
+        self._drafted = 0  # drafted tokens that came since the last forward
         self._stalled = False  # whether none of them could be given memory
         self._answers = 0  # begun so far
         self._time = forward_time
-        self._scheduler = Scheduler(budget, forward_time)
+        self._scheduler = Scheduler(budget, forward_time, max_draft)
 
     def submit(self, arrival: Arrival) -> None:
         """Queue a message for the loop; counted and lost when too many wait."""
@@ -101,17 +103,17 @@ class Engine:
         while self._working and (wait := self._worth_waiting(opened)) > 0:
             self._take_next(wait)
             self._take_all()
+        self._window.close(time.monotonic() - opened, speculating=self._drafted > 0)
 
     def _take_all(self) -> None:
         while self._take_next(0.0):
             pass
 
     def _worth_waiting(self, opened: float) -> float:
-        sessions = self._sessions_with_work()
-        ids = sum(1 + len(session.drafted) for session in sessions)
+        ids = len(self._working) + self._drafted
         if ids >= self._budget:
             return 0.0
-        forward_s = self._time.estimate(len(sessions), ids)
+        forward_s = self._time.estimate(len(self._working), ids)
         return self._window.remaining(
             opened, min(self._working.values()), time.monotonic(), self._time.fixed, forward_s
         )
@@ -165,6 +167,7 @@ class Engine:
             session.begun = self._answers
         if session.has_work:
             self._working.setdefault(key, at)
+            self._drafted += len(session.drafted)
         else:
             self._working.pop(key, None)
 
@@ -174,7 +177,8 @@ class Engine:
         for session in sessions:
             if session.committed - session.computed > 1:
                 self.stats.shared_tokens += self._memory.adopt(session)
-        plan = self._scheduler.plan(sessions, self._memory.keys)
+        plan = self._scheduler.plan(sessions, self._memory.keys, self._window.mean_wait)
+        self._drafted = 0
         now = time.monotonic()
         planned: set[SessionKey] = set()
         for row in sorted(plan.rows, key=lambda row: row.session.begun):

@@ -17,29 +17,32 @@ _CHANCE = 0.05  # a drafted token less likely than this to be reached is not ask
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows for one forward, the seconds it should take, and the chance from which a drafted token pays for its place."""
+    """Rows for one forward, and the chance from which a drafted token would pay for its place in the next."""
 
     rows: tuple[Row, ...]
-    seconds: float
     price: float
 
 
 class Scheduler:
     """Plans forwards of at most `budget` ids. Where not all fit, nodes get equal shares, and a node's oldest answer goes first."""
 
-    def __init__(self, budget: int, time: ForwardTime) -> None:
+    def __init__(self, budget: int, time: ForwardTime, max_draft: int) -> None:
         self._budget = budget
+        self._max_draft = max_draft
         self._time = time
         self._served: dict[str, float] = {}  # ids fed for each node that has work
 
-    def plan(self, sessions: Sequence[HubSession], keys: Callable[[HubSession, int], list[bytes]]) -> Plan:
+    def plan(
+        self, sessions: Sequence[HubSession], keys: Callable[[HubSession, int], list[bytes]], idle_s: float = 0.0
+    ) -> Plan:
         """Rows for sessions that have work: steps of decoding, the drafted tokens that pay, then prompts in what is left.
 
         `keys` gives the keys of the pages that a session's first ids fill, and none for one that shares no pages.
+        `idle_s` is what a forward waits for drafts, which streaming would not.
         """
         self._admit_nodes(sessions)
         steps = self._in_turn(s for s in sessions if s.committed - s.computed == 1 and s.wants_tokens)[: self._budget]
-        lengths, expected, seconds = self._lengths(steps)
+        lengths, seconds = self._lengths(steps)
         rows = [_step(session, length) for session, length in zip(steps, lengths, strict=True)]
         fed = sum(len(row.ids) for row in rows)
         room = self._budget - fed
@@ -50,9 +53,26 @@ class Scheduler:
         rows += _chunks(prompts, room, keys)
         for row in rows:
             self._served[row.session.key.node] += len(row.ids)
-        tokens = sum(len(row.ids) for row in rows)
-        price = self._time.token * expected / seconds if steps else 0.0
-        return Plan(tuple(rows), self._time.estimate(len(rows), tokens), price)
+        return Plan(tuple(rows), self._price(steps, idle_s))
+
+    def _price(self, steps: Sequence[HubSession], idle_s: float) -> float:
+        """The chance that a drafted token must have at the block length where most tokens come per second.
+
+        With n sessions of acceptance a, blocks of g give n (1 + a + … + a^g) tokens in a forward of n (g + 1) ids and,
+        unless g = 0, the time that it waits for drafts. Where streaming is best no chance is enough.
+        """
+        if not steps:
+            return 0.0
+        count = len(steps)
+        acceptance = sum(session.acceptance.rate for session in steps) / count
+        expected, chance, best = float(count), 1.0, (0.0, 0)
+        for length in range(self._max_draft + 1):
+            seconds = self._time.estimate(count, count * (length + 1)) + (idle_s if length else 0.0)
+            best = max(best, (expected / seconds, length))
+            chance *= acceptance
+            expected += count * chance
+        tokens_per_s, length = best
+        return self._time.token * tokens_per_s if length else 1.0
 
     def _admit_nodes(self, sessions: Iterable[HubSession]) -> None:
         """A node that comes to have work starts level with the one that was served least; those without are forgotten."""
@@ -77,8 +97,8 @@ class Scheduler:
                 heappop(heap)
         return order
 
-    def _lengths(self, steps: Sequence[HubSession]) -> tuple[list[int], float, float]:
-        """For each session how many of its drafted tokens to verify; the tokens expected of the forward, and its seconds.
+    def _lengths(self, steps: Sequence[HubSession]) -> tuple[list[int], float]:
+        """For each session how many of its drafted tokens to verify, and the seconds of the forward.
 
         A token costs its place in the batch and brings its chance of being reached and accepted. The rate, tokens expected
         over seconds, rises as long as tokens are added whose chance over cost is above it; the likeliest go first.
@@ -96,12 +116,12 @@ class Scheduler:
             lengths[number] += 1
             expected -= negative
             seconds += self._time.token
-        return lengths, expected, seconds
+        return lengths, seconds
 
 
 def advised_length(acceptance: float, price: float, longest: int) -> int:
-    """The drafted tokens, 1 to `longest`, whose chance of being accepted is above the price of their place."""
-    length, chance = 1, acceptance**2
+    """The drafted tokens, 0 to `longest`, whose chance of being accepted is above the price of their place."""
+    length, chance = 0, acceptance
     while length < longest and chance > max(price, _CHANCE):
         length += 1
         chance *= acceptance

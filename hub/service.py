@@ -77,6 +77,7 @@ class Hub:
             window=Window(settings.window_ms / 1e3 or None, settings.due_ms / 1e3),
             budget=settings.budget,
             max_queue=settings.max_queue,
+            max_draft=settings.max_draft,
             vocab_size=self._limits.vocab_size,
         )
         self._say = say

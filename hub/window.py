@@ -8,6 +8,7 @@ from hub.session import SessionKey
 
 _PATIENCE_S = 0.1  # a session that has not submitted for so long is thinking, not drafting: nobody waits for it
 _RATE = 0.3  # of the last pause, in a session's mean pause
+_RATE_OF_WAITS = 0.1  # of the last wait, in the mean
 _SLACK = 1.5  # how much longer than its mean pause a session is waited for
 
 
@@ -16,6 +17,7 @@ class Window:
 
     def __init__(self, length_s: float | None, due_s: float) -> None:
         """`length_s` None: as long as a forward's fixed time, which is what waiting saves. Drafts are due after `due_s`."""
+        self.mean_wait = 0.0  # seconds for which it was open of late, when it was for drafted tokens
         self._length_s = length_s
         self._due_s = due_s
         self._asked: dict[SessionKey, float] = {}  # when each session that should submit got its verdict
@@ -31,6 +33,11 @@ class Window:
         if asked is not None and at - asked < _PATIENCE_S:
             mean = self._pause.get(key, at - asked)
             self._pause[key] = mean + _RATE * (at - asked - mean)
+
+    def close(self, waited_s: float, *, speculating: bool) -> None:
+        """The window was open for so long; it counts if it was for drafted tokens."""
+        if speculating:
+            self.mean_wait += _RATE_OF_WAITS * (waited_s - self.mean_wait)
 
     def forget(self, key: SessionKey) -> None:
         """The session is over."""

@@ -103,7 +103,7 @@ class Verdict(Message):
     finish: Finish = checked(member(Finish), Finish.NO)
     forward_us: int = checked(integer(0, MAX_MICROSECONDS), 0)  # the forward that this verdict came from
     queued_us: int = checked(integer(0, MAX_MICROSECONDS), 0)  # from the draft's arrival to that forward's start
-    advised: int = checked(integer(0, MAX_DRAFT), 0)  # block length that the hub would like next; 0 = no advice
+    advised: int | None = checked(optional(integer(0, MAX_DRAFT)), None)  # block length that the hub would like next
 
 
 @dataclass(frozen=True, slots=True)

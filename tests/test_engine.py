@@ -47,6 +47,7 @@ class Bench:
             window=Window(0.004, 0.5),
             budget=budget,
             max_queue=64,
+            max_draft=8,
             vocab_size=models.VOCAB,
         )
         self.stop = threading.Event()

@@ -37,7 +37,7 @@ def shared_keys() -> KVMemory:
 
 
 def plan(sessions: list[HubSession], budget: int, time: ForwardTime = CHEAP) -> list[Row]:
-    return list(Scheduler(budget, time).plan(sessions, shared_keys().keys).rows)
+    return list(Scheduler(budget, time, 16).plan(sessions, shared_keys().keys).rows)
 
 
 def shapes(rows: list[Row]) -> list[tuple[int, int, int]]:
@@ -113,7 +113,7 @@ def test_nodes_get_equal_shares_where_not_all_fit() -> None:
     greedy, modest = [step(0, node="greedy") for _ in range(30)], [step(0, node="modest") for _ in range(2)]
     for made in (*greedy, *modest):
         made.until = 100
-    scheduler = Scheduler(8, CHEAP)
+    scheduler = Scheduler(8, CHEAP, 16)
     served: dict[str, int] = {"greedy": 0, "modest": 0}
     for _ in range(10):
         for row in scheduler.plan([*greedy, *modest], shared_keys().keys).rows:
@@ -128,14 +128,26 @@ def test_who_begins_as_another_does_waits_for_its_pages() -> None:
     for made in (first, second):
         made.transcript.truncate(0)
         made.transcript.extend(range(2, 2 + 3 * PAGE_SIZE + 4))
-    rows = Scheduler(256, CHEAP).plan([first, second, other], memory.keys).rows
+    rows = Scheduler(256, CHEAP, 16).plan([first, second, other], memory.keys).rows
     assert [row.session for row in rows] == [first, other]
 
 
 def test_advice_is_as_long_as_tokens_pay() -> None:
     assert advised_length(0.9, price=0.0, longest=16) == 16
     assert advised_length(0.8, price=0.5, longest=16) == 3  # 0.8, 0.64, 0.512
-    assert advised_length(0.1, price=0.9, longest=16) == 1
+    assert advised_length(0.1, price=0.9, longest=16) == 0
+
+
+def test_the_price_is_that_at_the_best_length_and_streaming_is_one() -> None:
+    time, rate = ForwardTime(fixed=0.1, row=0.0, token=0.005), 0.8
+    steps = [step(4, acceptance=rate) for _ in range(8)]
+    gains = [sum(rate**i for i in range(g + 1)) / (0.1 + 0.04 * (g + 1)) for g in range(17)]
+    best = gains.index(max(gains))
+    price = Scheduler(256, time, 16).plan(steps, shared_keys().keys).price
+    assert 0 < best < 8
+    assert advised_length(rate, price, 16) == best
+    waiting = Scheduler(256, time, 16).plan(steps, shared_keys().keys, idle_s=1.0).price
+    assert advised_length(rate, waiting, 16) == 0, "with a second's wait for drafts the hub had better stream"
 
 
 def test_a_forwards_time_is_learnt_from_what_is_seen() -> None:

@@ -64,6 +64,7 @@ class Device:
         self._rounds: int | None = None
         self._sent_at = 0.0
         self._until = 0
+        self._streaming = False
         self._rng = random.Random(number)
         self._advised = 4
         self._longest = 1
@@ -87,11 +88,11 @@ class Device:
         length = len(self._session)
         if length == 0 or length >= self._limit:
             return self._begin(), 0
-        if self.drafting is None:
-            self._until = min(self._limit, length + _CREDIT)
-            return self._session.compose(until=self._until), 0
-        tokens = self._draft(self.drafting, length)
-        self._until = 0 if tokens else length + 1
+        # Where the hub had better stream, it is asked again by a drafted token whenever the credit is used up.
+        advised_to = self.drafting is not None and self.drafting.length is None and self._advised == 0
+        self._streaming = self.drafting is None or (advised_to and not self._streaming)
+        tokens = () if self.drafting is None or self._streaming else self._draft(self.drafting, length)
+        self._until = min(self._limit, length + _CREDIT) if self._streaming else 0 if tokens else length + 1
         return self._session.compose(tokens=tokens, until=self._until), len(tokens)
 
     def receive(self, verdict: Verdict, now: float) -> tuple[Draft, int] | None:
@@ -129,7 +130,7 @@ class Device:
 
     def _draft(self, drafting: Drafting, length: int) -> tuple[int, ...]:
         """The text from `length` on, each token replaced by a wrong one with the chance that it is to be rejected."""
-        count = min(drafting.length or self._advised, self._longest, self._limit - length - 1)
+        count = min(drafting.length or max(1, self._advised), self._longest, self._limit - length - 1)
         start = length - len(self._prompt)
         return tuple(
             token if self._rng.random() < drafting.acceptance else token + 1 if token > 1 else 2
@@ -140,7 +141,7 @@ class Device:
         self.tally.arrivals.append((now, committed))
         if sent is not None:
             self.tally.waits_s.append(now - self._sent_at)
-        self._advised = verdict.advised or self._advised
+        self._advised = self._advised if verdict.advised is None else verdict.advised
         if sent is not None and sent.tokens and sent.round == verdict.round:
             self.tally.rounds += 1
             self.tally.drafted += len(sent.tokens)

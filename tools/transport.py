@@ -102,6 +102,7 @@ class MemoryTransport:
             window=Window(settings.window_ms or None, settings.due_ms / 1e3),
             budget=settings.budget,
             max_queue=settings.max_queue,
+            max_draft=settings.max_draft,
             vocab_size=target.vocab_size,
         )
         self._stop = threading.Event()

@@ -38,11 +38,10 @@ DECODED_ALONE = 7  # of so many cases one is decoded token by token; the others 
 LENGTHS = (1, 4, 8)
 TURNS = (1, 5)  # requests of a chat
 KEPT = 4  # of which the pair's template shows the target so many
-SYSTEMS = (
-    None,
-    "Areas: den, north attic, hall\nFloors: loft\nDevices: hall light, desk lamp, patio heater",
-    "Areas: den, north attic, hall\nFloors: loft\nDevices: hall light, desk lamp, kettle, fan",
+_LISTED = "Areas: den, north attic, hall, pantry\nFloors: loft, cellar\nDevices: " + ", ".join(
+    f"{room} {thing}" for room in ("hall", "pantry", "den", "loft") for thing in ("lamp", "fan", "heater", "blind")
 )
+SYSTEMS = (None, f"{_LISTED}, desk lamp", f"{_LISTED}, kettle")
 HUBS = ((), ("--kv-memory", "5M", "--budget", "32"))  # options; the latter has room for one long chat, and little more
 COUNTED = ("target_forwards", "prefill_forwards", "trimmed", "shared_tokens", "preempted", "evicted")
 # temperature, top_k, top_p
