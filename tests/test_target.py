@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from hub.batch import Row
 from hub.session import HubSession, Limits, SessionKey
 from hub.target import Target, pick_device, pick_dtype
 from shared.errors import PairError, SettingsError
+from shared.pair import load_pair
 from tests import models
 
 CPU = torch.device("cpu")
@@ -26,10 +28,16 @@ def session(target: Target, length: int) -> HubSession:
     return made
 
 
-@pytest.mark.parametrize("make", [models.llama, models.qwen2])
-def test_a_ragged_batch_equals_each_sequence_alone(make: object, tmp_path: Path) -> None:
-    model = make()  # type: ignore[operator]
-    target = load(models.save(model, tmp_path))
+@pytest.fixture(params=["llama", "qwen2", "home"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "home":
+        return load_pair("home").target
+    return models.save(getattr(models, request.param)(), tmp_path)
+
+
+def test_a_ragged_batch_equals_each_sequence_alone(checkpoint: str) -> None:
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    target = load(checkpoint)
     generator = torch.Generator().manual_seed(1)
     texts = [torch.randint(2, models.VOCAB, (n,), generator=generator).tolist() for n in (40, 23, 57, 2)]
     truths = [model(torch.tensor([text])).logits[0] for text in texts]
