@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from shared.errors import PairError, SettingsError
 from shared.messages import MAX_APPEND
 
 log = logging.getLogger(__name__)
+
+_NOT_REPLACEABLE = "the target's attention is not replaceable in this version of transformers; choose another"
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -60,6 +63,9 @@ class Target:
             )
         except (OSError, ValueError) as error:
             raise PairError(f"cannot load the target {checkpoint}: {error}") from error
+        except KeyError as error:
+            # An architecture that picks its attention from a table of its own does not find ours there.
+            raise PairError(f"{_NOT_REPLACEABLE} ({error!r})") from error
         self._model: Any = model.to(device).eval()  # type: ignore[arg-type]
         self.device = device
         heads = config.num_attention_heads
@@ -100,10 +106,16 @@ class Target:
         limits = Limits(self.context, self.vocab_size, frozenset(), max_draft=1)
         session = HubSession(SessionKey("probe", bytes(16)), limits)
         self.pool.grow(session.pages, 1)
-        self.forward([Row(session, 0, (0,), wanted=1, prefill=False)])
         slot = session.pages.slots(1)[0]
-        if not all(bool(keys[slot].any()) for keys in self.cache.keys):
-            raise PairError("the target's attention is not replaceable in this version of transformers; choose another")
+        for keys in self.cache.keys:
+            keys[slot] = math.nan  # zeros would not tell: a padding id may have them for K
+        try:
+            self.forward([Row(session, 0, (0,), wanted=1, prefill=False)])
+        except Exception as error:
+            # Architectures fail in many ways over an attention function that they do not expect.
+            raise PairError(f"{_NOT_REPLACEABLE} ({error!r})") from error
+        if any(bool(keys[slot].isnan().any()) for keys in self.cache.keys):
+            raise PairError(_NOT_REPLACEABLE)
         self.pool.shrink(session.pages, 0)
 
 

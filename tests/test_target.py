@@ -75,6 +75,17 @@ def test_a_sliding_window_is_refused(tmp_path: Path) -> None:
         load(str(tmp_path))
 
 
+def test_attention_that_cannot_be_replaced_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PairError, match="not replaceable"):
+        load(models.save(models.stablelm(), tmp_path))
+
+
+def test_a_padding_id_whose_key_is_zero_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    model = models.llama()
+    model.model.embed_tokens.weight.data[0] = 0
+    load(models.save(model, tmp_path))
+
+
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PairError, match="cannot load the target"):
         load(str(tmp_path / "nothing"))
