@@ -3,15 +3,25 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 VENV := .venv
 STAMP := $(VENV)/.set-up
 BIN := $(VENV)/bin
+# A second environment, of a hub alone, with transformers 5: the exporter in the first needs transformers 4.
+VENV_5 := .venv-transformers5
+STAMP_5 := $(VENV_5)/.set-up
+BIN_5 := $(VENV_5)/bin
+# What runs the model: by itself, under the engine, and in a real hub's process.
+TESTS_5 := tests/test_target.py tests/test_engine.py tests/test_mqtt.py
 
 .PHONY: setup demo test check mosquitto
 
 setup: $(STAMP) mosquitto
 
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+$(STAMP): constraints.txt
+$(STAMP): INSTALLED := '.[dev]'
+$(STAMP_5): constraints-transformers5.txt
+$(STAMP_5): INSTALLED := '.[hub]' pytest
+$(STAMP) $(STAMP_5): %/.set-up: pyproject.toml
+	$(PYTHON) -m venv $*
+	$*/bin/pip install --quiet --disable-pip-version-check --constraint $(filter %.txt,$^) torch
+	$*/bin/pip install --quiet --disable-pip-version-check --constraint $(filter %.txt,$^) --editable $(INSTALLED)
 	touch $@
 
 mosquitto:
@@ -21,8 +31,11 @@ mosquitto:
 demo: setup
 	@$(BIN)/python -m tools.demo
 
-test: setup
+test: setup $(STAMP_5)
+	$(BIN)/pip freeze | grep '^transformers==4\.'
 	$(BIN)/python -m pytest
+	$(BIN_5)/pip freeze | grep '^transformers==5\.'
+	$(BIN_5)/python -m pytest $(TESTS_5)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

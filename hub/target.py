@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from shared.errors import PairError, SettingsError
 from shared.messages import MAX_APPEND
 
 log = logging.getLogger(__name__)
+
+_NOT_REPLACEABLE = "the target's attention is not replaceable in this version of transformers; choose another"
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -72,6 +75,9 @@ class Target:
             )
         except (OSError, ValueError) as error:
             raise PairError(f"cannot load the target {checkpoint}: {error}") from error
+        except KeyError as error:
+            # An architecture that picks its attention from a table of its own does not find ours there.
+            raise PairError(f"{_NOT_REPLACEABLE} ({error!r})") from error
         self._model: Any = model.to(device).eval()  # type: ignore[arg-type]
         if can_pack(device, dtype):
             pack(self._model)
@@ -126,10 +132,16 @@ class Target:
     def _probe(self) -> None:
         """Run one token: an architecture whose layers do not go through the attention interface is refused at once."""
         with probe_rows(self.pool, [(0, 1)]) as rows:
-            self.forward(rows)
-            written = rows[0].session.pages[0]
-        if not all(bool(keys[written].any()) for keys in self.cache.keys):
-            raise PairError("the target's attention is not replaceable in this version of transformers; choose another")
+            page = rows[0].session.pages[0]
+            for keys in self.cache.keys:
+                keys[page, 0] = math.nan  # zeros would not tell: a padding id may have them for K
+            try:
+                self.forward(rows)
+            except Exception as error:
+                # Architectures fail in many ways over an attention function that they do not expect.
+                raise PairError(f"{_NOT_REPLACEABLE} ({error!r})") from error
+        if any(bool(keys[page, 0].isnan().any()) for keys in self.cache.keys):
+            raise PairError(_NOT_REPLACEABLE)
 
 
 def _refuse_untruncatable(config: Any) -> None:

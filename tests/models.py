@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    StableLmConfig,
+    StableLmForCausalLM,
+)
 
 VOCAB, CONTEXT, END = 96, 192, 1
 _SHAPE = {
@@ -33,6 +41,11 @@ def qwen2(seed: int = 0) -> Qwen2ForCausalLM:
     model = Qwen2ForCausalLM(Qwen2Config(**_SHAPE))
     _make_louder(model)
     return model
+
+
+def stablelm() -> StableLmForCausalLM:
+    """A model whose attention is not replaceable: transformers 4 does not load it so, 5 does and fails in its forward."""
+    return StableLmForCausalLM(StableLmConfig(**_SHAPE))
 
 
 def sliding_mistral_config() -> MistralConfig:

@@ -157,7 +157,7 @@ def test_a_forwards_time_is_learnt_from_what_is_seen() -> None:
             time.learn(rows, tokens, 0.1 + 0.001 * rows + 0.002 * tokens)
     assert abs(time.estimate(16, 96) / 0.308 - 1) < 0.02
     assert abs(time.fixed / 0.1 - 1) < 0.05
-    for _ in range(50):
+    for _ in range(250):
         time.learn(8, 48, 0.4)  # slower now; one shape alone can't say what of it
     assert abs(time.estimate(8, 48) / 0.4 - 1) < 0.3
     assert min(time.fixed, time.token) >= 0

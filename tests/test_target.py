@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from hub.batch import Row
 from hub.session import HubSession, Limits, SessionKey
 from hub.target import Target, pick_device, pick_dtype
 from shared.errors import PairError, SettingsError
+from shared.pair import load_pair
 from tests import models
 
 CPU = torch.device("cpu")
@@ -26,10 +28,16 @@ def session(target: Target, length: int) -> HubSession:
     return made
 
 
-@pytest.mark.parametrize("make", [models.llama, models.qwen2])
-def test_a_ragged_batch_equals_each_sequence_alone(make: object, tmp_path: Path) -> None:
-    model = make()  # type: ignore[operator]
-    target = load(models.save(model, tmp_path))
+@pytest.fixture(params=["llama", "qwen2", "home"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "home":
+        return load_pair("home").target
+    return models.save(getattr(models, request.param)(), tmp_path)
+
+
+def test_a_ragged_batch_equals_each_sequence_alone(checkpoint: str) -> None:
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    target = load(checkpoint)
     generator = torch.Generator().manual_seed(1)
     texts = [torch.randint(2, models.VOCAB, (n,), generator=generator).tolist() for n in (40, 23, 57, 2)]
     truths = [model(torch.tensor([text])).logits[0] for text in texts]
@@ -65,6 +73,17 @@ def test_a_sliding_window_is_refused(tmp_path: Path) -> None:
     models.sliding_mistral_config().save_pretrained(tmp_path)
     with pytest.raises(PairError, match="sliding or recurrent"):
         load(str(tmp_path))
+
+
+def test_attention_that_cannot_be_replaced_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PairError, match="not replaceable"):
+        load(models.save(models.stablelm(), tmp_path))
+
+
+def test_a_padding_id_whose_key_is_zero_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    model = models.llama()
+    model.model.embed_tokens.weight.data[0] = 0
+    load(models.save(model, tmp_path))
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
