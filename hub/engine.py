@@ -39,7 +39,7 @@ class Arrival:
 
 
 class Engine:
-    """Runs on one thread; other threads only put into `inbox` (by `submit`) and read `stats`."""
+    """Runs on the thread that loaded the target; other threads only put into `inbox` (by `submit`) and read `stats`."""
 
     def __init__(
         self,

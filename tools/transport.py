@@ -6,7 +6,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
 
 from hub.book import SessionBook
 from hub.engine import Arrival, Engine
@@ -22,6 +23,8 @@ from shared.mqtt import MqttLink
 from shared.settings import BrokerSettings
 from shared.topics import Topics
 from tools.testbed import HUB
+
+Result = TypeVar("Result")
 
 _EXPIRY_S = 60
 _END_ID = 0
@@ -105,19 +108,24 @@ class MemoryTransport:
             max_draft=settings.max_draft,
             vocab_size=target.vocab_size,
         )
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._engine.run, args=(self._stop,))]
 
     def listen(self, receive: Callable[[bytes, AnyMessage], None]) -> None:
-        """Start the engine."""
+        """Deliver what the engine says, from now on."""
 
         def deliver() -> None:
             while (said := self._said.get()) is not None:
                 receive(*said)
 
-        self._threads.append(threading.Thread(target=deliver))
-        for thread in self._threads:
-            thread.start()
+        threading.Thread(target=deliver, daemon=True).start()
+
+    def serve_during(self, work: Callable[[], Result]) -> Result:
+        """Run the engine on this thread, which must have loaded the target, while `work` runs on another."""
+        stop = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(work)
+            done.add_done_callback(lambda _: stop.set())
+            self._engine.run(stop)
+            return done.result()
 
     def send(self, session: bytes, message: Open | Draft | Close) -> None:
         """Put the message into the engine's inbox."""
@@ -128,8 +136,5 @@ class MemoryTransport:
         return self._engine.stats.as_json(at_us=int(time.monotonic() * 1e6))
 
     def close(self) -> None:
-        """Stop the engine."""
-        self._stop.set()
+        """Stop delivering."""
         self._said.put(None)
-        for thread in self._threads:
-            thread.join()

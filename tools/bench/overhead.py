@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from hub.batch import Row
@@ -52,11 +53,11 @@ def run(shape: str, pairs: int, seconds: float, device: str, as_json: bool) -> N
     try:
         with progress() as bars:
             for sessions in _SESSIONS:
-                site.hold(sessions)
+                transport.serve_during(partial(site.hold, sessions))
                 ratios, steps = [], []
                 for _ in bars.track(range(pairs), description=f"{sessions} sessions and bare forwards, in turn"):
                     target.shapes.clear()
-                    load = site.measure(_DRAFTING)
+                    load = transport.serve_during(partial(site.measure, _DRAFTING))
                     shapes = target.shapes.copy()
                     steps.append(load.step_s)
                     ratios.append(load.step_s / _bare_step(target, shapes))
