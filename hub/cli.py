@@ -33,7 +33,7 @@ def serve(
     window_ms: Annotated[
         Optional[float], typer.Option(help="how long a batch waits for drafts; 0 = as it pays")
     ] = None,
-    kv_memory: Annotated[Optional[str], typer.Option(help="memory for K/V pages, such as 512M or 4G")] = None,
+    kv_memory: Annotated[Optional[str], typer.Option(help="memory for K/V pages: 512M, 4G or auto")] = None,
     share_prefixes: Annotated[Optional[Sharing], typer.Option(help="who shares prompts' K/V: hub, node or off")] = None,
     budget: Annotated[Optional[int], typer.Option(help="most ids of one forward")] = None,
     max_sessions: Annotated[Optional[int], typer.Option(help="most open sessions")] = None,

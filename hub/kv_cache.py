@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import os
+
+import numpy as np
 import torch
 
 from hub.pages import PAGE_SIZE
+
+_SHARE_OF_GPU = 0.8
 
 
 class KVCache:
@@ -16,8 +22,8 @@ class KVCache:
         shape = (pages, PAGE_SIZE, kv_heads, head_dim)
         self.dtype = dtype
         self.device = device
-        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
-        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
+        self.keys = [_zeros(shape, dtype, device) for _ in range(layers)]
+        self.values = [_zeros(shape, dtype, device) for _ in range(layers)]
 
     def write(self, layer: int, slots: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
         """Put K and V [tokens, kv_heads, head_dim] into `slots` [tokens]; slot s is token s % PAGE_SIZE of its page."""
@@ -41,3 +47,17 @@ class KVCache:
     def bytes_per_page(layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype) -> int:
         """Memory of one page over all layers."""
         return 2 * layers * PAGE_SIZE * kv_heads * head_dim * dtype.itemsize
+
+
+def default_kv_memory(device: torch.device) -> int:
+    """Bytes for K/V where nobody says how many: most of what is free on a GPU, an eighth of the machine's memory beside a CPU."""
+    if device.type == "cuda":
+        return int(_SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    # numpy leaves it to the system to clear memory when it is first touched; what no session uses then costs nothing.
+    return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, dtype=np.uint8)).view(dtype).view(shape)

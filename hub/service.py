@@ -23,7 +23,6 @@ from shared.errors import LinkError, PairError, ProtocolError
 from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Open, Opened
 from shared.mqtt import MqttLink
 from shared.pair import Pair, load_pair
-from shared.settings import size_in_bytes
 from shared.topics import Topics, check_name
 
 log = logging.getLogger(__name__)
@@ -45,9 +44,7 @@ class Hub:
         dtype_name = self._pair.target_dtype if settings.dtype == "auto" else settings.dtype
         say(f"loading the target of {self._pair.name!r} on {device} in {dtype_name}")
         _set_threads(settings.threads)
-        target = Target(
-            self._pair.target, device=device, dtype=pick_dtype(dtype_name), kv_memory=size_in_bytes(settings.kv_memory)
-        )
+        target = Target(self._pair.target, device=device, dtype=pick_dtype(dtype_name), kv_memory=settings.kv_bytes)
         self._target_id = f"{self._pair.name}/{dtype_name}"
         vocab_size, end_ids = _tokenizer_facts(self._pair)
         self._limits = Limits(target.context, min(vocab_size, target.vocab_size), end_ids, settings.max_draft)

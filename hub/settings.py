@@ -39,8 +39,8 @@ class HubSettings:
     """Most ids of one forward; longer prompts are fed in chunks."""
     max_draft: int = 16
     """Most drafted tokens that are verified in one round."""
-    kv_memory: str = "256M"
-    """Memory for K/V pages: bytes, or a number with K, M or G."""
+    kv_memory: str = "auto"
+    """Memory for K/V pages: bytes, a number with K, M or G, or auto: most of a GPU's, an eighth of the machine's on a CPU."""
     share_prefixes: Sharing = Sharing.HUB
     """Who shares the K/V of a common beginning. Whoever shares could tell by the time it takes what others have asked."""
     max_sessions: int = 4096
@@ -60,7 +60,13 @@ class HubSettings:
         require("max_queue", self.max_queue, 1, 1e6)
         require("max_draft", self.max_draft, 1, MAX_DRAFT)
         require("budget", self.budget, 2 * self.max_draft, 1e6)
-        require("kv_memory", size_in_bytes(self.kv_memory), 2**20, 2**43)
+        if self.kv_bytes is not None:
+            require("kv_memory", self.kv_bytes, 2**20, 2**43)
         require("max_sessions", self.max_sessions, 1, 1e6)
         require("max_sessions_per_node", self.max_sessions_per_node, 1, 1e6)
         require("session_ttl_s", self.session_ttl_s, 1, 1e7)
+
+    @property
+    def kv_bytes(self) -> int | None:
+        """Memory for K/V pages, None for auto. Raises SettingsError."""
+        return None if self.kv_memory == "auto" else size_in_bytes(self.kv_memory)

@@ -15,7 +15,7 @@ from transformers import logging as transformers_logging
 
 from hub.attention import NAME, AttentionPlan, attention_plan, spans_of
 from hub.batch import Row, flatten
-from hub.kv_cache import KVCache
+from hub.kv_cache import KVCache, default_kv_memory
 from hub.linear import can_pack, pack
 from hub.pages import PAGE_SIZE, PagePool, pages_for
 from hub.probe import probe_rows
@@ -61,8 +61,10 @@ class Inputs:
 class Target:
     """A loaded target with its page pool. Not thread-safe: the engine's thread alone calls it."""
 
-    def __init__(self, checkpoint: str | Path, *, device: torch.device, dtype: torch.dtype, kv_memory: int) -> None:
-        """Load `checkpoint` (a folder, or a model's name) with room for `kv_memory` bytes of K/V.
+    def __init__(
+        self, checkpoint: str | Path, *, device: torch.device, dtype: torch.dtype, kv_memory: int | None
+    ) -> None:
+        """Load `checkpoint` (a folder, or a model's name) with room for `kv_memory` bytes of K/V, None for the default.
 
         Raises PairError for a checkpoint that can't be loaded or whose cache can't be truncated.
         """
@@ -86,7 +88,8 @@ class Target:
         kv_heads = getattr(config, "num_key_value_heads", None) or heads
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
         layers = config.num_hidden_layers
-        pages = kv_memory // (KVCache.bytes_per_page(layers, kv_heads, head_dim, dtype))
+        kv_memory = default_kv_memory(device) if kv_memory is None else kv_memory
+        pages = kv_memory // KVCache.bytes_per_page(layers, kv_heads, head_dim, dtype)
         if pages < 1:
             raise SettingsError("kv_memory is too small for a single page; give the hub more memory")
         self.pool = PagePool(pages)

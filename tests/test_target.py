@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from hub.batch import Row
+from hub.kv_cache import KVCache, default_kv_memory
+from hub.linear import PackedLinear, can_pack
+from hub.probe import measured_forward_time
 from hub.session import HubSession, Limits, SessionKey
 from hub.target import Target, pick_device, pick_dtype
 from shared.errors import PairError, SettingsError
@@ -67,6 +71,39 @@ def test_only_wanted_logits_are_computed(tmp_path: Path) -> None:
     target = load(models.save(models.llama(), tmp_path))
     rows = [Row(session(target, 10), 0, (5,) * 10, 0, True), Row(session(target, 3), 0, (6,) * 3, 2, True)]
     assert target.forward(rows).shape == (2, models.VOCAB)
+
+
+@pytest.mark.skipif(not can_pack(CPU, torch.bfloat16), reason="this CPU has no bfloat16")
+def test_packed_weights_give_the_logits_of_plain_ones(tmp_path: Path) -> None:
+    folder = models.save(models.qwen2(), tmp_path)  # has biases
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    target = Target(folder, device=CPU, dtype=torch.bfloat16, kv_memory=1 << 20)
+    assert any(isinstance(module, PackedLinear) for module in target._model.modules())
+    text = list(range(5, 45))
+    logits = target.forward([Row(session(target, len(text)), 0, tuple(text), len(text), True)])
+    expected = model(torch.tensor([text])).logits[0]
+    torch.testing.assert_close(logits, expected, atol=0.05, rtol=0.05)
+
+
+def test_pages_never_used_cost_no_memory() -> None:
+    assert default_kv_memory(CPU) > 1 << 27
+    before = resident()
+    cache = KVCache(4, 8192, 4, 64, torch.bfloat16, CPU)
+    assert sum(tensor.nbytes for tensor in (*cache.keys, *cache.values)) == 1 << 29
+    assert resident() - before < 1 << 24
+    assert cache.keys[3][8191].eq(0).all()
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_probing_gives_the_pages_back_and_measures(tmp_path: Path) -> None:
+    target = load(models.save(models.llama(), tmp_path))
+    free = target.pool.available
+    time = measured_forward_time(target)
+    assert target.pool.available == free
+    assert 0 < time.estimate(1, 1) < time.estimate(64, 512)
 
 
 def test_a_sliding_window_is_refused(tmp_path: Path) -> None:

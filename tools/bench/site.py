@@ -23,6 +23,7 @@ ANSWER = 96  # ids
 MIDDLE = PROMPT + ANSWER // 2  # ids that a session holds on average
 _NODE = "fleet"
 _WARM_UP_S = 2.0
+_LOOK_S = 0.5  # between two looks at whether that was long enough
 _LEAST_VERDICTS = 6  # of each session, in a measurement
 _SLOWEST = 0.05  # share of sessions that may fall below a rate
 _SPENT = ("at_us", "waited_us", "model_us", "drafted", "rounds", "target_forwards", "prefill_forwards")
@@ -76,7 +77,7 @@ class Site:
         time.sleep(_WARM_UP_S)
         first, began = self._transport.stats(), time.monotonic()
         while time.monotonic() - began < self._seconds or self._fleet.fewest_verdicts(began) < _LEAST_VERDICTS:
-            time.sleep(0.1)
+            time.sleep(_LOOK_S)
         last, ended = self._transport.stats(), time.monotonic()
         self._fleet.pause()
         tallies = [device.tally for device in self._fleet.devices]
