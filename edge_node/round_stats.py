@@ -15,6 +15,7 @@ class RoundStats:
     rounds: int = 0  # drafts that were sent
     drafted: int = 0
     accepted: int = 0
+    matched: int = 0  # drafted tokens that the target wrote itself, behind those that the hub looked at
     rejected: int = 0  # rounds in which the target wrote another token than the drafted one
     reopened: int = 0
     elapsed_s: float = 0.0
@@ -41,7 +42,9 @@ class RoundStats:
         self.accepted += verdict.accepted
         # Under load a hub looks at fewer tokens than were drafted: then the target's own may be the next drafted one.
         expected = draft.tokens[verdict.accepted : verdict.accepted + 1]
-        self.rejected += bool(expected and verdict.ids) and verdict.ids[:1] != expected
+        if expected and verdict.ids:
+            self.matched += verdict.ids[:1] == expected
+            self.rejected += verdict.ids[:1] != expected
         self.accepted_by_round.append(verdict.accepted)
         self.overheads_s.append(elapsed_s - verdict.forward_us / 1e6)
         self.bytes_up.append(bytes_up)

@@ -69,6 +69,7 @@ class SessionBook:
         session = self._sessions.pop(key, None)
         if session is None:
             return
+        session.is_open = False
         del self._heard[key]
         self._of_node[key.node] -= 1
         if not self._of_node[key.node]:

@@ -19,13 +19,25 @@ from hub.session import HubSession, SessionKey
 from hub.stats import HubStats
 from hub.target import Target
 from hub.window import Window
-from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Finish, Open, Opened, Verdict
+from shared.messages import (
+    MAX_MICROSECONDS,
+    AnyMessage,
+    Close,
+    Draft,
+    Fault,
+    FaultCode,
+    Finish,
+    Open,
+    Opened,
+    Verdict,
+)
 
 log = logging.getLogger(__name__)
 
 _BUSY_RETRY_MS = 2_000
 _HOUSEKEEPING_S = 1.0
 _STALLED_S = 0.05  # between two looks for memory when every session with work lacks it
+_INTAKE_S = 0.1  # for reading what has come, before a forward
 _MAX_INBOX = 8_000  # fewer than the MQTT client holds on their way out: each may be answered by a fault
 
 
@@ -71,8 +83,9 @@ class Engine:
         self._max_queue = max_queue
         self._vocab_size = vocab_size
         self._inbox: queue.Queue[Arrival] = queue.Queue(_MAX_INBOX)
-        self._working: dict[SessionKey, float] = {}  # sessions with work, and since when
+        self._working: dict[SessionKey, HubSession] = {}  # sessions with work
         self._drafted = 0  # drafted tokens that came since the last forward
+        self._forward_began = 0.0
         self._stalled = False  # whether none of them could be given memory
         self._answers = 0  # begun so far
         self._time = forward_time
@@ -88,9 +101,18 @@ class Engine:
     def run(self, stop: threading.Event) -> None:
         """The loop, until `stop` is set."""
         while not stop.is_set():
-            self._collect()
-            plan = self._plan()
-            self._housekeep(self._publish_verdicts(plan, self._forward(plan)))
+            self.step()
+
+    def step(self) -> None:
+        """Once around the loop."""
+        self._collect()
+        plan = self._plan()
+        self._housekeep(self._publish_verdicts(plan, self._forward(plan)))
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a session waits for a forward, or a message to be read."""
+        return bool(self._working) or not self._inbox.empty()
 
     def _collect(self) -> None:
         """Take in what has come, and for the length of the window what comes."""
@@ -99,14 +121,15 @@ class Engine:
         elif self._stalled:
             self._take_next(_STALLED_S)
         opened = time.monotonic()
-        self._take_all()
+        self._take_all(opened)
         while self._working and (wait := self._worth_waiting(opened)) > 0:
             self._take_next(wait)
-            self._take_all()
+            self._take_all(opened)
         self._window.close(time.monotonic() - opened, speculating=self._drafted > 0)
 
-    def _take_all(self) -> None:
-        while self._take_next(0.0):
+    def _take_all(self, opened: float) -> None:
+        """Take in what is there. Whoever sends faster than that can be read must not keep the others from their forward."""
+        while time.monotonic() - opened < _INTAKE_S and self._take_next(0.0):
             pass
 
     def _worth_waiting(self, opened: float) -> float:
@@ -114,9 +137,8 @@ class Engine:
         if ids >= self._budget:
             return 0.0
         forward_s = self._time.estimate(len(self._working), ids)
-        return self._window.remaining(
-            opened, min(self._working.values()), time.monotonic(), self._time.fixed, forward_s
-        )
+        first = min(session.waiting_since for session in self._working.values())
+        return self._window.remaining(opened, first, time.monotonic(), self._time.fixed, forward_s)
 
     def _take_next(self, wait_s: float) -> bool:
         """Take in the next arrival, if there is one or comes in time."""
@@ -158,45 +180,50 @@ class Engine:
             detail = "the hub does not know this session (any more); re-open it"
             self._reply(key, Fault(FaultCode.UNKNOWN_SESSION, detail, round=draft.round))
             return
-        self._window.submitted(key, at)
+        before = session.round
         reply = session.receive(draft)
         if reply is not None:
             self._reply(key, reply)
+        if session.round == before:  # a repetition, or one that was refused
+            return
+        self._window.submitted(session, at)
         if draft.append:
             self._answers += 1
             session.begun = self._answers
         if session.has_work:
-            self._working.setdefault(key, at)
+            session.waiting_since = at
+            self._working[key] = session
             self._drafted += len(session.drafted)
         else:
             self._working.pop(key, None)
 
     def _plan(self) -> Plan:
         """A forward for the sessions with work that can be given pages, those with the oldest answers before others."""
-        sessions = self._sessions_with_work()
+        self._working = {key: session for key, session in self._working.items() if session.is_open}
+        sessions = list(self._working.values())
         for session in sessions:
-            if session.committed - session.computed > 1:
+            if session.unfed > 1:
                 self.stats.shared_tokens += self._memory.adopt(session)
         plan = self._scheduler.plan(sessions, self._memory.keys, self._window.mean_wait)
         self._drafted = 0
         now = time.monotonic()
         planned: set[SessionKey] = set()
         for row in sorted(plan.rows, key=lambda row: row.session.begun):
-            if self._book.give_room(row.session, row.end, planned, now):
+            # An older answer may just have taken this one's pages: then its row is void.
+            is_valid = row.start == row.session.computed
+            if is_valid and self._book.give_room(row.session, row.end, planned, now):
                 planned.add(row.session.key)
         self._stalled = bool(sessions) and not planned
-        return replace(plan, rows=tuple(row for row in plan.rows if row.session.key in planned))
-
-    def _sessions_with_work(self) -> list[HubSession]:
-        found = map(self._book.get, self._working)
-        return [session for session in found if session is not None]
+        rows = tuple(row for row in plan.rows if row.session.key in planned)
+        self._scheduler.charge(rows)
+        return replace(plan, rows=rows)
 
     def _forward(self, plan: Plan) -> list[int] | None:
         """The target's tokens at the places that the rows want, in order; None when there is nothing to do or it failed."""
         rows = plan.rows
         if not rows:
             return None
-        started = time.monotonic()
+        started = self._forward_began = time.monotonic()
         try:
             inputs = self._target.prepare(rows)
             prepared = time.monotonic()
@@ -207,6 +234,8 @@ class Engine:
             drawn = draw(logits[:, : self._vocab_size], samplings, positions) if samplings else []
         except Exception:
             log.exception("a forward over %d rows failed; their sessions are closed", len(rows))
+            # A masked position still counts when it holds NaN: leave none for the next that gets these pages.
+            self._target.cache.clear([page for row in rows for page in self._memory.written(row.session, row.end)])
             for row in rows:
                 fault = Fault(FaultCode.UNKNOWN_SESSION, "the forward failed", round=row.session.round)
                 self._reply(row.session.key, fault)
@@ -221,42 +250,47 @@ class Engine:
         """Commit what the target says, publish it, and return the rows that were computed."""
         if drawn is None:
             return ()
-        started = time.monotonic()
         first = 0
         for row in plan.rows:
             if row.wanted:
-                self._settle(row, drawn[first : first + row.wanted], plan, started)
+                try:
+                    self._settle(row, drawn[first : first + row.wanted], plan.price)
+                except Exception:
+                    log.exception("a verdict for %s failed; its session is closed", row.session.key.node)
+                    self._forget(row.session.key)
                 first += row.wanted
             else:
-                row.session.computed = row.end
+                row.session.fed(row.end)
         return plan.rows
 
-    def _settle(self, row: Row, drawn: Sequence[int], plan: Plan, now: float) -> None:
+    def _settle(self, row: Row, drawn: Sequence[int], price: float | None) -> None:
         session = row.session
         self.stats.trimmed += len(session.drafted) - (row.wanted - 1)
         verdict = replace(
             session.commit(drawn),
             forward_us=self.stats.last_forward_us,
-            queued_us=int(max(0.0, now - self._working[session.key]) * 1e6),
-            advised=advised_length(session.acceptance.rate, plan.price, session.limits.max_draft),
+            queued_us=min(int(max(0.0, self._forward_began - session.waiting_since) * 1e6), MAX_MICROSECONDS),
+            advised=None if price is None else advised_length(session.acceptance.rate, price, session.limits.max_draft),
         )
         self._reply(session.key, verdict)
         self.stats.rounds += 1
+        self.stats.speculated += row.wanted > 1
         self.stats.drafted += row.wanted - 1
         self.stats.accepted += verdict.accepted
         self.stats.committed += verdict.accepted + len(verdict.ids)
         if verdict.finish is Finish.NO and not session.wants_tokens:
-            self._window.expect(session.key, now)
+            self._window.expect(session, time.monotonic())
 
     def _housekeep(self, rows: Sequence[Row]) -> None:
         """Share new pages, note who still has work, forget the silent."""
         now = time.monotonic()
         for row in rows:
             self._memory.offer(row.session)
+            self._book.hear(row.session.key, now)  # who is served is not silent
             if not row.session.has_work:
                 self._working.pop(row.session.key, None)
             elif row.wanted:
-                self._working[row.session.key] = now
+                row.session.waiting_since = now
         self._book.expire(now)
 
     def _reply(self, key: SessionKey, message: Opened | Verdict | Fault) -> None:
@@ -266,4 +300,3 @@ class Engine:
     def _forget(self, key: SessionKey) -> None:
         self._book.close(key)
         self._working.pop(key, None)
-        self._window.forget(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -42,6 +43,11 @@ class KVCache:
         """Copy K and V of one page to another."""
         for tensor in (*self.keys, *self.values):
             tensor[destination] = tensor[source]
+
+    def clear(self, pages: Sequence[int]) -> None:
+        """Make what the pages hold zero."""
+        for tensor in (*self.keys, *self.values):
+            tensor[list(pages)] = 0
 
     @staticmethod
     def bytes_per_page(layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hub.pages import PAGE_SIZE, PagePool, page_key
+from hub.pages import PAGE_SIZE, PagePool, page_key, pages_for
 from hub.session import HubSession, SessionKey
 
 
@@ -44,35 +44,40 @@ class KVMemory:
         self.pool.shrink(session.pages, session.computed)
         if session.computed % PAGE_SIZE:
             self._own(session.pages)
+            session.offered = min(session.offered, session.computed // PAGE_SIZE)
         self.pool.grow(session.pages, length)
 
     def offer(self, session: HubSession) -> None:
         """Let others find the session's full pages."""
-        if self._group(session.key) is None:
-            return
         keys = self.keys(session, session.computed)
         for page, key in zip(session.pages[session.offered :], keys[session.offered :], strict=False):
             self.pool.register(page, key)
         session.offered = len(keys)
 
+    def written(self, session: HubSession, end: int) -> list[int]:
+        """The pages that a forward from `computed` to `end` writes."""
+        return session.pages[session.computed // PAGE_SIZE : pages_for(end)]
+
     def release(self, session: HubSession) -> None:
         """Let go of all pages; the session's ids are to be computed anew."""
-        session.computed = session.offered = 0
+        session.forget_computed()
         self.pool.shrink(session.pages, 0)
 
     def keys(self, session: HubSession, length: int) -> list[bytes]:
-        """The keys of the pages that [0, length) fills; the session must have a group."""
+        """The keys of the pages that [0, length) fills; none for a session without a group."""
+        group = self._group(session.key)
+        if group is None:
+            return []
         known, ids = session.page_keys, session.transcript.ids
         for page in range(len(known), length // PAGE_SIZE):
-            parent = known[-1] if known else self._group(session.key)
-            assert parent is not None
+            parent = known[-1] if known else group
             known.append(page_key(parent, ids[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]))
         return known[: length // PAGE_SIZE]
 
     def _own(self, pages: list[int]) -> None:
-        """Replace the last of `pages` by a copy unless it may be written."""
+        """Make sure that the last of `pages` may be written: by a copy, if others hold it."""
         shared = pages[-1]
-        if self.pool.is_writable(shared):
+        if self.pool.claim(shared):
             return
         copy = self.pool.take()
         self._copy_page(shared, copy)

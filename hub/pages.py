@@ -87,9 +87,14 @@ class PagePool:
         else:
             self._free.append(page)
 
-    def is_writable(self, page: int) -> bool:
-        """Whether its one holder may write it."""
-        return self._holders[page] == 1 and page not in self._keys
+    def claim(self, page: int) -> bool:
+        """Whether the page's holder is the only one and may write it; from now on nobody finds it any more."""
+        if self._holders[page] > 1:
+            return False
+        key = self._keys.pop(page, None)
+        if key is not None:
+            del self._by_key[key]
+        return True
 
     def register(self, page: int, key: bytes) -> None:
         """Let a full, computed page be found by `key`; nothing happens when another is found by it already."""

@@ -17,10 +17,10 @@ _CHANCE = 0.05  # a drafted token less likely than this to be reached is not ask
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows for one forward, and the chance from which a drafted token would pay for its place in the next."""
+    """Rows for one forward, and the chance from which a drafted token would pay for its place in the next, if that is known."""
 
     rows: tuple[Row, ...]
-    price: float
+    price: float | None
 
 
 class Scheduler:
@@ -41,19 +41,24 @@ class Scheduler:
         `idle_s` is what a forward waits for drafts, which streaming would not.
         """
         self._admit_nodes(sessions)
-        steps = self._in_turn(s for s in sessions if s.committed - s.computed == 1 and s.wants_tokens)[: self._budget]
-        lengths, seconds = self._lengths(steps)
+        prompts = self._in_turn(s for s in sessions if s.unfed > 1)
+        # However many steps there are, a page of prompts goes along.
+        budget = self._budget - (PAGE_SIZE if prompts else 0)
+        steps = self._in_turn(s for s in sessions if s.unfed == 1 and s.wants_tokens)[:budget]
+        lengths, seconds = self._lengths(steps, budget)
         rows = [_step(session, length) for session, length in zip(steps, lengths, strict=True)]
         fed = sum(len(row.ids) for row in rows)
         room = self._budget - fed
         if rows:
             # A prompt may double the time of the steps beside it, not stall them.
             room = min(room, max(PAGE_SIZE, int(seconds / max(self._time.token, 1e-9))))
-        prompts = self._in_turn(s for s in sessions if s.committed - s.computed > 1)
         rows += _chunks(prompts, room, keys)
+        return Plan(tuple(rows), self._price(steps, idle_s) if steps else None)
+
+    def charge(self, rows: Iterable[Row]) -> None:
+        """Note what nodes were served, for their shares in the plans to come."""
         for row in rows:
             self._served[row.session.key.node] += len(row.ids)
-        return Plan(tuple(rows), self._price(steps, idle_s))
 
     def _price(self, steps: Sequence[HubSession], idle_s: float) -> float:
         """The chance that a drafted token must have at the block length where most tokens come per second.
@@ -61,8 +66,6 @@ class Scheduler:
         With n sessions of acceptance a, blocks of g give n (1 + a + … + a^g) tokens in a forward of n (g + 1) ids and,
         unless g = 0, the time that it waits for drafts. Where streaming is best no chance is enough.
         """
-        if not steps:
-            return 0.0
         count = len(steps)
         acceptance = sum(session.acceptance.rate for session in steps) / count
         expected, chance, best = float(count), 1.0, (0.0, 0)
@@ -97,7 +100,7 @@ class Scheduler:
                 heappop(heap)
         return order
 
-    def _lengths(self, steps: Sequence[HubSession]) -> tuple[list[int], float]:
+    def _lengths(self, steps: Sequence[HubSession], budget: int) -> tuple[list[int], float]:
         """For each session how many of its drafted tokens to verify, and the seconds of the forward.
 
         A token costs its place in the batch and brings its chance of being reached and accepted. The rate, tokens expected
@@ -110,7 +113,7 @@ class Scheduler:
             for number, session in enumerate(steps)
             for place in range(1, len(session.drafted) + 1)
         )
-        for negative, number in chances[: self._budget - len(steps)]:
+        for negative, number in chances[: budget - len(steps)]:
             if -negative * seconds < expected * self._time.token:
                 break
             lengths[number] += 1
@@ -146,7 +149,7 @@ def _chunks(prompts: Sequence[HubSession], room: int, keys: Callable[[HubSession
         if end == session.committed and session.wants_tokens and end - session.computed + len(session.drafted) > room:
             end -= 1  # the drafted tokens do not fit any more: keep the last id back for the forward that verifies them
         pages = keys(session, end)[session.computed // PAGE_SIZE :]
-        if end == session.computed or (pages and session.computed % PAGE_SIZE == 0 and pages[0] in coming):
+        if pages and session.computed % PAGE_SIZE == 0 and pages[0] in coming:
             continue
         coming.update(pages)
         rows.append(_chunk(session, end))

@@ -178,7 +178,13 @@ class Hub:
         except ProtocolError as error:
             self._malformed(topic, error)
             return
-        self.engine.submit(Arrival(SessionKey(parties.node, parties.session), message, arrived))
+        key = SessionKey(parties.node, parties.session)
+        if isinstance(message, Draft) and len(message.append) > self._limits.context:
+            # Refused before it waits in a queue: thousands of such would be gigabytes.
+            detail = f"{len(message.append)} ids do not fit the context of {self._limits.context}"
+            self._publish(key, Fault(FaultCode.TOO_LONG, detail, round=message.round))
+            return
+        self.engine.submit(Arrival(key, message, arrived))
 
     def _malformed(self, topic: str, error: ProtocolError) -> None:
         self.engine.stats.malformed += 1

@@ -73,12 +73,16 @@ class HubSession:
         self.offered = 0  # leading pages that others can find
         self.acceptance = Acceptance()
         self.begun = 0  # when its current answer was asked for, as a number that only rises
+        self.waiting_since = 0.0  # while it has work: when that came, or when the last of it was done
+        self.mean_pause: float | None = None  # seconds from a verdict to its node's next draft
+        self.is_open = True  # until it is closed or evicted
         self.round = 0
         self.drafted: tuple[int, ...] = ()  # tokens of the round that wait for verification
         self.until = 0  # length up to which the target may decode
         self.sampling = Sampling()
         self.finish = Finish.NO
         self._answer_base = 0  # length at which the current round's answer begins
+        self._to_feed = False  # whether ids were appended since the last forward that reached the end of the text
 
     @property
     def committed(self) -> int:
@@ -93,7 +97,12 @@ class HubSession:
     @property
     def has_work(self) -> bool:
         """Whether the next forward should have a row for this session: tokens to decide, or a prompt to feed."""
-        return self.wants_tokens or self.committed - self.computed > 1
+        return self.wants_tokens or (self._to_feed and self.unfed > 1)
+
+    @property
+    def unfed(self) -> int:
+        """Ids whose K/V is to be computed, the last committed one among them."""
+        return self.committed - self.computed
 
     def receive(self, draft: Draft) -> Verdict | Fault | None:
         """Take in a draft. What is returned is to be published at once; work shows in `wants_tokens`."""
@@ -114,9 +123,20 @@ class HubSession:
         self.drafted = ()
         if ruling is Ruling.CATCH_UP:
             self._answer_base = draft.base
-            return self._since(draft.base)
+        else:
+            self._go_on(draft)
+        if self.wants_tokens:
+            # The last id is fed for its logits, also where its K/V is there already.
+            self.computed = min(self.computed, self.committed - 1)
+            self.offered = min(self.offered, self.computed // PAGE_SIZE)
+        answers_at_once = ruling is Ruling.CATCH_UP or not self.wants_tokens
+        return self._since(self._answer_base) if answers_at_once else None
+
+    def _go_on(self, draft: Draft) -> None:
+        """Take over what the draft cuts, appends and proposes."""
         self._truncate(draft.base)
         self.transcript.extend(draft.append)
+        self._to_feed = self._to_feed or bool(draft.append)
         self._answer_base = self.committed
         if draft.cut or draft.append:
             self.finish = Finish.NO
@@ -128,7 +148,15 @@ class HubSession:
             # Room for the target's own token behind the drafted ones; a verified block earns it without credit.
             self.drafted = draft.tokens[: min(self.limits.max_draft, self.limits.context - self.committed - 1)]
             self.until = max(self.until, self.committed + 1)
-        return None if self.wants_tokens else self._since(self._answer_base)
+
+    def fed(self, end: int) -> None:
+        """K/V of committed ids up to `end` are computed."""
+        self.computed = end
+        self._to_feed = self._to_feed and self.unfed > 1
+
+    def forget_computed(self) -> None:
+        """K/V is lost; when there is work again, all ids are to be fed."""
+        self.computed = self.offered = 0
 
     def commit(self, drawn: Sequence[int]) -> Verdict:
         """Commit what the target drew at the drafted positions and one past them.
@@ -146,7 +174,7 @@ class HubSession:
         own: tuple[int, ...] = () if ended else (drawn[accepted],)
         self.acceptance.add(accepted, rejected=accepted < len(drafted) and not ended)
         self.transcript.extend((*drafted[:accepted], *own))
-        self.computed = base + accepted
+        self.fed(base + accepted)
         self.drafted = ()
         if ended or own[-1] in end_ids:
             self.finish = Finish.END

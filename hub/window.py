@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hub.session import SessionKey
+from hub.session import HubSession
 
 _PATIENCE_S = 0.1  # a session that has not submitted for so long is thinking, not drafting: nobody waits for it
 _RATE = 0.3  # of the last pause, in a session's mean pause
@@ -20,29 +20,23 @@ class Window:
         self.mean_wait = 0.0  # seconds for which it was open of late, when it was for drafted tokens
         self._length_s = length_s
         self._due_s = due_s
-        self._asked: dict[SessionKey, float] = {}  # when each session that should submit got its verdict
-        self._pause: dict[SessionKey, float] = {}  # seconds from a verdict to the session's next draft
+        self._asked: dict[HubSession, float] = {}  # when each session that should submit got its verdict
 
-    def expect(self, key: SessionKey, now: float) -> None:
+    def expect(self, session: HubSession, now: float) -> None:
         """A verdict went out to the session: its next draft should come soon."""
-        self._asked[key] = now
+        self._asked[session] = now
 
-    def submitted(self, key: SessionKey, at: float) -> None:
+    def submitted(self, session: HubSession, at: float) -> None:
         """The session's draft came."""
-        asked = self._asked.pop(key, None)
+        asked = self._asked.pop(session, None)
         if asked is not None and at - asked < _PATIENCE_S:
-            mean = self._pause.get(key, at - asked)
-            self._pause[key] = mean + _RATE * (at - asked - mean)
+            mean = at - asked if session.mean_pause is None else session.mean_pause
+            session.mean_pause = mean + _RATE * (at - asked - mean)
 
     def close(self, waited_s: float, *, speculating: bool) -> None:
         """The window was open for so long; it counts if it was for drafted tokens."""
         if speculating:
             self.mean_wait += _RATE_OF_WAITS * (waited_s - self.mean_wait)
-
-    def forget(self, key: SessionKey) -> None:
-        """The session is over."""
-        self._asked.pop(key, None)
-        self._pause.pop(key, None)
 
     def remaining(self, opened: float, first: float, now: float, fixed_s: float, forward_s: float) -> float:
         """Seconds for which it is worth waiting for another draft; 0 when the window is closed.
@@ -56,6 +50,6 @@ class Window:
         return max(0.0, latest - now)
 
     def _due(self, now: float) -> Iterable[float]:
-        """When the sessions that are expected should have submitted, those that are overdue left out."""
-        self._asked = {key: asked for key, asked in self._asked.items() if now - asked < _PATIENCE_S}
-        return (asked + _SLACK * self._pause.get(key, _PATIENCE_S) for key, asked in self._asked.items())
+        """When the sessions that are expected should have submitted; nobody waits for one that is silent for long."""
+        self._asked = {s: asked for s, asked in self._asked.items() if s.is_open and now - asked < _PATIENCE_S}
+        return (asked + _SLACK * (s.mean_pause or _PATIENCE_S) for s, asked in self._asked.items())

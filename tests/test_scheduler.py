@@ -56,9 +56,9 @@ def test_verify_and_stream_rows_feed_the_last_committed_id_and_the_drafted() -> 
 def test_a_prompt_comes_in_chunks_and_never_stalls_a_step() -> None:
     long, other = session(300, until=301), session(10, tokens=3, computed=9)
     assert shapes(plan([long, other], budget=64)) == [(9, 4, 4), (0, 60, 0)]
-    long.computed = 60
+    long.fed(60)
     assert shapes(plan([long], budget=64)) == [(60, 64, 0)]
-    long.computed = 252
+    long.fed(252)
     assert shapes(plan([long], budget=64)) == [(252, 48, 1)]
 
 
@@ -82,8 +82,18 @@ def test_the_last_chunk_waits_when_the_drafted_tokens_do_not_fit() -> None:
 def test_a_prompt_without_credit_is_fed_and_asks_for_nothing() -> None:
     made = session(20)
     assert shapes(plan([made], budget=64)) == [(0, 20, 0)]
-    made.computed = 20
-    assert plan([made], budget=64) == []
+    made.fed(20)
+    assert not made.has_work
+    made.receive(Draft(2, 20, made.transcript.digest(20), (6, 7)))
+    assert made.has_work
+    assert shapes(plan([made], budget=64)) == [(19, 3, 3)], "the last id is fed again for its logits"
+
+
+def test_however_many_steps_there_are_prompts_go_on() -> None:
+    waiting = session(40, until=60)
+    rows = plan([*(step(7) for _ in range(8)), waiting], budget=32)
+    assert sum(len(row.ids) for row in rows) <= 32
+    assert rows[-1].session is waiting
 
 
 def test_the_budget_holds_and_is_spent_on_the_likeliest_tokens() -> None:
@@ -116,7 +126,9 @@ def test_nodes_get_equal_shares_where_not_all_fit() -> None:
     scheduler = Scheduler(8, CHEAP, 16)
     served: dict[str, int] = {"greedy": 0, "modest": 0}
     for _ in range(10):
-        for row in scheduler.plan([*greedy, *modest], shared_keys().keys).rows:
+        rows = scheduler.plan([*greedy, *modest], shared_keys().keys).rows
+        scheduler.charge(rows)
+        for row in rows:
             served[row.session.key.node] += 1
     assert served["modest"] == 20, "the modest node's sessions are in every forward"
     assert served["greedy"] == 60
@@ -144,9 +156,11 @@ def test_the_price_is_that_at_the_best_length_and_streaming_is_one() -> None:
     gains = [sum(rate**i for i in range(g + 1)) / (0.1 + 0.04 * (g + 1)) for g in range(17)]
     best = gains.index(max(gains))
     price = Scheduler(256, time, 16).plan(steps, shared_keys().keys).price
+    assert price is not None
     assert 0 < best < 8
     assert advised_length(rate, price, 16) == best
     waiting = Scheduler(256, time, 16).plan(steps, shared_keys().keys, idle_s=1.0).price
+    assert waiting is not None
     assert advised_length(rate, waiting, 16) == 0, "with a second's wait for drafts the hub had better stream"
 
 

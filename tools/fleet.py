@@ -42,7 +42,9 @@ class Tally:
     arrivals: list[tuple[float, int]] = field(default_factory=list)  # time and tokens of each verdict
     waits_s: list[float] = field(default_factory=list)  # from sending a draft to the first verdict for it
     accepted: int = 0
+    matched: int = 0  # drafted behind those, not verified, and yet the target's own
     rejected: int = 0
+    differing: int = 0  # verdicts after which the text is not the one that was recorded
     rounds: int = 0
     drafted: int = 0
 
@@ -109,6 +111,9 @@ class Device:
             if finished:
                 self._limit = length
             self.recorded = length >= self._limit
+        else:
+            written = self._session.ids[len(self._prompt) : self._limit]
+            self.tally.differing += list(written) != self._text[: len(written)]
         if self.tally.rounds == self._rounds:
             self.running = False
         running = self.running  # the other thread may pause at any time
@@ -133,7 +138,7 @@ class Device:
         count = min(drafting.length or max(1, self._advised), self._longest, self._limit - length - 1)
         start = length - len(self._prompt)
         return tuple(
-            token if self._rng.random() < drafting.acceptance else token + 1 if token > 1 else 2
+            token if self._rng.random() < drafting.acceptance else token - 1 if token > 1 else token + 1
             for token in self._text[start : start + max(0, count)]
         )
 
@@ -147,7 +152,10 @@ class Device:
             self.tally.drafted += len(sent.tokens)
             self.tally.accepted += verdict.accepted
             expected = sent.tokens[verdict.accepted : verdict.accepted + 1]
-            self.tally.rejected += bool(expected) and verdict.ids[:1] != expected
+            if expected and verdict.ids:
+                # Where the hub looked at fewer tokens than were drafted, the next may well be the target's own.
+                self.tally.matched += verdict.ids[:1] == expected
+                self.tally.rejected += verdict.ids[:1] != expected
 
 
 class Fleet:

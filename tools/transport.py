@@ -102,7 +102,7 @@ class MemoryTransport:
             ),
             publish=lambda key, message: self._said.put((key.id, message)),
             forward_time=measured_forward_time(target),
-            window=Window(settings.window_ms or None, settings.due_ms / 1e3),
+            window=Window(settings.window_ms / 1e3 or None, settings.due_ms / 1e3),
             budget=settings.budget,
             max_queue=settings.max_queue,
             max_draft=settings.max_draft,

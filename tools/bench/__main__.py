@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from tools.bench import capacity, exactness, modes, overhead, pair, prefix, round_trip, sessions
+from tools.bench import capacity, curves, exactness, modes, overhead, pair, prefix, round_trip, sessions
 from tools.fleet import Drafting
 from tools.shapes import SHAPES
 
@@ -77,6 +77,18 @@ def _capacity(
         capacity.run_throughput(shape, sessions, drafting, pairs, seconds, device, as_json)
     else:
         capacity.run_slo(shape, None if slo == "auto" else float(slo), drafting, seconds, device, as_json)
+
+
+@app.command("curves")
+def _curves(
+    shape: Annotated[str, typer.Option(help=f"of the target: {', '.join(SHAPES)}")] = "1.1b",
+    seconds: Annotated[float, typer.Option(min=1, help="at least so long for each measurement")] = 5.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    out: Annotated[Path, typer.Option(dir_okay=False, help="picture to save")] = Path("docs/capacity.png"),
+    as_json: Json = False,
+) -> None:
+    """Throughput and latency over sessions, and the gain over acceptance and block length, as a picture."""
+    curves.run(shape, seconds, device, out, as_json)
 
 
 @app.command("overhead")

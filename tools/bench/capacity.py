@@ -112,10 +112,10 @@ def run_slo(shape: str, rate: float | None, drafting: Drafting, seconds: float, 
 
 
 def _largest(holds: Callable[[int], bool]) -> int:
-    """The largest number of sessions that is held, 0 if not even one is."""
+    """The largest number of sessions that is held, 0 if not even one is; MOST_SESSIONS if more might be."""
     low, high = 0, 1
     while high <= MOST_SESSIONS and holds(high):
-        low, high = high, 2 * high
+        low, high = high, min(2 * high, MOST_SESSIONS + 1)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if holds(middle) else (low, middle)

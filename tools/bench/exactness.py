@@ -58,6 +58,7 @@ class Case:
     draft: str  # folder of a pair: the built-in draft, or one with random weights
     length: int
     seed: int
+    hub: int  # which of HUBS it is put to
     answers: list[Answer] = field(default_factory=list)
 
 
@@ -70,7 +71,7 @@ def run(requests: int, pair_name: str, as_json: bool) -> None:
         counted: Counter[str] = Counter()
         for number, options in enumerate(HUBS):
             with running_hub([f"node-{i}" for i in range(SESSIONS)], str(pair.folder), options) as bed:
-                _ask_all(cases[number :: len(HUBS)], bed)
+                _ask_all([case for case in cases if case.hub == number], bed)
                 stats = bed.hub_stats()
                 context = bed.context
             counted.update({key: stats[key] for key in COUNTED})
@@ -95,7 +96,9 @@ def _cases(count: int, drafts: tuple[str, str]) -> list[Case]:
     cases = []
     for sampling, turns, draft, length in itertools.islice(settings, count):
         asked = tuple(exchange(rng, HELD_OUT).request for _ in range(turns))
-        cases.append(Case(rng.choice(SYSTEMS), asked, sampling, draft, length, rng.getrandbits(64)))
+        cases.append(
+            Case(rng.choice(SYSTEMS), asked, sampling, draft, length, rng.getrandbits(64), rng.randrange(len(HUBS)))
+        )
     return cases
 
 

@@ -108,8 +108,8 @@ def _by_kind(answered: Sequence[Asked]) -> dict[str, float | None]:
 
 
 def _acceptance(stats: Sequence[RoundStats]) -> float:
-    looked_at = sum(s.accepted + s.rejected for s in stats)
-    return round(sum(s.accepted for s in stats) / looked_at, 4)
+    hits = sum(s.accepted + s.matched for s in stats)
+    return round(hits / (hits + sum(s.rejected for s in stats)), 4)
 
 
 class _Drafter:

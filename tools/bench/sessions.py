@@ -1,11 +1,11 @@
 """Very many sessions of the built-in pair at once, from several processes through one broker; then many, one after another.
 
 answered      rounds that were answered, of ten for each session
-lost          rounds that were not, and sessions that were not opened, were told of a fault, or got another text
-p50_ms, p99_ms   from sending a round to its verdict, with all sessions at work at once
-hub_rss_mb    the hub's memory then
-rss_growth_mb    by how much it is larger after `churned` sessions that were opened, asked and closed one after another,
-                 than after the first tenth of these
+lost          rounds that were not, faults, and verdicts after which a text was not the one that the hub had streamed before
+p50_ms, p99_ms   from sending a round to its verdict; every session sends its next round upon the verdict of the last
+hub_rss_mb    the hub's memory while all of them are open
+rss_growth_mb    by how much another hub, with little memory for K/V, is larger after `churned` sessions, one after another, of
+                 which every tenth is never closed, than after the first tenth of these
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Barrier
 
 from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.pair import load_pair
@@ -42,6 +43,7 @@ class _Outcome:
 
     answered: int
     faults: int
+    differing: int
     waits_s: list[float]
 
 
@@ -49,70 +51,86 @@ def run(count: int, churned: int, as_json: bool) -> None:
     """Print the figures above."""
     names = [f"fleet-{number}" for number in range(_PROCESSES)]
     shares = [count // _PROCESSES + (number < count % _PROCESSES) for number in range(_PROCESSES)]
-    with (
-        running_hub(names, _PAIR, ["--threads", "1", "--max-sessions-per-node", str(count)]) as bed,
-        progress() as bars,
-    ):
-        with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as pool:
-            cases = (
-                (bed.broker.settings(name), name, share, 1000 * i)
-                for i, (name, share) in enumerate(zip(names, shares, strict=True))
-            )
-            at_once = bars.add_task(f"{count} sessions at once", total=_PROCESSES)
-            outcomes = []
-            for outcome in pool.map(_speak_at_once, *zip(*cases, strict=True)):
-                outcomes.append(outcome)
-                bars.advance(at_once)
-        rss = _rss_mb(bed.hub_pid)
-        first = churned // 10
-        _churn(bed.broker.settings(names[0]), names[0], first)
-        settled = _rss_mb(bed.hub_pid)
-        for _ in bars.track(range(9), description=f"{churned} sessions, one after another"):
-            _churn(bed.broker.settings(names[0]), names[0], first)
-        grown = _rss_mb(bed.hub_pid) - settled
-        open_sessions = bed.hub_stats()["sessions"]
+    context = get_context("spawn")
+    with progress() as bars, context.Manager() as manager:
+        at_once = bars.add_task(f"{count} sessions at once", total=None)
+        options = ["--threads", "1", "--max-sessions-per-node", str(count)]
+        with running_hub(names, _PAIR, options) as bed, ProcessPoolExecutor(_PROCESSES, mp_context=context) as pool:
+            gates = manager.Barrier(_PROCESSES), manager.Barrier(_PROCESSES + 1), manager.Barrier(_PROCESSES + 1)
+            futures = [
+                pool.submit(_speak_at_once, bed.broker.settings(name), name, share, 1000 * number, gates)
+                for number, (name, share) in enumerate(zip(names, shares, strict=True))
+            ]
+            gates[1].wait()
+            rss = _rss_mb(bed.hub_pid)
+            gates[2].wait()
+            outcomes = [future.result() for future in futures]
+        bars.remove_task(at_once)
+        tenth = churned // 10
+        with running_hub(names, _PAIR, ["--threads", "1", "--kv-memory", "16M"]) as bed:
+            settings = bed.broker.settings(names[0])
+            _churn(settings, names[0], tenth, seed=0)
+            settled = _rss_mb(bed.hub_pid)
+            for number in bars.track(range(1, 10), description=f"{10 * tenth} sessions, one after another"):
+                _churn(settings, names[0], tenth, seed=number * tenth)
+            grown = _rss_mb(bed.hub_pid) - settled
+            left_open = bed.hub_stats()["sessions"]
     waits = [wait for outcome in outcomes for wait in outcome.waits_s]
     answered = sum(outcome.answered for outcome in outcomes)
     figures = {
         "count": count,
         "answered": answered,
-        "lost": count * _ROUNDS - answered + sum(outcome.faults for outcome in outcomes),
+        "lost": count * _ROUNDS - answered + sum(outcome.faults + outcome.differing for outcome in outcomes),
         "p50_ms": round(1e3 * quantile(waits, 0.5), 1),
         "p99_ms": round(1e3 * quantile(waits, 0.99), 1),
         "hub_rss_mb": round(rss, 1),
-        "churned": 10 * first,
+        "churned": 10 * tenth,
         "rss_growth_mb": round(grown, 1),
-        "open_afterwards": open_sessions,
+        "left_open": left_open,
     }
     show("sessions", figures, as_json)
 
 
-def _speak_at_once(settings: BrokerSettings, name: str, count: int, seed: int) -> _Outcome:
-    """In a process of its own: let `count` sessions stream their answers, then speak ten rounds each, all at once."""
+def _speak_at_once(
+    settings: BrokerSettings, name: str, count: int, seed: int, gates: tuple[Barrier, Barrier, Barrier]
+) -> _Outcome:
+    """In a process of its own: let `count` sessions stream their answers and then, with the other processes', speak ten rounds.
+
+    They stay open until the last gate.
+    """
     transport, fleet = _fleet(settings, name)
     devices = _devices(count, seed)
     for first in range(0, count, _OPENED_AT_ONCE):
         fleet.open(devices[first : first + _OPENED_AT_ONCE])
     fleet.record()
+    together, measured, over = gates
+    together.wait()
     fleet.start(_DRAFTING, rounds=_ROUNDS)
     fleet.is_idle_within(_PATIENCE_S)
-    outcome = _Outcome(
-        sum(device.tally.rounds for device in devices),
-        len(fleet.faults),
-        [wait for device in devices for wait in device.tally.waits_s],
-    )
+    measured.wait()
+    over.wait()
+    tallies = [device.tally for device in devices]
     fleet.dismiss(count)
     transport.close()
-    return outcome
+    return _Outcome(
+        sum(tally.rounds for tally in tallies),
+        len(fleet.faults),
+        sum(tally.differing for tally in tallies),
+        [wait for tally in tallies for wait in tally.waits_s],
+    )
 
 
-def _churn(settings: BrokerSettings, name: str, count: int) -> None:
-    """Open, ask and close that many sessions, one after another."""
+def _churn(settings: BrokerSettings, name: str, count: int, seed: int) -> None:
+    """Open and ask that many sessions, one after another, and close all but every tenth."""
     transport, fleet = _fleet(settings, name)
-    for device in _devices(count, seed=7):
+    for number, device in enumerate(_devices(count, seed)):
         fleet.open([device])
         fleet.record()
-        fleet.dismiss(1)
+        if number % 10:
+            fleet.dismiss(1)
+        else:
+            fleet.devices.clear()
+    fleet.dismiss(len(fleet.devices))
     transport.close()
 
 

@@ -24,9 +24,10 @@ MIDDLE = PROMPT + ANSWER // 2  # ids that a session holds on average
 _NODE = "fleet"
 _WARM_UP_S = 2.0
 _LOOK_S = 0.5  # between two looks at whether that was long enough
+_PATIENCE_S = 300.0
 _LEAST_VERDICTS = 6  # of each session, in a measurement
 _SLOWEST = 0.05  # share of sessions that may fall below a rate
-_SPENT = ("at_us", "waited_us", "model_us", "drafted", "rounds", "target_forwards", "prefill_forwards")
+_SPENT = ("at_us", "waited_us", "model_us", "drafted", "speculated", "target_forwards", "prefill_forwards")
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,13 @@ class Site:
         first, began = self._transport.stats(), time.monotonic()
         while time.monotonic() - began < self._seconds or self._fleet.fewest_verdicts(began) < _LEAST_VERDICTS:
             time.sleep(_LOOK_S)
+            if self._fleet.faults or time.monotonic() - began > _PATIENCE_S:
+                raise RuntimeError(f"the hub does not answer all sessions; faults: {self._fleet.faults[:3]}")
         last, ended = self._transport.stats(), time.monotonic()
         self._fleet.pause()
         tallies = [device.tally for device in self._fleet.devices]
-        accepted, rejected, drafted, rounds = (
-            sum(values)
-            for values in zip(*((t.accepted, t.rejected, t.drafted, t.rounds) for t in tallies), strict=True)
-        )
+        hits = sum(tally.accepted + tally.matched for tally in tallies)
+        misses = sum(tally.rejected for tally in tallies)
         spent = {key: last[key] - first[key] for key in _SPENT}
         busy_us = spent["at_us"] - spent["waited_us"]
         return Load(
@@ -92,9 +93,9 @@ class Site:
                 sum(tokens for at, tokens in tally.arrivals if began <= at < ended) / (ended - began)
                 for tally in tallies
             ),
-            alpha=accepted / max(1, accepted + rejected),
-            drafted_per_round=drafted / max(1, rounds),
-            verified_per_round=spent["drafted"] / max(1, spent["rounds"]),
+            alpha=hits / max(1, hits + misses),
+            drafted_per_round=sum(t.drafted for t in tallies) / max(1, sum(t.rounds for t in tallies)),
+            verified_per_round=spent["drafted"] / max(1, spent["speculated"]),
             forward_share=spent["model_us"] / max(1, busy_us),
             step_s=busy_us / 1e6 / max(1, spent["target_forwards"] + spent["prefill_forwards"]),
         )

@@ -1,0 +1,232 @@
+"""The engine under whatever nodes may send, with too few pages and seats: every text is right, and nobody waits for ever.
+
+The target is a fake that writes into each slot all ids up to the one whose K/V it would hold, and looks at every slot that it
+reads. What it decodes depends on all ids before.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from zlib import crc32
+
+import torch
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from edge_node.session import NodeSession
+from hub.batch import Row
+from hub.book import SessionBook
+from hub.engine import Arrival, Engine
+from hub.forward_time import ForwardTime
+from hub.memory import KVMemory
+from hub.pages import PAGE_SIZE, PagePool, slot_of
+from hub.session import Limits, SessionKey
+from hub.window import Window
+from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Finish, Open, Opened, Verdict
+
+VOCAB = 32
+PAGES = 8
+LIMITS = Limits(context=PAGES * PAGE_SIZE, vocab_size=VOCAB, end_ids=frozenset({1}), max_draft=8)
+# Texts that begin alike, two of them for two pages and a half, the third for one page.
+PROMPTS = tuple(
+    tuple(2 + i % 20 for i in range(same)) + (22 + number,) * (60 - same)
+    for number, same in ((0, 40), (1, 40), (2, PAGE_SIZE))
+)
+
+
+def following(ids: Sequence[int]) -> int:
+    """What the target writes behind `ids`; now and then it ends its turn."""
+    number = crc32(bytes(ids))
+    return 1 if number % 23 == 0 else 2 + number % (VOCAB - 2)
+
+
+class FakeTarget:
+    def __init__(self) -> None:
+        self.cache = self
+        self.slots: dict[int, tuple[int, ...]] = {}
+
+    def copy_page(self, source: int, destination: int) -> None:
+        for offset in range(PAGE_SIZE):
+            self.slots[destination * PAGE_SIZE + offset] = self.slots.get(source * PAGE_SIZE + offset, ())
+
+    def clear(self, pages: Sequence[int]) -> None:
+        pass
+
+    def prepare(self, rows: Sequence[Row]) -> Sequence[Row]:
+        return rows
+
+    def compute(self, rows: Sequence[Row]) -> torch.Tensor:
+        logits = []
+        for row in rows:
+            text = (*row.session.transcript.ids[: row.start], *row.ids)
+            for position in range(row.start, row.end):
+                self.slots[slot_of(row.session.pages, position)] = text[: position + 1]
+        for row in rows:
+            text = (*row.session.transcript.ids[: row.start], *row.ids)
+            for position in range(row.end):
+                assert self.slots[slot_of(row.session.pages, position)] == text[: position + 1], (
+                    "read what is not its own"
+                )
+            for end in range(row.end - row.wanted + 1, row.end + 1):
+                logits += [torch.nn.functional.one_hot(torch.tensor(following(text[:end])), VOCAB).float()]
+        return torch.stack(logits) if logits else torch.zeros(0, VOCAB)
+
+
+class Engines(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        target = FakeTarget()
+        pool = PagePool(PAGES)
+        memory = KVMemory(pool, target.copy_page, lambda key: None if key.node == "c" else b"home")
+        self.book = SessionBook(LIMITS, memory, max_sessions=4, max_per_node=3, ttl_s=60.0)
+        self.engine = Engine(
+            target,  # type: ignore[arg-type]
+            self.book,
+            memory,
+            answer_open=lambda m: Opened(m.session, "fake", LIMITS.context, LIMITS.max_draft, (1,), 0.0, 0, 1.0),
+            publish=self.hear,
+            forward_time=ForwardTime(),
+            window=Window(0.0, 0.5),
+            budget=24,
+            max_queue=8,
+            max_draft=LIMITS.max_draft,
+            vocab_size=VOCAB,
+        )
+        self.errors: list[str] = []  # the engine would take an exception for its own
+        self.chats: dict[SessionKey, NodeSession] = {}
+        self.prompts: dict[SessionKey, int] = {}  # length of what was appended last, with what is before it
+        self.last: dict[SessionKey, Draft] = {}
+
+    def hear(self, key: SessionKey, message: AnyMessage) -> None:
+        if isinstance(message, Fault):
+            if message.code not in (FaultCode.BUSY, FaultCode.UNKNOWN_SESSION) or "failed" in message.detail:
+                self.errors.append(str(message))
+            self.chats.pop(key, None)  # evicted, or without a seat: the node would open another
+        elif isinstance(message, Verdict) and key in self.chats:
+            chat = self.chats[key]
+            chat.receive(message)
+            for end in range(self.prompts[key], len(chat)):
+                if chat.ids[end] != following(chat.ids[:end]):
+                    self.errors.append("another text than the target's")
+
+    def send(self, key: SessionKey, message: Open | Draft | Close) -> None:
+        self.engine.submit(Arrival(key, message, time.monotonic()))
+
+    def settle(self) -> None:
+        """Go on until nobody has work any more."""
+        for _ in range(400):
+            if not self.engine.has_work:
+                return
+            self.engine.step()
+        raise AssertionError("a session waits for ever")
+
+    keys = st.builds(SessionKey, st.sampled_from(["a", "b", "c"]), st.integers(0, 1).map(lambda n: bytes([n]) * 16))
+
+    @rule(
+        key=keys,
+        prompt=st.sampled_from(PROMPTS),
+        length=st.integers(1, 60),
+        kept=st.integers(0, 60),
+        credit=st.integers(0, 30),
+    )
+    def ask(self, key: SessionKey, prompt: tuple[int, ...], length: int, kept: int, credit: int) -> None:
+        """Let the chat become the beginning of a prompt, keeping at most `kept` ids of it."""
+        if key not in self.chats:
+            self.settle()
+            self.book.close(key)
+            self.chats[key] = NodeSession()
+            self.send(key, Open(key.id, "fake", bytes(16)))
+        chat = self.chats[key]
+        same = sum(
+            1
+            for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(chat.ids, prompt[:length], strict=False))
+        )
+        keep = min(kept, same)
+        self.prompts[key] = max(length, keep)
+        self.post(key, chat.compose(keep=keep, append=prompt[keep:length], until=length + credit if credit else 0))
+
+    @precondition(lambda self: bool(self.chats))
+    @rule(which=st.integers(0, 5), count=st.integers(0, 8), wrong=st.integers(0, 8), credit=st.integers(0, 9))
+    def draft(self, which: int, count: int, wrong: int, credit: int) -> None:
+        """Propose tokens that are right up to one that is not."""
+        key = list(self.chats)[which % len(self.chats)]
+        chat = self.chats[key]
+        if chat.outstanding is not None and not self.last[key].until:
+            return
+        text = list(chat.ids)
+        if not text or chat.finish is not Finish.NO or len(text) + 1 >= LIMITS.context:
+            return
+        for number in range(min(count, LIMITS.context - len(text) - 1)):
+            token = following(text)
+            text.append(token if number != wrong else 2 + (token + 1) % (VOCAB - 2))
+        tokens = text[len(chat) :]
+        self.post(key, chat.compose(tokens=tokens, until=len(chat) + credit if credit or not tokens else 0))
+
+    def post(self, key: SessionKey, draft: Draft) -> None:
+        self.last[key] = draft
+        self.send(key, draft)
+
+    @precondition(lambda self: bool(self.last))
+    @rule(which=st.integers(0, 5))
+    def repeat(self, which: int) -> None:
+        key = list(self.last)[which % len(self.last)]
+        if key in self.chats:
+            self.send(key, self.last[key])
+
+    @precondition(lambda self: bool(self.chats))
+    @rule(which=st.integers(0, 5))
+    def leave(self, which: int) -> None:
+        key = list(self.chats)[which % len(self.chats)]
+        del self.chats[key]
+        self.send(key, Close())
+
+    @precondition(lambda self: self.engine.has_work)
+    @rule(times=st.integers(1, 4))
+    def work(self, times: int) -> None:
+        for _ in range(times):
+            if self.engine.has_work:
+                self.engine.step()
+
+    @invariant()
+    def holds(self) -> None:
+        self.book.check_integrity()
+        assert self.errors == []
+
+    def teardown(self) -> None:
+        self.settle()
+        self.holds()
+
+
+def test_a_row_whose_pages_an_older_answer_takes_is_not_run() -> None:
+    """The younger session needs fewer pages than it held: it gets some again, but its K/V is gone."""
+    engines = Engines()
+    old, young = SessionKey("a", bytes(16)), SessionKey("b", bytes(16))
+    for key, prompt in ((old, PROMPTS[0][: 4 * PAGE_SIZE - 8]), (young, (25,) * (2 * PAGE_SIZE - 2))):
+        engines.chats[key] = NodeSession()
+        engines.send(key, Open(key.id, "fake", bytes(16)))
+        engines.prompts[key] = len(prompt)
+        engines.post(key, engines.chats[key].compose(append=prompt, until=len(prompt) + 1))
+        engines.settle()
+    # A block of eight that is wrong from the start: the young one holds a page more than its text needs.
+    engines.post(young, engines.chats[young].compose(tokens=[3 if following(engines.chats[young].ids) != 3 else 4] * 8))
+    engines.settle()
+    pool = engines.book._memory.pool
+    spare = [pool.take() for _ in range(pool.available)]
+    text = list(engines.chats[old].ids)
+    for _ in range(8):
+        text.append(following(text))
+    engines.post(old, engines.chats[old].compose(tokens=text[len(engines.chats[old]) :]))
+    engines.post(young, engines.chats[young].compose(tokens=[following(engines.chats[young].ids)]))
+    engines.engine.step()
+    for one in spare:
+        pool.drop(one)
+    engines.settle()
+    assert engines.book.preempted == 1
+    engines.holds()
+
+
+TestEngines = Engines.TestCase
+TestEngines.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
