@@ -1,7 +1,7 @@
 """Plots what `tools.home.train` logged, over compute: target and draft, and, of two runs, staged against plain training.
 
 python -m tools.home.plot_loss --build build/home --out docs/home-loss.png
-python -m tools.home.plot_loss --build build/home --plain build/compare --out docs/home-stages.png
+python -m tools.home.plot_loss --build build/staged --plain build/plain --out docs/home-stages.png
 """
 
 from __future__ import annotations
