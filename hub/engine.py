@@ -265,6 +265,7 @@ class Engine:
 
     def _settle(self, row: Row, drawn: Sequence[int], price: float | None) -> None:
         session = row.session
+        self.stats.speculated += bool(session.drafted)
         self.stats.trimmed += len(session.drafted) - (row.wanted - 1)
         verdict = replace(
             session.commit(drawn),
@@ -274,7 +275,6 @@ class Engine:
         )
         self._reply(session.key, verdict)
         self.stats.rounds += 1
-        self.stats.speculated += row.wanted > 1
         self.stats.drafted += row.wanted - 1
         self.stats.accepted += verdict.accepted
         self.stats.committed += verdict.accepted + len(verdict.ids)

@@ -13,7 +13,7 @@ class HubStats:
     """Counters."""
 
     rounds: int = 0  # drafts that were answered with tokens of the target
-    speculated: int = 0  # rounds of these in which drafted tokens were verified
+    speculated: int = 0  # rounds of these that came with drafted tokens
     drafted: int = 0  # drafted tokens that were verified
     accepted: int = 0
     trimmed: int = 0  # drafted tokens that were not verified, as they would not have paid for their place

@@ -46,7 +46,6 @@ class Tally:
     rejected: int = 0
     differing: int = 0  # verdicts after which the text is not the one that was recorded
     rounds: int = 0
-    drafted: int = 0
 
 
 class Device:
@@ -149,7 +148,6 @@ class Device:
         self._advised = self._advised if verdict.advised is None else verdict.advised
         if sent is not None and sent.tokens and sent.round == verdict.round:
             self.tally.rounds += 1
-            self.tally.drafted += len(sent.tokens)
             self.tally.accepted += verdict.accepted
             expected = sent.tokens[verdict.accepted : verdict.accepted + 1]
             if expected and verdict.ids:

@@ -27,7 +27,7 @@ _LOOK_S = 0.5  # between two looks at whether that was long enough
 _PATIENCE_S = 300.0
 _LEAST_VERDICTS = 6  # of each session, in a measurement
 _SLOWEST = 0.05  # share of sessions that may fall below a rate
-_SPENT = ("at_us", "waited_us", "model_us", "drafted", "speculated", "target_forwards", "prefill_forwards")
+_SPENT = ("at_us", "waited_us", "model_us", "drafted", "trimmed", "speculated", "target_forwards", "prefill_forwards")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Site:
                 for tally in tallies
             ),
             alpha=hits / max(1, hits + misses),
-            drafted_per_round=sum(t.drafted for t in tallies) / max(1, sum(t.rounds for t in tallies)),
+            drafted_per_round=(spent["drafted"] + spent["trimmed"]) / max(1, spent["speculated"]),
             verified_per_round=spent["drafted"] / max(1, spent["speculated"]),
             forward_share=spent["model_us"] / max(1, busy_us),
             step_s=busy_us / 1e6 / max(1, spent["target_forwards"] + spent["prefill_forwards"]),
