@@ -14,7 +14,7 @@ from hub.book import SessionBook
 from hub.engine import Arrival, Engine
 from hub.memory import KVMemory
 from hub.probe import measured_forward_time
-from hub.session import Limits, SessionKey
+from hub.session import Limits, SessionKey, too_long
 from hub.settings import HubSettings, Sharing
 from hub.target import Target, pick_device, pick_dtype
 from hub.window import Window
@@ -181,8 +181,8 @@ class Hub:
         key = SessionKey(parties.node, parties.session)
         if isinstance(message, Draft) and len(message.append) > self._limits.context:
             # Refused before it waits in a queue: thousands of such would be gigabytes.
-            detail = f"{len(message.append)} ids do not fit the context of {self._limits.context}"
-            self._publish(key, Fault(FaultCode.TOO_LONG, detail, round=message.round))
+            self.engine.stats.faults += 1
+            self._publish(key, too_long(message, len(message.append), self._limits))
             return
         self.engine.submit(Arrival(key, message, arrived))
 

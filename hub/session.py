@@ -49,6 +49,11 @@ class Limits:
     max_draft: int  # drafted tokens that are verified in one round
 
 
+def too_long(draft: Draft, length: int, limits: Limits) -> Fault:
+    """The answer to a draft that would make a text of `length` ids."""
+    return Fault(FaultCode.TOO_LONG, f"{length} ids do not fit the context of {limits.context}", round=draft.round)
+
+
 @dataclass(frozen=True)
 class SessionKey:
     """A session is known by its node and its id: an id alone says nothing about who may use it."""
@@ -191,8 +196,7 @@ class HubSession:
     def _refusal(self, draft: Draft) -> Fault | None:
         length = draft.base + len(draft.append)
         if length > self.limits.context:
-            detail = f"{length} ids do not fit the context of {self.limits.context}"
-            return Fault(FaultCode.TOO_LONG, detail, round=draft.round)
+            return too_long(draft, length, self.limits)
         if any(token >= self.limits.vocab_size for token in (*draft.append, *draft.tokens)):
             detail = f"the target knows ids below {self.limits.vocab_size} only"
             return Fault(FaultCode.BAD_REQUEST, detail, round=draft.round)

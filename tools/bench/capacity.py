@@ -6,7 +6,7 @@ is right is set. Each pair of runs is one after the other on the same hub, and f
     stream_tokens_per_s, speculate_tokens_per_s   all sessions together
     throughput_ratio     the latter over the former
     forward_share        time inside the model's forward over the time in which the engine was busy, speculating
-    alpha_realised       accepted / (accepted + rejected) of the drafted tokens that the target looked at
+    alpha_realised       the target's own / all, of the drafted tokens that can be compared with it: those verified, and the next
     drafted_per_round    tokens that a device sent for verification, and
     verified_per_round   those of them that the hub verified
     bare_forward_ms      the model's forward over one token of each session and nothing else, in this process
@@ -85,11 +85,11 @@ def run_slo(shape: str, rate: float | None, drafting: Drafting, seconds: float, 
             place.hold(sessions)
             return place.measure(drafting if speculating else None).held
 
-        wanted = rate or _SHARE_OF_SOLO * held(1, speculating=False)
-        counts = {
-            goal: tuple(_largest(lambda n, mode=mode, goal=goal: held(n, mode) >= goal) for mode in (False, True))  # type: ignore[misc]
-            for goal in (wanted, *_RATES)
-        }
+        def most(goal: float, *, speculating: bool) -> int:
+            return _largest(lambda sessions: held(sessions, speculating) >= goal)
+
+        wanted = rate or _SHARE_OF_SOLO * held(1, False)
+        counts = {goal: (most(goal, speculating=False), most(goal, speculating=True)) for goal in (wanted, *_RATES)}
     rows = [
         {"rate": goal, "stream_sessions": stream, "speculate_sessions": speculate}
         for goal, (stream, speculate) in counts.items()

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib import pyplot as plt
-
 from tools.bench.report import progress, show, show_rows
 from tools.bench.site import FOLDER, Site, broker_site
 from tools.fleet import Drafting
@@ -70,6 +68,8 @@ def _over_lengths(site: Site, acceptance: float) -> list[dict[str, Any]]:
 def _draw(
     shape: str, by_sessions: Sequence[dict[str, Any]], by_acceptance: Sequence[dict[str, Any]], out: Path
 ) -> None:
+    from matplotlib import pyplot as plt  # no other benchmark should wait for it
+
     figure, (throughput, latency, gain) = plt.subplots(1, 3, figsize=(13, 4))
     counts = [row["sessions"] for row in by_sessions]
     for mode, color in (("stream", "tab:gray"), ("speculate", "tab:blue")):

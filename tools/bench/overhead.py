@@ -1,7 +1,8 @@
 """What the engine adds to the model's forward: a step of its loop over the bare forward of the same ragged batches.
 
 An engine in this process, with queues where a broker would be; every device's draft of three right tokens is there before
-the next forward. The devices' own work, in the same process, is in the engine's time as far as Python lets only one of them run. In turn with each run of it, the forwards that it made are made again, and nothing else.
+the next forward. The devices' own work, in the same process, is in the engine's time as far as Python lets only one of them
+run. In turn with each run of it, the forwards that it made are made again, and nothing else.
 
     ratio_N     time that the engine was busy over the time of those forwards, for N sessions
     step_ms_N   of it for each step
