@@ -33,7 +33,7 @@ demo: setup
 
 test: setup $(STAMP_5)
 	$(BIN)/pip freeze | grep '^transformers==4\.'
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --hypothesis-profile=ci
 	$(BIN_5)/pip freeze | grep '^transformers==5\.'
 	$(BIN_5)/python -m pytest $(TESTS_5)
 

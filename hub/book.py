@@ -13,13 +13,21 @@ from shared.messages import Finish
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 2.0  # a session that was silent for so long in the middle of an answer counts as idle
-
 
 class SessionBook:
     """Sessions in the order in which they were last heard of, the longest silent first."""
 
-    def __init__(self, limits: Limits, memory: KVMemory, *, max_sessions: int, max_per_node: int, ttl_s: float) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        memory: KVMemory,
+        *,
+        max_sessions: int,
+        max_per_node: int,
+        ttl_s: float,
+        patience_s: float = 2.0,
+    ) -> None:
+        """Silent for `patience_s` in the middle of an answer, a session counts as idle; for `ttl_s`, it is forgotten."""
         self.evicted = 0  # sessions forgotten for others or for their silence
         self.preempted = 0  # times that a session in the middle of an answer lost its pages
         self._limits = limits
@@ -27,6 +35,7 @@ class SessionBook:
         self._max_sessions = max_sessions
         self._max_per_node = max_per_node
         self._ttl_s = ttl_s
+        self._patience_s = patience_s
         self._sessions: OrderedDict[SessionKey, HubSession] = OrderedDict()
         self._heard: dict[SessionKey, float] = {}
         self._of_node: Counter[str] = Counter()
@@ -123,7 +132,7 @@ class SessionBook:
     def _is_idle(self, session: HubSession, now: float) -> bool:
         """Whether nobody waits for the session: no work, and not between two rounds of an answer."""
         return not session.has_work and (
-            session.finish is not Finish.NO or now - self._heard[session.key] > _PATIENCE_S
+            session.finish is not Finish.NO or now - self._heard[session.key] > self._patience_s
         )
 
     def _evict(self, session: HubSession) -> None:

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from hub.batch import Row
@@ -199,13 +199,28 @@ class Engine:
 
     def _plan(self) -> Plan:
         """A forward for the sessions with work that can be given pages, those with the oldest answers before others."""
-        self._working = {key: session for key, session in self._working.items() if session.is_open}
-        sessions = list(self._working.values())
-        for session in sessions:
-            if session.unfed > 1:
+        for session in self._working.values():
+            if session.is_open and session.unfed > 1:
                 self.stats.shared_tokens += self._memory.adopt(session)
-        plan = self._scheduler.plan(sessions, self._memory.keys, self._window.mean_wait)
+        # A prompt that was only to be fed may be done by that.
+        self._working = {key: s for key, s in self._working.items() if s.is_open and s.has_work}
+        self._scheduler.admit(self._working.values())
+        sessions = list(self._working.values())
+        plan, refused = self._granted(sessions)
+        while refused:
+            # Whoever has no memory must not hold a place in the forward that others could use, nor overtake an older one.
+            planned = {row.session.key for row in plan.rows}
+            oldest = min(session.begun for session in refused)
+            sessions = [s for s in sessions if s not in refused and (s.begun < oldest or s.key in planned)]
+            plan, refused = self._granted(sessions)
         self._drafted = 0
+        self._stalled = bool(self._working) and not plan.rows
+        self._scheduler.charge(plan.rows)
+        return plan
+
+    def _granted(self, sessions: Sequence[HubSession]) -> tuple[Plan, Collection[HubSession]]:
+        """A plan for some of these sessions whose rows all have their pages, and those that had to be left out of it."""
+        plan = self._scheduler.plan(sessions, self._memory.keys, self._window.mean_wait)
         now = time.monotonic()
         planned: set[SessionKey] = set()
         for row in sorted(plan.rows, key=lambda row: row.session.begun):
@@ -213,10 +228,8 @@ class Engine:
             is_valid = row.start == row.session.computed
             if is_valid and self._book.give_room(row.session, row.end, planned, now):
                 planned.add(row.session.key)
-        self._stalled = bool(sessions) and not planned
         rows = tuple(row for row in plan.rows if row.session.key in planned)
-        self._scheduler.charge(rows)
-        return replace(plan, rows=rows)
+        return replace(plan, rows=rows), {row.session for row in plan.rows if row.session.key not in planned}
 
     def _forward(self, plan: Plan) -> list[int] | None:
         """The target's tokens at the places that the rows want, in order; None when there is nothing to do or it failed."""

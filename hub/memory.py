@@ -36,7 +36,7 @@ class KVMemory:
             if page is None:
                 break
             session.pages.append(page)
-            session.computed += PAGE_SIZE
+            session.fed(session.computed + PAGE_SIZE)
         return session.computed - before
 
     def reserve(self, session: HubSession, length: int) -> None:

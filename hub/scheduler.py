@@ -32,15 +32,23 @@ class Scheduler:
         self._time = time
         self._served: dict[str, float] = {}  # ids fed for each node that has work
 
+    def admit(self, sessions: Iterable[HubSession]) -> None:
+        """Note which sessions have work, before plans are made.
+
+        A node that comes to have work starts level with the one that was served least; those without are forgotten.
+        """
+        present = {session.key.node for session in sessions}
+        level = min((self._served[node] for node in present & self._served.keys()), default=0.0)
+        self._served = {node: max(self._served.get(node, level) - level, 0.0) for node in present}
+
     def plan(
         self, sessions: Sequence[HubSession], keys: Callable[[HubSession, int], list[bytes]], idle_s: float = 0.0
     ) -> Plan:
-        """Rows for sessions that have work: steps of decoding, the drafted tokens that pay, then prompts in what is left.
+        """Rows for sessions that were admitted: steps of decoding, the drafted tokens that pay, then prompts in what is left.
 
         `keys` gives the keys of the pages that a session's first ids fill, and none for one that shares no pages.
         `idle_s` is what a forward waits for drafts, which streaming would not.
         """
-        self._admit_nodes(sessions)
         prompts = self._in_turn(s for s in sessions if s.unfed > 1)
         # However many steps there are, a page of prompts goes along.
         budget = self._budget - (PAGE_SIZE if prompts else 0)
@@ -76,12 +84,6 @@ class Scheduler:
             expected += count * chance
         tokens_per_s, length = best
         return self._time.token * tokens_per_s if length else 1.0
-
-    def _admit_nodes(self, sessions: Iterable[HubSession]) -> None:
-        """A node that comes to have work starts level with the one that was served least; those without are forgotten."""
-        present = {session.key.node for session in sessions}
-        level = min((self._served[node] for node in present & self._served.keys()), default=0.0)
-        self._served = {node: max(self._served.get(node, level) - level, 0.0) for node in present}
 
     def _in_turn(self, sessions: Iterable[HubSession]) -> list[HubSession]:
         """Sessions in the order in which they are served: one of the node that was served least, and so on."""

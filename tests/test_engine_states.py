@@ -14,7 +14,7 @@ from zlib import crc32
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge_node.session import NodeSession
 from hub.batch import Row
@@ -41,6 +41,13 @@ def following(ids: Sequence[int]) -> int:
     """What the target writes behind `ids`; now and then it ends its turn."""
     number = crc32(bytes(ids))
     return 1 if number % 23 == 0 else 2 + number % (VOCAB - 2)
+
+
+class KnownTime(ForwardTime):
+    """Nothing is learnt, so that the same messages lead to the same plans."""
+
+    def learn(self, rows: int, tokens: int, seconds: float) -> None:
+        pass
 
 
 class FakeTarget:
@@ -76,19 +83,20 @@ class FakeTarget:
 
 
 class Engines(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
+    @initialize(token_s=st.sampled_from([1e-6, 0.1, 1.0]))
+    def begin(self, token_s: float = 1e-6) -> None:
+        """A hub whose forward takes a second, and `token_s` for each token; the dearest are not worth drafting."""
         target = FakeTarget()
         pool = PagePool(PAGES)
         memory = KVMemory(pool, target.copy_page, lambda key: None if key.node == "c" else b"home")
-        self.book = SessionBook(LIMITS, memory, max_sessions=4, max_per_node=3, ttl_s=60.0)
+        self.book = SessionBook(LIMITS, memory, max_sessions=4, max_per_node=3, ttl_s=60.0, patience_s=0.1)
         self.engine = Engine(
             target,  # type: ignore[arg-type]
             self.book,
             memory,
             answer_open=lambda m: Opened(m.session, "fake", LIMITS.context, LIMITS.max_draft, (1,), 0.0, 0, 1.0),
             publish=self.hear,
-            forward_time=ForwardTime(),
+            forward_time=KnownTime(fixed=1.0, row=0.0, token=token_s),
             window=Window(0.0, 0.5),
             budget=24,
             max_queue=8,
@@ -203,6 +211,7 @@ class Engines(RuleBasedStateMachine):
 def test_a_row_whose_pages_an_older_answer_takes_is_not_run() -> None:
     """The younger session needs fewer pages than it held: it gets some again, but its K/V is gone."""
     engines = Engines()
+    engines.begin()
     old, young = SessionKey("a", bytes(16)), SessionKey("b", bytes(16))
     for key, prompt in ((old, PROMPTS[0][: 4 * PAGE_SIZE - 8]), (young, (25,) * (2 * PAGE_SIZE - 2))):
         engines.chats[key] = NodeSession()
@@ -225,6 +234,45 @@ def test_a_row_whose_pages_an_older_answer_takes_is_not_run() -> None:
         pool.drop(one)
     engines.settle()
     assert engines.book.preempted == 1
+    engines.holds()
+
+
+def test_who_has_no_memory_leaves_its_place_in_the_forward_to_others() -> None:
+    """Nodes that were served less than the oldest answer's would have the whole budget, and there are no pages for them."""
+    engines = Engines()
+    engines.begin()
+    first, second, third = (SessionKey(node, bytes(16)) for node in "cab")
+    for key in (first, second, third):
+        engines.ask(key, PROMPTS[0], length=1, kept=0, credit=0)
+    engines.settle()
+    engines.ask(first, PROMPTS[2], length=60, kept=0, credit=8)
+    engines.ask(second, PROMPTS[1], length=60, kept=0, credit=8)
+    for _ in range(2):
+        engines.engine.step()
+    pool = engines.book._memory.pool
+    spare = [pool.take() for _ in range(pool.available)]
+    engines.ask(third, PROMPTS[0], length=60, kept=0, credit=8)
+    oldest = engines.book.get(first)
+    assert oldest is not None
+    assert (oldest.computed, oldest.committed) == (24, 60)
+    engines.engine.step()
+    engines.engine.step()
+    assert oldest.committed == 61, "it takes the second's pages, and the places of both"
+    for one in spare:
+        pool.drop(one)
+    engines.settle()
+    engines.holds()
+
+
+def test_a_prompt_that_others_have_fed_needs_no_forward() -> None:
+    """All but the last id are found computed, and no token is wanted yet."""
+    engines = Engines()
+    engines.begin()
+    engines.ask(SessionKey("a", bytes(16)), PROMPTS[0], length=40, kept=0, credit=3)
+    engines.settle()
+    engines.ask(SessionKey("b", bytes(16)), PROMPTS[0], length=2 * PAGE_SIZE + 1, kept=0, credit=0)
+    engines.settle()
+    assert engines.engine.stats.shared_tokens == 2 * PAGE_SIZE
     engines.holds()
 
 

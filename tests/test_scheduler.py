@@ -8,7 +8,7 @@ from hub.batch import Row, flatten
 from hub.forward_time import ForwardTime
 from hub.memory import KVMemory
 from hub.pages import PAGE_SIZE, PagePool
-from hub.scheduler import Scheduler, advised_length
+from hub.scheduler import Plan, Scheduler, advised_length
 from hub.session import HubSession, Limits, SessionKey
 from shared.messages import Draft
 
@@ -36,8 +36,13 @@ def shared_keys() -> KVMemory:
     return KVMemory(PagePool(8), lambda source, destination: None, lambda key: b"home")
 
 
+def planned(scheduler: Scheduler, sessions: list[HubSession], idle_s: float = 0.0) -> Plan:
+    scheduler.admit(sessions)
+    return scheduler.plan(sessions, shared_keys().keys, idle_s)
+
+
 def plan(sessions: list[HubSession], budget: int, time: ForwardTime = CHEAP) -> list[Row]:
-    return list(Scheduler(budget, time, 16).plan(sessions, shared_keys().keys).rows)
+    return list(planned(Scheduler(budget, time, 16), sessions).rows)
 
 
 def shapes(rows: list[Row]) -> list[tuple[int, int, int]]:
@@ -126,7 +131,7 @@ def test_nodes_get_equal_shares_where_not_all_fit() -> None:
     scheduler = Scheduler(8, CHEAP, 16)
     served: dict[str, int] = {"greedy": 0, "modest": 0}
     for _ in range(10):
-        rows = scheduler.plan([*greedy, *modest], shared_keys().keys).rows
+        rows = planned(scheduler, [*greedy, *modest]).rows
         scheduler.charge(rows)
         for row in rows:
             served[row.session.key.node] += 1
@@ -135,12 +140,11 @@ def test_nodes_get_equal_shares_where_not_all_fit() -> None:
 
 
 def test_who_begins_as_another_does_waits_for_its_pages() -> None:
-    memory = shared_keys()
     first, second, other = (session(3 * PAGE_SIZE + 4, until=60) for _ in range(3))
     for made in (first, second):
         made.transcript.truncate(0)
         made.transcript.extend(range(2, 2 + 3 * PAGE_SIZE + 4))
-    rows = Scheduler(256, CHEAP, 16).plan([first, second, other], memory.keys).rows
+    rows = plan([first, second, other], budget=256)
     assert [row.session for row in rows] == [first, other]
 
 
@@ -155,11 +159,11 @@ def test_the_price_is_that_at_the_best_length_and_streaming_is_one() -> None:
     steps = [step(4, acceptance=rate) for _ in range(8)]
     gains = [sum(rate**i for i in range(g + 1)) / (0.1 + 0.04 * (g + 1)) for g in range(17)]
     best = gains.index(max(gains))
-    price = Scheduler(256, time, 16).plan(steps, shared_keys().keys).price
+    price = planned(Scheduler(256, time, 16), steps).price
     assert price is not None
     assert 0 < best < 8
     assert advised_length(rate, price, 16) == best
-    waiting = Scheduler(256, time, 16).plan(steps, shared_keys().keys, idle_s=1.0).price
+    waiting = planned(Scheduler(256, time, 16), steps, idle_s=1.0).price
     assert waiting is not None
     assert advised_length(rate, waiting, 16) == 0, "with a second's wait for drafts the hub had better stream"
 
