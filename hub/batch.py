@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hub.session import HubSession
+
+if TYPE_CHECKING:
+    import torch
+
+    from hub.attention import AttentionPlan
 
 
 @dataclass(frozen=True)
@@ -38,3 +44,13 @@ def flatten(rows: Sequence[Row]) -> tuple[list[int], list[int], list[int]]:
         positions.extend(range(row.start, row.end))
         wanted.extend(range(len(ids) - row.wanted, len(ids)))
     return ids, positions, wanted
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A batch as tensors: ids and positions [1, tokens], the places whose logits are wanted, and what attention needs."""
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    wanted: torch.Tensor
+    plan: AttentionPlan

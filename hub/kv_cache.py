@@ -15,14 +15,15 @@ _SHARE_OF_GPU = 0.8
 
 
 class KVCache:
-    """K and V of every slot: per layer two tensors [pages, PAGE_SIZE, kv_heads, head_dim]."""
+    """K and V of every slot: per layer two tensors [pages + 1, PAGE_SIZE, kv_heads, head_dim]."""
 
     def __init__(
         self, layers: int, pages: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        shape = (pages, PAGE_SIZE, kv_heads, head_dim)
+        shape = (pages + 1, PAGE_SIZE, kv_heads, head_dim)
         self.dtype = dtype
         self.device = device
+        self.spare_slot = pages * PAGE_SIZE  # of a page that no session gets: K/V that nobody reads may go there
         self.keys = [_zeros(shape, dtype, device) for _ in range(layers)]
         self.values = [_zeros(shape, dtype, device) for _ in range(layers)]
 

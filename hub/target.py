@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,15 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers import logging as transformers_logging
 
-from hub.attention import NAME, AttentionPlan, attention_plan, spans_of
-from hub.batch import Row, flatten
+from hub.attention import NAME, AttentionPlan, Span, spans_of
+from hub.batch import Inputs, Row, flatten
+from hub.graphs import GraphedForward
+from hub.groups import group_plan
 from hub.kv_cache import KVCache, default_kv_memory
 from hub.linear import can_pack, pack
 from hub.pages import PAGE_SIZE, PagePool, pages_for
 from hub.probe import probe_rows
+from hub.tiles import tile_plan
 from shared.errors import PairError, SettingsError
 from shared.messages import MAX_APPEND
 
@@ -46,16 +49,6 @@ def pick_dtype(name: str) -> torch.dtype:
     if name not in dtypes:
         raise SettingsError(f"there is no dtype {name!r}; use one of {', '.join(dtypes)}")
     return dtypes[name]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """A batch as tensors: ids and positions [1, tokens], the places whose logits are wanted, and what attention needs."""
-
-    ids: torch.Tensor
-    positions: torch.Tensor
-    wanted: torch.Tensor
-    plan: AttentionPlan
 
 
 class Target:
@@ -97,7 +90,11 @@ class Target:
         self.cache = KVCache(layers, pages, kv_heads, head_dim, dtype, device)
         self.context = int(min(config.max_position_embeddings, pages * PAGE_SIZE, MAX_APPEND))
         self.vocab_size = int(config.vocab_size)
+        self._reads_in_place = device.type == "cuda" and find_spec("triton") is not None
+        self._graphs: GraphedForward | None = None
         self._probe()
+        if self._reads_in_place:
+            self._graphs = self._graphed()
 
     def forward(self, rows: Sequence[Row]) -> torch.Tensor:
         """Logits [sum of the rows' `wanted`, vocab] of one forward; the K/V of every id fed are in the pages after it.
@@ -114,23 +111,49 @@ class Target:
             ids=torch.tensor([ids], device=self.device),
             positions=torch.tensor([positions], device=self.device),
             wanted=torch.tensor(wanted, dtype=torch.long, device=self.device),
-            plan=attention_plan(self.cache, spans, self._queries_per_head),
+            plan=self._attention_plan(spans),
         )
 
     @torch.inference_mode()
     def compute(self, inputs: Inputs) -> torch.Tensor:
-        """The model's own part of `forward`."""
+        """The model's own part of `forward`; the logits are valid until the next call."""
+        logits = self._graphs(inputs) if self._graphs else None
+        if logits is None:
+            logits = self._run(inputs)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return logits
+
+    def _run(self, inputs: Inputs) -> torch.Tensor:
         output = self._model(
             input_ids=inputs.ids,
             position_ids=inputs.positions,
             use_cache=False,
             logits_to_keep=inputs.wanted,
+            paged_cache=self.cache,
             plan=inputs.plan,
         )
         logits: torch.Tensor = output.logits[0]
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
         return logits
+
+    def _attention_plan(self, spans: Sequence[Span]) -> AttentionPlan:
+        if self._reads_in_place:
+            return tile_plan(spans, self.device)
+        return group_plan(self.cache, spans, self._queries_per_head)
+
+    @torch.inference_mode()
+    def _graphed(self) -> GraphedForward | None:
+        """Graphs that compute what the model does; None, and a warning, where that can't be had."""
+        try:
+            graphs = GraphedForward(self._run, self.cache)
+            with probe_rows(self.pool, [(0, 3), (0, 2)]) as rows:
+                inputs = self.prepare(rows)
+                plain, replayed = self._run(inputs), graphs(inputs)
+            torch.testing.assert_close(replayed, plain, rtol=0.02, atol=0.02 * float(plain.std()))
+        except (RuntimeError, AssertionError) as error:
+            log.warning("forwards run without CUDA graphs: %s", error)
+            return None
+        return graphs
 
     def _probe(self) -> None:
         """Run one token: an architecture whose layers do not go through the attention interface is refused at once."""

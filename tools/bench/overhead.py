@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from hub.batch import Row
+from hub.batch import Inputs, Row
 from hub.probe import probe_rows
-from hub.target import Inputs, Target, pick_device, pick_dtype
+from hub.target import Target, pick_device, pick_dtype
 from tools.bench.report import progress, show
 from tools.bench.site import FOLDER, Site
 from tools.fleet import Drafting
