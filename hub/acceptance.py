@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_KEPT = 0.95  # of the weight of older rounds, at each new one
+_KEPT = 0.98  # of the weight of older rounds, at each new one: with less, luck alone gives some sessions longer blocks
 _PRIOR_HITS, _PRIOR_TRIES = 3.0, 4.0  # what is assumed of a session that has drafted nothing yet
 
 

@@ -28,9 +28,9 @@ class SessionBook:
         patience_s: float = 2.0,
     ) -> None:
         """Silent for `patience_s` in the middle of an answer, a session counts as idle; for `ttl_s`, it is forgotten."""
+        self.limits = limits
         self.evicted = 0  # sessions forgotten for others or for their silence
         self.preempted = 0  # times that a session in the middle of an answer lost its pages
-        self._limits = limits
         self._memory = memory
         self._max_sessions = max_sessions
         self._max_per_node = max_per_node
@@ -56,7 +56,7 @@ class SessionBook:
                 if idle is None:
                     return False
                 self._evict(idle)
-            self._sessions[key] = HubSession(key, self._limits)
+            self._sessions[key] = HubSession(key, self.limits)
             self._of_node[key.node] += 1
         self.hear(key, now)
         return True
@@ -114,7 +114,7 @@ class SessionBook:
         """Raise AssertionError unless every page is free, kept or held as counted, and sessions are within their limits."""
         self._memory.pool.check_integrity([session.pages for session in self])
         for session in self:
-            assert session.computed <= session.committed <= self._limits.context
+            assert session.computed <= session.committed <= self.limits.context
         assert self._of_node == Counter(key.node for key in self._sessions), "sessions of a node are miscounted"
         assert self._heard.keys() == self._sessions.keys()
 

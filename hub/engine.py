@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hub.batch import Row
 from hub.book import SessionBook
 from hub.forward_time import ForwardTime
+from hub.inbox import Arrival, Inbox
 from hub.memory import KVMemory
 from hub.sampling import draw
 from hub.scheduler import Plan, Scheduler, advised_length
@@ -38,16 +38,6 @@ _BUSY_RETRY_MS = 2_000
 _HOUSEKEEPING_S = 1.0
 _STALLED_S = 0.05  # between two looks for memory when every session with work lacks it
 _INTAKE_S = 0.1  # for reading what has come, before a forward
-_MAX_INBOX = 8_000  # fewer than the MQTT client holds on their way out: each may be answered by a fault
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A valid message of a node, and when it came (`time.monotonic`)."""
-
-    key: SessionKey
-    message: Open | Draft | Close
-    at: float
 
 
 class Engine:
@@ -65,38 +55,32 @@ class Engine:
         window: Window,
         budget: int,
         max_queue: int,
-        max_draft: int,
-        vocab_size: int,
     ) -> None:
-        """`publish` sends a message to a session's node; `vocab_size` masks the ids past the tokenizer's.
+        """`publish` sends a message to a session's node; `forward_time` is what is known of the target's speed.
 
-        `forward_time` is what is known of the target's speed. No session is opened while `max_queue` others have work.
+        No session is opened while `max_queue` others have work.
         """
         self.stats = HubStats()
+        self.book = book
         self._target = target
-        self._book = book
         self._memory = memory
         self._answer_open = answer_open
         self._publish = publish
         self._window = window
         self._budget = budget
         self._max_queue = max_queue
-        self._vocab_size = vocab_size
-        self._inbox: queue.Queue[Arrival] = queue.Queue(_MAX_INBOX)
+        self._inbox = Inbox()
         self._working: dict[SessionKey, HubSession] = {}  # sessions with work
         self._drafted = 0  # drafted tokens that came since the last forward
         self._forward_began = 0.0
         self._stalled = False  # whether none of them could be given memory
         self._answers = 0  # begun so far
         self._time = forward_time
-        self._scheduler = Scheduler(budget, forward_time, max_draft)
+        self._scheduler = Scheduler(budget, forward_time, book.limits.max_draft)
 
     def submit(self, arrival: Arrival) -> None:
         """Queue a message for the loop; counted and lost when too many wait."""
-        try:
-            self._inbox.put_nowait(arrival)
-        except queue.Full:
-            self.stats.dropped += 1
+        self.stats.dropped += not self._inbox.put(arrival)
 
     def run(self, stop: threading.Event) -> None:
         """The loop, until `stop` is set."""
@@ -112,7 +96,7 @@ class Engine:
     @property
     def has_work(self) -> bool:
         """Whether a session waits for a forward, or a message to be read."""
-        return bool(self._working) or not self._inbox.empty()
+        return bool(self._working) or len(self._inbox) > 0
 
     def _collect(self) -> None:
         """Take in what has come, and for the length of the window what comes."""
@@ -143,12 +127,10 @@ class Engine:
     def _take_next(self, wait_s: float) -> bool:
         """Take in the next arrival, if there is one or comes in time."""
         started = time.monotonic()
-        try:
-            arrival = self._inbox.get(timeout=wait_s) if wait_s > 0 else self._inbox.get_nowait()
-        except queue.Empty:
+        arrival = self._inbox.get(wait_s)
+        self.stats.waited_us += int((time.monotonic() - started) * 1e6)
+        if arrival is None:
             return False
-        finally:
-            self.stats.waited_us += int((time.monotonic() - started) * 1e6)
         try:
             self._take_in(arrival)
         except Exception:
@@ -168,14 +150,14 @@ class Engine:
 
     def _opened(self, key: SessionKey, message: Open, now: float) -> Opened | Fault:
         answer = self._answer_open(message)
-        if isinstance(answer, Opened) and self._book.get(key) is None and len(self._working) >= self._max_queue:
+        if isinstance(answer, Opened) and self.book.get(key) is None and len(self._working) >= self._max_queue:
             answer = Fault(FaultCode.BUSY, "too many sessions wait for the hub", _BUSY_RETRY_MS)
-        if isinstance(answer, Opened) and not self._book.open(key, now):
+        if isinstance(answer, Opened) and not self.book.open(key, now):
             answer = Fault(FaultCode.BUSY, "the hub has no room for a session", _BUSY_RETRY_MS)
         return replace(answer, session=message.session) if isinstance(answer, Fault) else answer
 
     def _take_in_draft(self, key: SessionKey, draft: Draft, at: float) -> None:
-        session = self._book.hear(key, at)
+        session = self.book.hear(key, at)
         if session is None:
             detail = "the hub does not know this session (any more); re-open it"
             self._reply(key, Fault(FaultCode.UNKNOWN_SESSION, detail, round=draft.round))
@@ -226,7 +208,7 @@ class Engine:
         for row in sorted(plan.rows, key=lambda row: row.session.begun):
             # An older answer may just have taken this one's pages: then its row is void.
             is_valid = row.start == row.session.computed
-            if is_valid and self._book.give_room(row.session, row.end, planned, now):
+            if is_valid and self.book.give_room(row.session, row.end, planned, now):
                 planned.add(row.session.key)
         rows = tuple(row for row in plan.rows if row.session.key in planned)
         return replace(plan, rows=rows), {row.session for row in plan.rows if row.session.key not in planned}
@@ -244,7 +226,7 @@ class Engine:
             model_seconds = time.monotonic() - prepared
             samplings = [row.session.sampling for row in rows for _ in range(row.wanted)]
             positions = [row.session.committed + i for row in rows for i in range(row.wanted)]
-            drawn = draw(logits[:, : self._vocab_size], samplings, positions) if samplings else []
+            drawn = draw(logits[:, : self.book.limits.vocab_size], samplings, positions) if samplings else []
         except Exception:
             log.exception("a forward over %d rows failed; their sessions are closed", len(rows))
             # A masked position still counts when it holds NaN: leave none for the next that gets these pages.
@@ -299,17 +281,17 @@ class Engine:
         now = time.monotonic()
         for row in rows:
             self._memory.offer(row.session)
-            self._book.hear(row.session.key, now)  # who is served is not silent
+            self.book.hear(row.session.key, now)  # who is served is not silent
             if not row.session.has_work:
                 self._working.pop(row.session.key, None)
             elif row.wanted:
                 row.session.waiting_since = now
-        self._book.expire(now)
+        self.book.expire(now)
 
     def _reply(self, key: SessionKey, message: Opened | Verdict | Fault) -> None:
         self.stats.faults += isinstance(message, Fault)
         self._publish(key, message)
 
     def _forget(self, key: SessionKey) -> None:
-        self._book.close(key)
+        self.book.close(key)
         self._working.pop(key, None)

@@ -10,14 +10,11 @@ from importlib.metadata import version
 
 from tokenizers import Tokenizer
 
-from hub.book import SessionBook
-from hub.engine import Arrival, Engine
-from hub.memory import KVMemory
-from hub.probe import measured_forward_time
+from hub.assembly import assemble
+from hub.inbox import Arrival
 from hub.session import Limits, SessionKey, too_long
-from hub.settings import HubSettings, Sharing
+from hub.settings import HubSettings, Sharing, Weights
 from hub.target import Target, pick_device, pick_dtype
-from hub.window import Window
 from shared.codec import decode, encode
 from shared.errors import LinkError, PairError, ProtocolError
 from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Open, Opened
@@ -44,8 +41,15 @@ class Hub:
         dtype_name = self._pair.target_dtype if settings.dtype == "auto" else settings.dtype
         say(f"loading the target of {self._pair.name!r} on {device} in {dtype_name}")
         _set_threads(settings.threads)
-        target = Target(self._pair.target, device=device, dtype=pick_dtype(dtype_name), kv_memory=settings.kv_bytes)
-        self._target_id = f"{self._pair.name}/{dtype_name}"
+        target = Target(
+            self._pair.target,
+            device=device,
+            dtype=pick_dtype(dtype_name),
+            kv_memory=settings.kv_bytes,
+            weights=settings.weights,
+        )
+        rounded = "" if settings.weights is Weights.AUTO else f"/{settings.weights.value}"
+        self._target_id = f"{self._pair.name}/{dtype_name}{rounded}"
         vocab_size, end_ids = _tokenizer_facts(self._pair)
         self._limits = Limits(target.context, min(vocab_size, target.vocab_size), end_ids, settings.max_draft)
         self._info = {
@@ -56,26 +60,13 @@ class Hub:
             "device": str(device),
             "version": version("sled"),
         }
-        memory = KVMemory(target.pool, target.cache.copy_page, self._group(settings.share_prefixes))
-        self._book = SessionBook(
-            self._limits,
-            memory,
-            max_sessions=settings.max_sessions,
-            max_per_node=settings.max_sessions_per_node,
-            ttl_s=settings.session_ttl_s,
-        )
-        self.engine = Engine(
+        self.engine = assemble(
             target,
-            self._book,
-            memory,
+            self._limits,
+            settings,
+            group=self._group(settings.share_prefixes),
             answer_open=self._answer_open,
             publish=self._publish,
-            forward_time=measured_forward_time(target),
-            window=Window(settings.window_ms / 1e3 or None, settings.due_ms / 1e3),
-            budget=settings.budget,
-            max_queue=settings.max_queue,
-            max_draft=settings.max_draft,
-            vocab_size=self._limits.vocab_size,
         )
         self._say = say
         self._link = MqttLink(
@@ -127,9 +118,9 @@ class Hub:
     def _publish_stats(self) -> None:
         stats = self.engine.stats.as_json(
             at_us=int(time.monotonic() * 1e6),
-            sessions=len(self._book),
-            evicted=self._book.evicted,
-            preempted=self._book.preempted,
+            sessions=len(self.engine.book),
+            evicted=self.engine.book.evicted,
+            preempted=self.engine.book.preempted,
             handler_errors=self._link.handler_errors,
             refused_publishes=self._link.refused_publishes,
         )

@@ -17,6 +17,13 @@ class Sharing(Enum):
     OFF = "off"
 
 
+class Weights(Enum):
+    """What the target's linear layers compute with."""
+
+    AUTO = "auto"  # what dtype says
+    INT8 = "int8"
+
+
 @dataclass(frozen=True)
 class HubSettings:
     """Defaults; see `shared.settings.load` for where others come from."""
@@ -29,6 +36,8 @@ class HubSettings:
     """auto (cuda when present, else cpu), cpu, cuda or cuda:N."""
     dtype: str = "auto"
     """auto (the pair's own), float32, bfloat16 or float16; part of the target's identity."""
+    weights: Weights = Weights.AUTO
+    """auto (as dtype says) or int8: half the memory of bfloat16, and another target by its rounding; part of its identity."""
     threads: int = 0
     """torch's CPU threads; 0 leaves the choice to torch."""
     window_ms: float = 0.0

@@ -18,9 +18,10 @@ from hub.batch import Inputs, Row, flatten
 from hub.graphs import GraphedForward
 from hub.groups import group_plan
 from hub.kv_cache import KVCache, default_kv_memory
-from hub.linear import can_pack, pack
+from hub.linear import Int8Linear, PackedLinear, can_pack, linear_bytes, replace_linear
 from hub.pages import PAGE_SIZE, PagePool, pages_for
 from hub.probe import probe_rows
+from hub.settings import Weights
 from hub.tiles import tile_plan
 from shared.errors import PairError, SettingsError
 from shared.messages import MAX_APPEND
@@ -55,7 +56,13 @@ class Target:
     """A loaded target with its page pool. Not thread-safe: the engine's thread alone calls it."""
 
     def __init__(
-        self, checkpoint: str | Path, *, device: torch.device, dtype: torch.dtype, kv_memory: int | None
+        self,
+        checkpoint: str | Path,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        kv_memory: int | None,
+        weights: Weights = Weights.AUTO,
     ) -> None:
         """Load `checkpoint` (a folder, or a model's name) with room for `kv_memory` bytes of K/V, None for the default.
 
@@ -74,8 +81,12 @@ class Target:
             # An architecture that picks its attention from a table of its own does not find ours there.
             raise PairError(f"{_NOT_REPLACEABLE} ({error!r})") from error
         self._model: Any = model.to(device).eval()  # type: ignore[arg-type]
+        if weights is Weights.INT8:
+            # All but the head, where rounding would show in every probability.
+            replace_linear(self._model, Int8Linear, but=self._model.get_output_embeddings())
         if can_pack(device, dtype):
-            pack(self._model)
+            replace_linear(self._model, PackedLinear)
+        self.weight_bytes = linear_bytes(self._model)
         self.device = device
         heads = config.num_attention_heads
         kv_heads = getattr(config, "num_key_value_heads", None) or heads

@@ -153,6 +153,8 @@ def _converted(value: Any, hint: Any, key: str) -> Any:
             value.lower(), value
         )
     if issubclass(hint, Enum):
+        if isinstance(value, hint):
+            return value
         choices = [member.value for member in hint]
         if value not in choices:
             raise SettingsError(f"the setting {key!r} must be one of {', '.join(choices)}, not {value!r}")

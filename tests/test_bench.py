@@ -54,6 +54,14 @@ def test_capacity_over_the_broker() -> None:
     assert 0.3 < figures["forward_share"] < 1
 
 
+def test_capacity_in_memory_with_weights_in_int8() -> None:
+    options = ("--transport", "memory", "--weights", "int8", "--dtype", "float32")
+    figures = bench("capacity", "--shape", "20m", "--sessions", "2", "--pairs", "1", "--seconds", "2", *options)
+    assert 0.7 < figures["alpha_realised"] < 0.9
+    assert figures["bare_over_floor"] > 1, "memory can't be read faster than it is copied"
+    assert (figures["transport"], figures["weights"], figures["dtype"]) == ("memory", "int8", "float32")
+
+
 def test_overhead() -> None:
     figures = bench("overhead", "--shape", "20m", "--pairs", "1", "--seconds", "2")
     assert all(0.7 < figures[f"ratio_{n}"] < 3 for n in (1, 8, 32)), "a forward of this shape takes a few ms only"

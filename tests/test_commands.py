@@ -159,7 +159,7 @@ def test_a_hub_that_cannot_start_says_why(tmp_path: Path) -> None:
         "is not a pair": ["--pair", str(tmp_path)],
         "no device": ["--device", "toaster"],
         "no dtype": ["--dtype", "int3"],
-        "no MQTT broker answers": [],
+        "no MQTT broker answers": ["--share-prefixes", "node", "--weights", "int8"],  # settings of a choice
     }
     hubs = {
         says: subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)

@@ -14,8 +14,9 @@ import torch
 
 from edge_node.session import NodeSession, Ruling
 from hub.book import SessionBook
-from hub.engine import Arrival, Engine
+from hub.engine import Engine
 from hub.forward_time import ForwardTime
+from hub.inbox import Arrival
 from hub.memory import KVMemory
 from hub.session import Limits, SessionKey
 from hub.target import Target
@@ -47,8 +48,6 @@ class Bench:
             window=Window(0.004, 0.5),
             budget=budget,
             max_queue=64,
-            max_draft=8,
-            vocab_size=models.VOCAB,
         )
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.engine.run, args=(self.stop,))

@@ -19,8 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from edge_node.session import NodeSession
 from hub.batch import Row
 from hub.book import SessionBook
-from hub.engine import Arrival, Engine
+from hub.engine import Engine
 from hub.forward_time import ForwardTime
+from hub.inbox import Arrival
 from hub.memory import KVMemory
 from hub.pages import PAGE_SIZE, PagePool, slot_of
 from hub.session import Limits, SessionKey
@@ -100,8 +101,6 @@ class Engines(RuleBasedStateMachine):
             window=Window(0.0, 0.5),
             budget=24,
             max_queue=8,
-            max_draft=LIMITS.max_draft,
-            vocab_size=VOCAB,
         )
         self.errors: list[str] = []  # the engine would take an exception for its own
         self.chats: dict[SessionKey, NodeSession] = {}

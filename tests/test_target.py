@@ -11,9 +11,10 @@ from transformers import AutoModelForCausalLM
 
 from hub.batch import Row
 from hub.kv_cache import KVCache, default_kv_memory
-from hub.linear import PackedLinear, can_pack
+from hub.linear import Int8Linear, PackedLinear, can_pack
 from hub.probe import measured_forward_time
 from hub.session import HubSession, Limits, SessionKey
+from hub.settings import Weights
 from hub.target import Target, pick_device, pick_dtype
 from shared.errors import PairError, SettingsError
 from shared.pair import load_pair
@@ -83,6 +84,28 @@ def test_packed_weights_give_the_logits_of_plain_ones(tmp_path: Path) -> None:
     logits = target.forward([Row(session(target, len(text)), 0, tuple(text), len(text), True)])
     expected = model(torch.tensor([text])).logits[0]
     torch.testing.assert_close(logits, expected, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_in_int8_are_near_and_a_rows_logits_are_its_own_to_the_last_bit(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    folder = models.save(models.qwen2(), tmp_path)
+    plain = Target(folder, device=CPU, dtype=dtype, kv_memory=1 << 20)
+    target = Target(folder, device=CPU, dtype=dtype, kv_memory=1 << 20, weights=Weights.INT8)
+    assert 0.25 <= target.weight_bytes / plain.weight_bytes < 0.8
+    text = tuple(range(5, 45))
+
+    def logits(one: Target, parts: int) -> torch.Tensor:
+        made = session(one, len(text))
+        step = len(text) // parts
+        return torch.cat([one.forward([Row(made, at, text[at : at + step], step, True)]) for at in range(0, 40, step)])
+
+    expected, blocks = logits(plain, 1), logits(target, 8)
+    assert float((blocks - expected).std()) < 0.05 * float(expected.std())
+    layer = next(module for module in target._model.modules() if isinstance(module, Int8Linear))
+    x = torch.randn(33, layer.in_features).to(dtype)
+    assert layer(x).equal(torch.cat([layer(x[:1]), layer(x[1:6]), layer(x[6:])]))
 
 
 def test_pages_never_used_cost_no_memory() -> None:

@@ -9,14 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from hub.book import SessionBook
-from hub.engine import Arrival, Engine
-from hub.memory import KVMemory
-from hub.probe import measured_forward_time
+from hub.assembly import assemble
+from hub.inbox import Arrival
 from hub.session import Limits, SessionKey
 from hub.settings import HubSettings
 from hub.target import Target
-from hub.window import Window
 from shared.codec import decode, encode
 from shared.messages import AnyMessage, Close, Draft, Open, Opened
 from shared.mqtt import MqttLink
@@ -88,25 +85,18 @@ class MemoryTransport:
     """An engine in this process, with queues where a broker would be: what is left is the engine and the target."""
 
     def __init__(self, target: Target) -> None:
-        settings = HubSettings()
+        settings = HubSettings(max_sessions=2**16, max_sessions_per_node=2**16)
         limits = Limits(target.context, target.vocab_size, frozenset({_END_ID}), settings.max_draft)
-        memory = KVMemory(target.pool, target.cache.copy_page, lambda _: b"fleet")
-        book = SessionBook(limits, memory, max_sessions=2**16, max_per_node=2**16, ttl_s=settings.session_ttl_s)
         self._said: queue.SimpleQueue[tuple[bytes, AnyMessage] | None] = queue.SimpleQueue()
-        self._engine = Engine(
+        self._engine = assemble(
             target,
-            book,
-            memory,
+            limits,
+            settings,
+            group=lambda _: b"fleet",
             answer_open=lambda message: Opened(
                 message.session, "fleet", limits.context, limits.max_draft, (_END_ID,), 0.0, 0, 1.0
             ),
             publish=lambda key, message: self._said.put((key.id, message)),
-            forward_time=measured_forward_time(target),
-            window=Window(settings.window_ms / 1e3 or None, settings.due_ms / 1e3),
-            budget=settings.budget,
-            max_queue=settings.max_queue,
-            max_draft=settings.max_draft,
-            vocab_size=target.vocab_size,
         )
 
     def listen(self, receive: Callable[[bytes, AnyMessage], None]) -> None:

@@ -7,13 +7,20 @@ from typing import Annotated, Optional
 
 import typer
 
+from hub.settings import Weights
 from tools.bench import capacity, curves, exactness, modes, overhead, pair, prefix, round_trip, sessions
+from tools.bench.site import TRANSPORTS, Rig
 from tools.fleet import Drafting
 from tools.shapes import SHAPES
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 Requests = Annotated[int, typer.Option(min=1, help="how many requests")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line")]
+Shape = Annotated[str, typer.Option(help=f"of the target: {', '.join(SHAPES)}")]
+Dtype = Annotated[str, typer.Option(help="of the target: bfloat16, float16 or float32")]
+WeightForm = Annotated[Weights, typer.Option(help="auto (as the dtype says) or int8")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
+Seconds = Annotated[float, typer.Option(min=1, help="at least so long for each measurement")]
 PairName = Annotated[str, typer.Option("--pair", help="built-in name or folder of the pair")]
 
 
@@ -60,47 +67,55 @@ def _modes(requests: Requests = 20, as_json: Json = False, pair_name: PairName =
 
 @app.command("capacity")
 def _capacity(
-    shape: Annotated[str, typer.Option(help=f"of the target: {', '.join(SHAPES)}")] = "1.1b",
+    shape: Shape = "1.1b",
     sessions: Annotated[int, typer.Option(min=1, max=128)] = 8,
     acceptance: Annotated[float, typer.Option(min=0, max=1, help="chance that a drafted token is right")] = 0.8,
     draft_len: Annotated[Optional[int], typer.Option(min=1, max=16, help="by default what the hub advises")] = None,
     draft_ms: Annotated[float, typer.Option(min=0, help="a device's time for one drafted token")] = 0.0,
     slo: Annotated[Optional[str], typer.Option(help="tokens per second of each session, or auto")] = None,
     pairs: Annotated[int, typer.Option(min=1, help="how often both modes are measured")] = 3,
-    seconds: Annotated[float, typer.Option(min=1, help="at least so long for each measurement")] = 6.0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    seconds: Seconds = 6.0,
+    dtype: Dtype = "bfloat16",
+    weights: WeightForm = Weights.AUTO,
+    device: Device = "auto",
+    transport: Annotated[str, typer.Option(help=f"how devices reach the hub: {' or '.join(TRANSPORTS)}")] = "broker",
     as_json: Json = False,
 ) -> None:
     """What a hub gains from speculation with a target of real size: throughput, or with --slo the sessions it can hold."""
+    rig = Rig(shape, dtype, weights, device, transport, seconds)
     drafting = Drafting(acceptance, draft_len, draft_ms)
     if slo is None:
-        capacity.run_throughput(shape, sessions, drafting, pairs, seconds, device, as_json)
+        capacity.run_throughput(rig, sessions, drafting, pairs, as_json)
     else:
-        capacity.run_slo(shape, None if slo == "auto" else float(slo), drafting, seconds, device, as_json)
+        capacity.run_slo(rig, None if slo == "auto" else float(slo), drafting, as_json)
 
 
 @app.command("curves")
 def _curves(
-    shape: Annotated[str, typer.Option(help=f"of the target: {', '.join(SHAPES)}")] = "1.1b",
-    seconds: Annotated[float, typer.Option(min=1, help="at least so long for each measurement")] = 5.0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    shape: Shape = "1.1b",
+    seconds: Seconds = 5.0,
+    dtype: Dtype = "bfloat16",
+    weights: WeightForm = Weights.AUTO,
+    device: Device = "auto",
     out: Annotated[Path, typer.Option(dir_okay=False, help="picture to save")] = Path("docs/capacity.png"),
     as_json: Json = False,
 ) -> None:
     """Throughput and latency over sessions, and the gain over acceptance and block length, as a picture."""
-    curves.run(shape, seconds, device, out, as_json)
+    curves.run(Rig(shape, dtype, weights, device, seconds=seconds), out, as_json)
 
 
 @app.command("overhead")
 def _overhead(
-    shape: Annotated[str, typer.Option(help=f"of the target: {', '.join(SHAPES)}")] = "1.1b",
+    shape: Shape = "1.1b",
     pairs: Annotated[int, typer.Option(min=1, help="how often both are measured")] = 3,
-    seconds: Annotated[float, typer.Option(min=1, help="at least so long for each measurement")] = 5.0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    seconds: Seconds = 5.0,
+    dtype: Dtype = "bfloat16",
+    weights: WeightForm = Weights.AUTO,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """What the engine adds to the model's forward, with 1, 8 and 32 sessions."""
-    overhead.run(shape, pairs, seconds, device, as_json)
+    overhead.run(Rig(shape, dtype, weights, device, seconds=seconds), pairs, as_json)
 
 
 @app.command("prefix")

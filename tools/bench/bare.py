@@ -1,4 +1,4 @@
-"""The model's forward over a ragged batch and nothing else: what the engine's figures are compared with."""
+"""The model's forward over a ragged batch and nothing else, and the time that its memory alone would take."""
 
 from __future__ import annotations
 
@@ -6,29 +6,45 @@ import statistics
 import time
 from collections.abc import Sequence
 
+import torch
+
+from hub.pages import PAGE_SIZE
 from hub.probe import probe_rows
-from hub.target import Target, pick_device, pick_dtype
-from shared.pair import Pair
+from hub.target import Target
 
-_KV_MEMORY = 2 << 30  # bytes; what is not used is never touched
-_WARM_UP = 2  # forwards
+_WARM_UP = 2  # forwards, or copies
+_COPIES = 9
+_COPIED = {"cpu": 256 << 20, "cuda": 4 << 30}  # bytes, far more than any cache
 
 
-class BareForward:
-    """A target of its own in this process."""
+def bare_seconds(target: Target, rows: Sequence[tuple[int, int]], times: int = 7) -> float:
+    """Median time of the forward over rows of (ids held, ids fed), planned beforehand."""
+    with probe_rows(target.pool, rows) as batch:
+        inputs = target.prepare(batch)
+        measured = []
+        for _ in range(times + _WARM_UP):
+            started = time.perf_counter()
+            target.compute(inputs)
+            measured.append(time.perf_counter() - started)
+    return statistics.median(measured[_WARM_UP:])
 
-    def __init__(self, pair: Pair, device: str = "auto") -> None:
-        self.target = Target(
-            pair.target, device=pick_device(device), dtype=pick_dtype(pair.target_dtype), kv_memory=_KV_MEMORY
-        )
 
-    def seconds(self, rows: Sequence[tuple[int, int]], times: int = 7) -> float:
-        """Median time of the forward over rows of (ids held, ids fed), planned beforehand."""
-        with probe_rows(self.target.pool, rows) as batch:
-            inputs = self.target.prepare(batch)
-            measured = []
-            for _ in range(times + _WARM_UP):
-                started = time.perf_counter()
-                self.target.compute(inputs)
-                measured.append(time.perf_counter() - started)
-        return statistics.median(measured[_WARM_UP:])
+def copied_per_second(device: torch.device) -> float:
+    """Bytes read and written per second, when much is copied on the device."""
+    source = torch.ones(_COPIED[device.type] // 4, dtype=torch.float32, device=device)
+    destination = torch.empty_like(source)
+    measured = []
+    for _ in range(_COPIES + _WARM_UP):
+        started = time.perf_counter()
+        destination.copy_(source)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        measured.append(time.perf_counter() - started)
+    return 2 * source.nbytes / statistics.median(measured[_WARM_UP:])
+
+
+def bytes_read(target: Target, rows: Sequence[tuple[int, int]]) -> int:
+    """What a forward over rows of (ids held, ids fed) must read: every linear weight once, and every row's K/V once."""
+    positions = sum(held + fed for held, fed in rows)
+    slots = len(target.cache.keys[0]) * PAGE_SIZE
+    return target.weight_bytes + positions * sum(t.nbytes for t in (*target.cache.keys, *target.cache.values)) // slots

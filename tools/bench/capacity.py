@@ -11,6 +11,8 @@ is right is set. Each pair of runs is one after the other on the same hub, and f
     verified_per_round   those of them that the hub verified
     bare_forward_ms      the model's forward over one token of each session and nothing else, in this process
     stream_over_bare     streaming's ms per token of a session over that
+    memory_floor_ms      what that forward must read, weights and K/V once, over the bandwidth at which memory is copied
+    bare_over_floor, step_over_floor   that forward, and the hub's time for a step of streaming, over the floor
 
 With `--slo auto` or a number of tokens per second, how many sessions can be held:
 
@@ -26,38 +28,44 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from tools.bench.bare import BareForward
+import torch
+
+from hub.target import Target, pick_device
+from tools.bench.bare import bare_seconds, bytes_read, copied_per_second
 from tools.bench.report import progress, show, show_rows
-from tools.bench.site import FOLDER, MIDDLE, MOST_SESSIONS, Load, broker_site
+from tools.bench.site import MIDDLE, MOST_SESSIONS, Load, Rig, Site
 from tools.fleet import Drafting
-from tools.shapes import shape_pair
 
 _SHARE_OF_SOLO = 0.8
+_ROUNDS = 40  # of each session: with few, the slowest is the one that had bad luck
 _RATES = (4.0, 5.0, 6.0, 7.0, 8.0)  # tokens per second
 
 
-def run_throughput(
-    shape: str, sessions: int, drafting: Drafting, pairs: int, seconds: float, device: str, as_json: bool
-) -> None:
+def run_throughput(rig: Rig, sessions: int, drafting: Drafting, pairs: int, as_json: bool) -> None:
     """Print the figures of that many sessions."""
-    pair = shape_pair(shape, "bfloat16", FOLDER)
     streams: list[Load] = []
     speculations: list[Load] = []
     bares: list[float] = []
-    bare = BareForward(pair, device)
-    with broker_site(pair, seconds, device) as place, progress() as bars:
-        place.hold(sessions)
-        for _ in bars.track(range(pairs), description="streaming and speculating, in turn"):
-            bares.append(bare.seconds([(MIDDLE, 1)] * sessions))
-            streams.append(place.measure(None))
-            speculations.append(place.measure(drafting))
+    rows = [(MIDDLE, 1)] * sessions
+    bare = rig.load(Target)
+
+    def measure(site: Site) -> None:
+        with progress() as bars:
+            site.hold(sessions)
+            for _ in bars.track(range(pairs), description="streaming and speculating, in turn"):
+                bares.append(bare_seconds(bare, rows))
+                streams.append(site.measure(None))
+                speculations.append(site.measure(drafting))
+
+    rig.at_site(measure)
+    floor_s = bytes_read(bare, rows) / copied_per_second(bare.device)
 
     def median(values: Callable[[Load, Load, float], float], digits: int = 3) -> float:
         each = zip(streams, speculations, bares, strict=True)
         return round(statistics.median(values(*row) for row in each), digits)
 
     figures: dict[str, Any] = {
-        "shape": shape,
+        **described(rig),
         "sessions": sessions,
         "acceptance": drafting.acceptance,
         "stream_tokens_per_s": median(lambda stream, _, __: stream.tokens_per_s, 2),
@@ -67,36 +75,44 @@ def run_throughput(
         "alpha_realised": median(lambda _, speculation, __: speculation.alpha),
         "drafted_per_round": median(lambda _, speculation, __: speculation.drafted_per_round, 2),
         "verified_per_round": median(lambda _, speculation, __: speculation.verified_per_round, 2),
-        "bare_forward_ms": median(lambda _, __, bare_s: 1e3 * bare_s, 1),
+        "bare_forward_ms": median(lambda _, __, bare_s: 1e3 * bare_s, 2),
         "stream_over_bare": median(lambda stream, _, bare_s: sessions / stream.tokens_per_s / bare_s),
+        "memory_floor_ms": round(1e3 * floor_s, 2),
+        "bare_over_floor": median(lambda _, __, bare_s: bare_s / floor_s),
+        "step_over_floor": median(lambda stream, _, __: stream.step_s / floor_s),
     }
-    show(f"capacity, {shape}", figures, as_json)
+    show(f"capacity, {rig.shape}", figures, as_json)
 
 
-def run_slo(shape: str, rate: float | None, drafting: Drafting, seconds: float, device: str, as_json: bool) -> None:
+def run_slo(rig: Rig, rate: float | None, drafting: Drafting, as_json: bool) -> None:
     """Print how many sessions can be held at `rate` tokens per second, None for a share of what one that streams gets."""
-    pair = shape_pair(shape, "bfloat16", FOLDER)
-    with broker_site(pair, seconds, device) as place, progress() as bars:
-        measured = bars.add_task("measuring", total=None)
 
-        @cache
-        def held(sessions: int, speculating: bool) -> float:
-            bars.update(measured, description=f"{sessions} sessions {'speculating' if speculating else 'streaming'}")
-            place.hold(sessions)
-            return place.measure(drafting if speculating else None).held
+    def search(site: Site) -> tuple[float, dict[float, tuple[int, int]]]:
+        with progress() as bars:
+            measured = bars.add_task("measuring", total=None)
 
-        def most(goal: float, *, speculating: bool) -> int:
-            return _largest(lambda sessions: held(sessions, speculating) >= goal)
+            @cache
+            def held(sessions: int, speculating: bool) -> float:
+                mode = "speculating" if speculating else "streaming"
+                bars.update(measured, description=f"{sessions} sessions {mode}")
+                site.hold(sessions)
+                return site.measure(drafting if speculating else None, _ROUNDS).held
 
-        wanted = rate or _SHARE_OF_SOLO * held(1, False)
-        counts = {goal: (most(goal, speculating=False), most(goal, speculating=True)) for goal in (wanted, *_RATES)}
+            def most(goal: float, *, speculating: bool) -> int:
+                return _largest(lambda sessions: held(sessions, speculating) >= goal)
+
+            wanted = rate or _SHARE_OF_SOLO * held(1, False)
+            goals = (wanted, *_RATES)
+            return wanted, {goal: (most(goal, speculating=False), most(goal, speculating=True)) for goal in goals}
+
+    wanted, counts = rig.at_site(search)
     rows = [
         {"rate": goal, "stream_sessions": stream, "speculate_sessions": speculate}
         for goal, (stream, speculate) in counts.items()
     ]
     stream, speculate = counts[wanted]
     figures = {
-        "shape": shape,
+        **described(rig),
         "acceptance": drafting.acceptance,
         "rate": round(wanted, 2),
         "stream_sessions": stream,
@@ -108,7 +124,20 @@ def run_slo(shape: str, rate: float | None, drafting: Drafting, seconds: float, 
         ("tokens/s each", "streaming", "speculating"),
         [(f"{row['rate']:.2f}", row["stream_sessions"], row["speculate_sessions"]) for row in rows],
     )
-    show(f"capacity, {shape}", figures, as_json, {"capacities": rows[1:]})
+    show(f"capacity, {rig.shape}", figures, as_json, {"capacities": rows[1:]})
+
+
+def described(rig: Rig) -> dict[str, Any]:
+    """What was measured, and on what."""
+    device = pick_device(rig.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    return {
+        "shape": rig.shape,
+        "dtype": rig.dtype,
+        "weights": rig.weights.value,
+        "device": name,
+        "transport": rig.transport,
+    }
 
 
 def _largest(holds: Callable[[int], bool]) -> int:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.bench.capacity import described
 from tools.bench.report import progress, show, show_rows
-from tools.bench.site import FOLDER, Site, broker_site
+from tools.bench.site import Rig, Site
 from tools.fleet import Drafting
-from tools.shapes import shape_pair
 
 _SESSIONS = (1, 2, 4, 8, 16, 32, 64)
 _ACCEPTANCE = 0.8
@@ -22,24 +22,24 @@ _LENGTHS = (1, 2, 4, 8, None)
 _EIGHT = 8
 
 
-def run(shape: str, seconds: float, device: str, out: Path, as_json: bool) -> None:
+def run(rig: Rig, out: Path, as_json: bool) -> None:
     """Measure, print tables and save the picture to `out`."""
-    pair = shape_pair(shape, "bfloat16", FOLDER)
-    with broker_site(pair, seconds, device) as site, progress() as bars:
-        by_sessions = [_over_sessions(site, n) for n in bars.track(_SESSIONS, description="over sessions")]
-        site.hold(_EIGHT)
-        by_acceptance: list[dict[str, Any]] = []
-        for acceptance in bars.track(_ACCEPTANCES, description="over acceptance and length"):
-            by_acceptance += _over_lengths(site, acceptance)
+
+    def measure(site: Site) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        with progress() as bars:
+            by_sessions = [_over_sessions(site, n) for n in bars.track(_SESSIONS, description="over sessions")]
+            site.hold(_EIGHT)
+            by_acceptance: list[dict[str, Any]] = []
+            for acceptance in bars.track(_ACCEPTANCES, description="over acceptance and length"):
+                by_acceptance += _over_lengths(site, acceptance)
+        return by_sessions, by_acceptance
+
+    by_sessions, by_acceptance = rig.at_site(measure)
     show_rows("over sessions", list(by_sessions[0]), [list(row.values()) for row in by_sessions])
     show_rows("eight sessions", list(by_acceptance[0]), [list(row.values()) for row in by_acceptance])
-    _draw(shape, by_sessions, by_acceptance, out)
-    show(
-        "curves",
-        {"shape": shape, "picture": str(out)},
-        as_json,
-        {"by_sessions": by_sessions, "by_acceptance": by_acceptance},
-    )
+    _draw(rig.shape, by_sessions, by_acceptance, out)
+    figures = {**described(rig), "picture": str(out)}
+    show("curves", figures, as_json, {"by_sessions": by_sessions, "by_acceptance": by_acceptance})
 
 
 def _over_sessions(site: Site, sessions: int) -> dict[str, Any]:

@@ -8,14 +8,16 @@ from typing import Any
 from edge_node.conversation import Answer, Conversation, Generation
 from edge_node.node import connected
 from edge_node.settings import Mode
+from hub.target import Target, pick_device, pick_dtype
 from shared.pair import load_pair
-from tools.bench.bare import BareForward
+from tools.bench.bare import bare_seconds
 from tools.bench.report import progress, quantile, show
 from tools.home.generate import exchange
 from tools.home.invent import HELD_OUT
 from tools.testbed import running_hub
 
 _WARM_UP = 3  # requests
+_KV_MEMORY = 16 << 20
 
 
 def run(requests: int, pair_name: str, as_json: bool) -> None:
@@ -66,4 +68,6 @@ def _ms_per_token(answers: list[Answer]) -> float:
 
 def _bare_forward_ms(pair_name: str) -> float:
     """Median time of the target's forward for one token at a context of 64, on this machine's CPU."""
-    return 1e3 * BareForward(load_pair(pair_name), "cpu").seconds([(64, 1)], times=200)
+    pair = load_pair(pair_name)
+    target = Target(pair.target, device=pick_device("cpu"), dtype=pick_dtype(pair.target_dtype), kv_memory=_KV_MEMORY)
+    return 1e3 * bare_seconds(target, [(64, 1)], times=200)

@@ -18,16 +18,15 @@ from typing import Any
 
 from hub.batch import Inputs, Row
 from hub.probe import probe_rows
-from hub.target import Target, pick_device, pick_dtype
+from hub.target import Target
+from tools.bench.capacity import described
 from tools.bench.report import progress, show
-from tools.bench.site import FOLDER, Site
+from tools.bench.site import Rig, Site
 from tools.fleet import Drafting
-from tools.shapes import shape_pair
 from tools.transport import MemoryTransport
 
 _SESSIONS = (1, 8, 32)
 _DRAFTING = Drafting(acceptance=1.0, length=3)
-_KV_MEMORY = 2 << 30
 
 
 class _Recording(Target):
@@ -42,15 +41,12 @@ class _Recording(Target):
         return super().prepare(rows)
 
 
-def run(shape: str, pairs: int, seconds: float, device: str, as_json: bool) -> None:
+def run(rig: Rig, pairs: int, as_json: bool) -> None:
     """Print the figures above."""
-    pair = shape_pair(shape, "bfloat16", FOLDER)
-    target = _Recording(
-        pair.target, device=pick_device(device), dtype=pick_dtype(pair.target_dtype), kv_memory=_KV_MEMORY
-    )
+    target = rig.load(_Recording)
     transport = MemoryTransport(target)
-    site = Site(transport, pair, seconds)
-    figures: dict[str, Any] = {"shape": shape}
+    site = Site(transport, rig.pair, rig.seconds)
+    figures: dict[str, Any] = described(rig)
     try:
         with progress() as bars:
             for sessions in _SESSIONS:

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from hub.settings import Weights
+from hub.target import Target, pick_device, pick_dtype
+from shared.errors import SettingsError
 from shared.pair import Pair
 from tools.bench.report import quantile
 from tools.fleet import Device, Drafting, Fleet
-from tools.shapes import SHAPES
+from tools.shapes import SHAPES, shape_pair
 from tools.testbed import running_hub
-from tools.transport import BrokerTransport, Transport
+from tools.transport import BrokerTransport, MemoryTransport, Transport
 
+Result = TypeVar("Result")
+AnyTarget = TypeVar("AnyTarget", bound=Target)
+
+TRANSPORTS = ("broker", "memory")
 FOLDER = Path("build/shapes")
 MOST_SESSIONS = 128
 PROMPT = 128  # ids
 ANSWER = 96  # ids
 MIDDLE = PROMPT + ANSWER // 2  # ids that a session holds on average
 _NODE = "fleet"
+_KV_MEMORY = 2 << 30  # bytes; on a CPU, what is not used is never touched
 _WARM_UP_S = 2.0
 _LOOK_S = 0.5  # between two looks at whether that was long enough
 _PATIENCE_S = 300.0
-_LEAST_VERDICTS = 6  # of each session, in a measurement
 _SLOWEST = 0.05  # share of sessions that may fall below a rate
 _SPENT = ("at_us", "waited_us", "model_us", "drafted", "trimmed", "speculated", "target_forwards", "prefill_forwards")
 
@@ -72,12 +79,12 @@ class Site:
         self._fleet.open(fresh)
         self._fleet.record()
 
-    def measure(self, drafting: Drafting | None) -> Load:
-        """Let all sessions decode in this way, long enough for a fair figure of each."""
+    def measure(self, drafting: Drafting | None, rounds: int = 12) -> Load:
+        """Let all sessions decode in this way, until each has had so many rounds at least."""
         self._fleet.start(drafting)
         time.sleep(_WARM_UP_S)
         first, began = self._transport.stats(), time.monotonic()
-        while time.monotonic() - began < self._seconds or self._fleet.fewest_verdicts(began) < _LEAST_VERDICTS:
+        while time.monotonic() - began < self._seconds or self._fleet.fewest_verdicts(began) < rounds:
             time.sleep(_LOOK_S)
             if self._fleet.faults or time.monotonic() - began > _PATIENCE_S:
                 raise RuntimeError(f"the hub does not answer all sessions; faults: {self._fleet.faults[:3]}")
@@ -105,13 +112,52 @@ class Site:
         return Device(self._opened, [self._rng.randrange(1, self._vocab_size) for _ in range(PROMPT)], ANSWER)
 
 
-@contextmanager
-def broker_site(pair: Pair, seconds: float, device: str) -> Iterator[Site]:
-    """A broker, a hub that serves `pair`, and devices that are yet to open their sessions."""
-    options = ["--max-sessions-per-node", str(MOST_SESSIONS), "--kv-memory", "2G", "--device", device]
-    with running_hub([_NODE], str(pair.folder), options) as bed:
-        transport = BrokerTransport(bed.broker.settings(_NODE), _NODE, bed.latest_stats)
-        try:
-            yield Site(transport, pair, seconds)
-        finally:
-            transport.close()
+@dataclass(frozen=True)
+class Rig:
+    """A target of real size and how devices reach it: what is measured."""
+
+    shape: str = "1.1b"
+    dtype: str = "bfloat16"
+    weights: Weights = Weights.AUTO
+    device: str = "auto"
+    transport: str = "broker"
+    seconds: float = 6.0
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise SettingsError(f"there is no shape {self.shape!r}; use one of {', '.join(SHAPES)}")
+        pick_dtype(self.dtype)
+        if self.transport not in TRANSPORTS:
+            raise SettingsError(f"there is no transport {self.transport!r}; use one of {', '.join(TRANSPORTS)}")
+
+    @property
+    def pair(self) -> Pair:
+        """The pair, made where it is missing."""
+        return shape_pair(self.shape, self.dtype, FOLDER)
+
+    def load(self, kind: type[AnyTarget]) -> AnyTarget:
+        """The target, in this process, as an object of that kind."""
+        return kind(
+            self.pair.target,
+            device=pick_device(self.device),
+            dtype=pick_dtype(self.dtype),
+            weights=self.weights,
+            kv_memory=_KV_MEMORY,
+        )
+
+    def at_site(self, work: Callable[[Site], Result]) -> Result:
+        """What `work` returns for a site: behind a broker of its own, or in this process, then on another thread."""
+        if self.transport == "memory":
+            transport = MemoryTransport(self.load(Target))
+            try:
+                return transport.serve_during(lambda: work(Site(transport, self.pair, self.seconds)))
+            finally:
+                transport.close()
+        options = ["--max-sessions-per-node", str(MOST_SESSIONS), "--kv-memory", str(_KV_MEMORY)]
+        options += ["--device", self.device, "--weights", self.weights.value]
+        with running_hub([_NODE], str(self.pair.folder), options) as bed:
+            over_broker = BrokerTransport(bed.broker.settings(_NODE), _NODE, bed.latest_stats)
+            try:
+                return work(Site(over_broker, self.pair, self.seconds))
+            finally:
+                over_broker.close()

@@ -1,0 +1,46 @@
+"""An engine and its parts, from a hub's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hub.book import SessionBook
+from hub.engine import Engine
+from hub.memory import KVMemory
+from hub.probe import measured_forward_time
+from hub.session import Limits, SessionKey
+from hub.settings import HubSettings
+from hub.target import Target
+from hub.window import Window
+from shared.messages import AnyMessage, Fault, Open, Opened
+
+
+def assemble(
+    target: Target,
+    limits: Limits,
+    settings: HubSettings,
+    *,
+    group: Callable[[SessionKey], bytes | None],
+    answer_open: Callable[[Open], Opened | Fault],
+    publish: Callable[[SessionKey, AnyMessage], None],
+) -> Engine:
+    """An engine for `target`, whose forward is measured for that; the functions are those of KVMemory and Engine."""
+    memory = KVMemory(target.pool, target.cache.copy_page, group)
+    book = SessionBook(
+        limits,
+        memory,
+        max_sessions=settings.max_sessions,
+        max_per_node=settings.max_sessions_per_node,
+        ttl_s=settings.session_ttl_s,
+    )
+    return Engine(
+        target,
+        book,
+        memory,
+        answer_open=answer_open,
+        publish=publish,
+        forward_time=measured_forward_time(target),
+        window=Window(settings.window_ms / 1e3 or None, settings.due_ms / 1e3),
+        budget=settings.budget,
+        max_queue=settings.max_queue,
+    )
