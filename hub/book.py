@@ -6,6 +6,7 @@ import logging
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator
 
+from hub.acceptance import Acceptance
 from hub.memory import KVMemory
 from hub.pages import OutOfPages
 from hub.session import HubSession, Limits, SessionKey
@@ -32,6 +33,7 @@ class SessionBook:
         self.evicted = 0  # sessions forgotten for others or for their silence
         self.preempted = 0  # times that a session in the middle of an answer lost its pages
         self._memory = memory
+        self._acceptance = Acceptance()  # of all sessions
         self._max_sessions = max_sessions
         self._max_per_node = max_per_node
         self._ttl_s = ttl_s
@@ -56,7 +58,7 @@ class SessionBook:
                 if idle is None:
                     return False
                 self._evict(idle)
-            self._sessions[key] = HubSession(key, self.limits)
+            self._sessions[key] = HubSession(key, self.limits, self._acceptance)
             self._of_node[key.node] += 1
         self.hear(key, now)
         return True

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappushpop
+from itertools import islice, takewhile
 
 from hub.batch import Row
 from hub.forward_time import ForwardTime
 from hub.pages import PAGE_SIZE
 from hub.session import HubSession
 
+_LEAST_GAIN = 1.03  # over streaming: for less, nobody should draft while others stream
 _CHANCE = 0.05  # a drafted token less likely than this to be reached is not asked for even where it costs nothing
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows for one forward, and the chance from which a drafted token would pay for its place in the next, if that is known."""
+    """Rows for one forward, and the worth from which a drafted token would pay for its place in the next, if that is known."""
 
     rows: tuple[Row, ...]
     price: float | None
@@ -69,21 +71,23 @@ class Scheduler:
             self._served[row.session.key.node] += len(row.ids)
 
     def _price(self, steps: Sequence[HubSession], idle_s: float) -> float:
-        """The chance that a drafted token must have at the block length where most tokens come per second.
+        """What a drafted token must be worth (see `_lengths`) at the block length where most tokens come per second.
 
         With n sessions of acceptance a, blocks of g give n (1 + a + … + a^g) tokens in a forward of n (g + 1) ids and,
-        unless g = 0, the time that it waits for drafts. Where streaming is best no chance is enough.
+        unless g = 0, the time that it waits for drafts. Where streaming is best no token is worth enough.
         """
         count = len(steps)
         acceptance = sum(session.acceptance.rate for session in steps) / count
-        expected, chance, best = float(count), 1.0, (0.0, 0)
-        for length in range(self._max_draft + 1):
-            seconds = self._time.estimate(count, count * (length + 1)) + (idle_s if length else 0.0)
-            best = max(best, (expected / seconds, length))
+        streaming_s = self._time.estimate(count, count)
+        best, seconds = _LEAST_GAIN / streaming_s, 0.0
+        expected, chance = 1.0, 1.0
+        for length in range(1, self._max_draft + 1):
             chance *= acceptance
-            expected += count * chance
-        tokens_per_s, length = best
-        return self._time.token * tokens_per_s if length else 1.0
+            expected += chance
+            length_s = self._time.estimate(count, count * (length + 1)) + idle_s
+            if expected / length_s > best:
+                best, seconds = expected / length_s, length_s
+        return self._time.token * count / seconds if seconds else 1.0
 
     def _in_turn(self, sessions: Iterable[HubSession]) -> list[HubSession]:
         """Sessions in the order in which they are served: one of the node that was served least, and so on."""
@@ -105,32 +109,38 @@ class Scheduler:
     def _lengths(self, steps: Sequence[HubSession], budget: int) -> tuple[list[int], float]:
         """For each session how many of its drafted tokens to verify, and the seconds of the forward.
 
-        A token costs its place in the batch and brings its chance of being reached and accepted. The rate, tokens expected
-        over seconds, rises as long as tokens are added whose chance over cost is above it; the likeliest go first.
+        A token brings its session the chance of being reached and accepted, of what it gets from the forward anyway, and
+        takes the time of its place from all. Lengths are proportionally fair: tokens go along, those of most worth first, as long as the
+        logarithms of the sessions' tokens per second rise in sum. For sessions alike that is where most tokens come per second.
         """
         lengths = [0] * len(steps)
-        expected, seconds = float(len(steps)), self._time.estimate(len(steps), len(steps))
-        chances = sorted(
-            (-(session.acceptance.rate**place), number)
+        seconds = self._time.estimate(len(steps), len(steps))
+        worths = sorted(
+            (-worth, number)
             for number, session in enumerate(steps)
-            for place in range(1, len(session.drafted) + 1)
+            for worth, _ in islice(_worths(session.acceptance.rate), len(session.drafted))
         )
-        for negative, number in chances[: budget - len(steps)]:
-            if -negative * seconds < expected * self._time.token:
+        for negative, number in worths[: budget - len(steps)]:
+            if -negative * seconds < len(steps) * self._time.token:
                 break
             lengths[number] += 1
-            expected -= negative
             seconds += self._time.token
         return lengths, seconds
 
 
 def advised_length(acceptance: float, price: float, longest: int) -> int:
-    """The drafted tokens, 0 to `longest`, whose chance of being accepted is above the price of their place."""
-    length, chance = 0, acceptance
-    while length < longest and chance > max(price, _CHANCE):
-        length += 1
+    """The drafted tokens, 0 to `longest`, that are worth more than the price and likely to be reached."""
+    wanted = takewhile(lambda token: token[0] > price and token[1] > _CHANCE, _worths(acceptance))
+    return sum(1 for _ in islice(wanted, longest))
+
+
+def _worths(acceptance: float) -> Iterator[tuple[float, float]]:
+    """Of the first drafted token, the second, …: its chance of being accepted over the tokens expected without it; the chance."""
+    expected = chance = 1.0
+    while True:
         chance *= acceptance
-    return length
+        yield chance / expected, chance
+        expected += chance
 
 
 def _step(session: HubSession, length: int) -> Row:

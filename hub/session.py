@@ -68,7 +68,8 @@ class HubSession:
     K/V of ids [0, computed) are valid in the session's pages; `computed` never passes `committed`.
     """
 
-    def __init__(self, key: SessionKey, limits: Limits) -> None:
+    def __init__(self, key: SessionKey, limits: Limits, of_all: Acceptance | None = None) -> None:
+        """`of_all` is the acceptance of the hub's sessions together."""
         self.key = key
         self.limits = limits
         self.transcript = Transcript()
@@ -76,7 +77,7 @@ class HubSession:
         self.pages: list[int] = []  # position p lies in pages[p // PAGE_SIZE]
         self.page_keys: list[bytes] = []  # of the leading full pages of the transcript, as far as they are known
         self.offered = 0  # leading pages that others can find
-        self.acceptance = Acceptance()
+        self.acceptance = Acceptance(of_all)
         self.begun = 0  # when its current answer was asked for, as a number that only rises
         self.waiting_since = 0.0  # while it has work: when that came, or when the last of it was done
         self.mean_pause: float | None = None  # seconds from a verdict to its node's next draft

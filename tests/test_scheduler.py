@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 from hub.batch import Row, flatten
 from hub.forward_time import ForwardTime
@@ -124,6 +125,22 @@ def test_drafted_tokens_that_do_not_pay_for_their_place_are_left_out() -> None:
     assert len(row.ids) - 1 == gains.index(max(gains))
 
 
+def test_lengths_are_proportionally_fair() -> None:
+    """No other lengths have a larger sum of the logarithms of the sessions' tokens per second."""
+    rates = (0.95, 0.8, 0.6, None)  # the last one streams
+    for token_s in (0.002, 0.01, 0.03):
+        sessions = [step(6, acceptance=rate) if rate else step(0) for rate in rates]
+        rows = plan(sessions, 400, ForwardTime(0.1, 0.0, token_s))
+
+        def merit(lengths: tuple[int, ...], token_s: float = token_s) -> float:
+            seconds = 0.1 + token_s * (len(rates) + sum(lengths))
+            tokens = (sum(rate**i for i in range(n + 1)) if rate else 1 for rate, n in zip(rates, lengths, strict=True))
+            return sum(math.log(count / seconds) for count in tokens)
+
+        best = max(itertools.product(range(7), range(7), range(7), (0,)), key=merit)
+        assert tuple(len(row.ids) - 1 for row in rows) == best
+
+
 def test_nodes_get_equal_shares_where_not_all_fit() -> None:
     greedy, modest = [step(0, node="greedy") for _ in range(30)], [step(0, node="modest") for _ in range(2)]
     for made in (*greedy, *modest):
@@ -150,7 +167,8 @@ def test_who_begins_as_another_does_waits_for_its_pages() -> None:
 
 def test_advice_is_as_long_as_tokens_pay() -> None:
     assert advised_length(0.9, price=0.0, longest=16) == 16
-    assert advised_length(0.8, price=0.5, longest=16) == 3  # 0.8, 0.64, 0.512
+    assert advised_length(0.8, price=0.2, longest=16) == 3  # 0.8 / 1, 0.64 / 1.8, 0.512 / 2.44, 0.41 / 2.952
+    assert advised_length(0.2, price=0.0, longest=16) == 1, "the second is hardly ever reached"
     assert advised_length(0.1, price=0.9, longest=16) == 0
 
 

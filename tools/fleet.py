@@ -163,6 +163,7 @@ class Fleet:
         """Devices open sessions for `pair` with that tokenizer's hash."""
         self.devices: list[Device] = []
         self.faults: list[Fault] = []
+        self._resting: list[Device] = []
         self._by_id: dict[bytes, Device] = {}
         self._transport, self._pair, self._tokenizer = transport, pair, tokenizer
         self._opened: queue.SimpleQueue[Opened | Fault] = queue.SimpleQueue()
@@ -223,6 +224,12 @@ class Fleet:
     def fewest_verdicts(self, since: float) -> int:
         """The number of verdicts of the device that got the fewest since then."""
         return min(sum(at >= since for at, _ in device.tally.arrivals) for device in self.devices)
+
+    def muster(self, count: int) -> int:
+        """Have `count` devices take part, of those there are, and the others rest; the number of devices that are missing."""
+        everyone = self.devices + self._resting
+        self.devices, self._resting = everyone[:count], everyone[count:]
+        return count - len(self.devices)
 
     def dismiss(self, count: int) -> None:
         """End the sessions of the last `count` devices, which must be idle."""

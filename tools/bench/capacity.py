@@ -37,7 +37,7 @@ from tools.bench.site import MIDDLE, MOST_SESSIONS, Load, Rig, Site
 from tools.fleet import Drafting
 
 _SHARE_OF_SOLO = 0.8
-_ROUNDS = 40  # of each session: with few, the slowest is the one that had bad luck
+_ROUNDS = 30  # of each session: with few, the slowest is the one that had bad luck
 _RATES = (4.0, 5.0, 6.0, 7.0, 8.0)  # tokens per second
 
 

@@ -73,11 +73,10 @@ class Site:
 
     def hold(self, sessions: int) -> None:
         """Have that many sessions open, each with a text that was streamed once."""
-        missing = sessions - len(self._fleet.devices)
-        self._fleet.dismiss(max(0, -missing))
-        fresh = [self._device() for _ in range(missing)]
-        self._fleet.open(fresh)
-        self._fleet.record()
+        missing = self._fleet.muster(sessions)
+        if missing:
+            self._fleet.open([self._device() for _ in range(missing)])
+            self._fleet.record()
 
     def measure(self, drafting: Drafting | None, rounds: int = 12) -> Load:
         """Let all sessions decode in this way, until each has had so many rounds at least."""
