@@ -18,6 +18,7 @@ Config = Annotated[Optional[Path], typer.Option(help="settings file (default ~/.
 Name = Annotated[Optional[str], typer.Option(help="the node's name in its topics")]
 PairName = Annotated[Optional[str], typer.Option("--pair", help="built-in name or folder of the pair")]
 ModeName = Annotated[Optional[str], typer.Option("--mode", help="speculate (draft here) or stream (the hub decodes)")]
+DrafterName = Annotated[Optional[str], typer.Option("--drafter", help="model, ngram (needs no model) or auto")]
 PolicyName = Annotated[Optional[str], typer.Option("--policy", help="fixed or threshold")]
 DraftLength = Annotated[Optional[int], typer.Option(min=1, max=64, help="most tokens of a block")]
 Threads = Annotated[Optional[int], typer.Option(min=0, help="ONNX Runtime's threads")]
@@ -40,9 +41,9 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="log what happens
 
 @app.command()
 def chat(
-    config: Config = None, name: Name = None, pair: PairName = None, mode: ModeName = None, policy: PolicyName = None,
-    draft_length: DraftLength = None, threads: Threads = None, wait_s: Wait = None, broker_host: Host = None,
-    broker_port: Port = None, broker_prefix: Prefix = None, broker_password_file: PasswordFile = None,
+    config: Config = None, name: Name = None, pair: PairName = None, mode: ModeName = None, drafter: DrafterName = None,
+    policy: PolicyName = None, draft_length: DraftLength = None, threads: Threads = None, wait_s: Wait = None,
+    broker_host: Host = None, broker_port: Port = None, broker_prefix: Prefix = None, broker_password_file: PasswordFile = None,
     max_tokens: MaxTokens = None, system: System = None, seed: Seed = None, temperature: Temperature = None,
     top_k: TopK = None, top_p: TopP = None, stop: Stop = None, verbose: Verbose = False,
 ) -> None:  # fmt: skip
@@ -54,9 +55,9 @@ def chat(
 def ask(
     request: Annotated[str, typer.Argument(help="what to ask; - reads it from standard input")],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object: text, calls and figures")] = False,
-    config: Config = None, name: Name = None, pair: PairName = None, mode: ModeName = None, policy: PolicyName = None,
-    draft_length: DraftLength = None, threads: Threads = None, wait_s: Wait = None, broker_host: Host = None,
-    broker_port: Port = None, broker_prefix: Prefix = None, broker_password_file: PasswordFile = None,
+    config: Config = None, name: Name = None, pair: PairName = None, mode: ModeName = None, drafter: DrafterName = None,
+    policy: PolicyName = None, draft_length: DraftLength = None, threads: Threads = None, wait_s: Wait = None,
+    broker_host: Host = None, broker_port: Port = None, broker_prefix: Prefix = None, broker_password_file: PasswordFile = None,
     max_tokens: MaxTokens = None, system: System = None, seed: Seed = None, temperature: Temperature = None,
     top_k: TopK = None, top_p: TopP = None, stop: Stop = None, verbose: Verbose = False,
 ) -> None:  # fmt: skip

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 
-from edge_node.drafter import OnnxDrafter
+from edge_node.drafter import Drafter
 from edge_node.hub_link import Channel, HubLink
 from edge_node.round_stats import RoundStats
 from edge_node.session import NodeSession, Ruling
@@ -20,12 +20,13 @@ log = logging.getLogger(__name__)
 
 _ATTEMPTS = 4  # times that a round is sent before its hub counts as silent
 _REOPENINGS = 4  # of one answer
+_WITHOUT_A_DRAFT = 4  # tokens that the hub decodes alone where the drafter has no idea
 
 
 class RoundLoop:
     """Runs answers over one hub session, re-opening it where the protocol says so."""
 
-    def __init__(self, link: HubLink, settings: NodeSettings, drafter: OnnxDrafter | None) -> None:
+    def __init__(self, link: HubLink, settings: NodeSettings, drafter: Drafter | None) -> None:
         """`drafter` may be None when the mode is to stream."""
         self.channel: Channel | None = None
         self.session = NodeSession()
@@ -112,8 +113,10 @@ class RoundLoop:
             if until - length > self._settings.credit // 2 or until >= self._limit:
                 return None
             return self.session.compose(until=self._credit(length))
+        if self._until > length:
+            return None
         tokens = self._draft(stats)
-        return self.session.compose(tokens=tokens, until=0 if tokens else self._credit(length))
+        return self.session.compose(tokens=tokens, until=0 if tokens else min(length + _WITHOUT_A_DRAFT, self._limit))
 
     def _draft(self, stats: RoundStats) -> tuple[int, ...]:
         assert self._drafter is not None
@@ -153,6 +156,8 @@ class RoundLoop:
                         elapsed = time.monotonic() - self._sent_at
                         received = self._link.bytes_down - self._bytes_down
                         stats.note(sent, message, elapsed, self._sent_bytes, received)
+                        if self._drafter is not None:
+                            self._drafter.learn(receipt.committed)
                     return receipt.committed
             elif isinstance(message, Fault):
                 self._heed(message, stats)

@@ -23,6 +23,14 @@ class Policy(str, Enum):
     THRESHOLD = "threshold"  # up to `draft_length`, ending before the first token that the draft is unsure of
 
 
+class DrafterKind(str, Enum):
+    """What drafts."""
+
+    MODEL = "model"  # the pair's draft model
+    NGRAM = "ngram"  # what followed earlier in the same text; needs no model
+    AUTO = "auto"  # the latter where it is about as good as the model; alone where the pair has no model
+
+
 @dataclass(frozen=True)
 class NodeSettings:
     """Defaults; see `shared.settings.load` for where others come from."""
@@ -32,6 +40,7 @@ class NodeSettings:
     pair: str = "home"
     """Built-in name or folder of the pair."""
     mode: Mode = Mode.SPECULATE
+    drafter: DrafterKind = DrafterKind.MODEL
     policy: Policy = Policy.FIXED
     draft_length: int = 8
     """Most tokens of one block."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 _SHAPES = 64  # that are remembered, the latest seen
 _RATE = 0.2  # of a new measurement, in the mean of its shape
 _FADING = 0.99  # of the weight of the other shapes, at each measurement
+_LEAST_S = 1e-6  # nothing takes no time
 _FIRM = 1e-3  # how firmly what was believed before stands against one measurement
 
 
@@ -38,7 +39,7 @@ class ForwardTime:
 
     def estimate(self, rows: int, tokens: int) -> float:
         """Seconds of a forward of that many rows and tokens."""
-        return float(self._believed @ (1, rows, tokens))
+        return max(float(self._believed @ (1, rows, tokens)), _LEAST_S)
 
     def learn(self, rows: int, tokens: int, seconds: float) -> None:
         """Take in a measured forward."""

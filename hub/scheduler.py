@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappushpop
 from itertools import islice, takewhile
+from math import log1p
 
 from hub.batch import Row
 from hub.forward_time import ForwardTime
 from hub.pages import PAGE_SIZE
 from hub.session import HubSession
 
-_LEAST_GAIN = 1.03  # over streaming: for less, nobody should draft while others stream
+_LEAST_GAIN = 1.1  # over streaming: for less, luck sets the sessions further apart than drafting brings them forward
 _CHANCE = 0.05  # a drafted token less likely than this to be reached is not asked for even where it costs nothing
 
 
@@ -121,7 +122,7 @@ class Scheduler:
             for worth, _ in islice(_worths(session.acceptance.rate), len(session.drafted))
         )
         for negative, number in worths[: budget - len(steps)]:
-            if -negative * seconds < len(steps) * self._time.token:
+            if log1p(-negative) < len(steps) * log1p(self._time.token / seconds):
                 break
             lengths[number] += 1
             seconds += self._time.token

@@ -63,6 +63,8 @@ def test_both_modes_and_policies_give_the_same_text(bed: HubBed, sampled: list[s
             ["--mode", "speculate"],
             ["--policy", "threshold"],
             ["--draft-length", "2"],
+            ["--drafter", "ngram"],
+            ["--drafter", "auto"],
         )
     }
     assert len(texts) == 1

@@ -17,7 +17,7 @@ import typer
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
-from edge_node.drafter import OnnxDrafter
+from edge_node.onnx_drafter import OnnxDrafter
 from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.pair import load_pair
 from shared.sampling import Sampling

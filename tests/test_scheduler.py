@@ -129,7 +129,7 @@ def test_lengths_are_proportionally_fair() -> None:
     """No other lengths have a larger sum of the logarithms of the sessions' tokens per second."""
     rates = (0.95, 0.8, 0.6, None)  # the last one streams
     for token_s in (0.002, 0.01, 0.03):
-        sessions = [step(6, acceptance=rate) if rate else step(0) for rate in rates]
+        sessions = [step(6, acceptance=rate) if rate else session(10, until=12, computed=9) for rate in rates]
         rows = plan(sessions, 400, ForwardTime(0.1, 0.0, token_s))
 
         def merit(lengths: tuple[int, ...], token_s: float = token_s) -> float:

@@ -1,4 +1,4 @@
-"""Exports a Llama-like causal LM to a draft graph for `edge_node.drafter`, through Optimum.
+"""Exports a Llama-like causal LM to a draft graph for `edge_node.onnx_drafter`, through Optimum.
 
     python -m tools.export CHECKPOINT_FOLDER OUT.onnx [--bits 8]
 
@@ -33,7 +33,7 @@ from optimum.exporters.onnx.model_patcher import ModelPatcher, PatchingSpec
 from optimum.utils import NormalizedTextConfig
 from transformers import AttentionInterface, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from edge_node.drafter import OnnxDrafter
+from edge_node.onnx_drafter import OnnxDrafter
 from tools.quantize import BITS, QuantizeError, quantize
 
 TOLERANCE = 1e-3  # largest difference of logits between the graph and transformers, both in float32

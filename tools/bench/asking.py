@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from edge_node.conversation import Answer, Conversation, Generation
-from edge_node.drafter import OnnxDrafter
 from edge_node.node import connected
+from edge_node.onnx_drafter import OnnxDrafter
 from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.sampling import Sampling
 from tools.bench.report import progress

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from edge_node.conversation import Answer
-from edge_node.drafter import OnnxDrafter
+from edge_node.onnx_drafter import OnnxDrafter
 from shared.sampling import Sampling
 
 Reals = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers as hf
 
-from edge_node.drafter import DraftGraphError, OnnxDrafter
+from edge_node.onnx_drafter import DraftGraphError, OnnxDrafter
 from shared.sampling import Sampling, draw
 from tools.export import ExportError, export_draft
 

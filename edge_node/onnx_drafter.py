@@ -1,0 +1,208 @@
+"""Drafts blocks of tokens with an ONNX graph made by `tools.export`, on a KV cache that is allocated once.
+
+The graph's attention (GroupQueryAttention) writes K/V into the very buffers it reads: past and present are bound to the
+same memory, so a step copies no cache and a rewind is a smaller length. Invariant: positions [0, len(held)) of the
+buffers hold the K/V of the ids in `held`; what lies behind them is void.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import operator
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from edge_node.drafter import Block
+from shared.errors import PairError
+from shared.sampling import Sampling, draw
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 256  # tokens per run while prefilling: bounds the memory of activations
+_LARGE_GRAPH = 64 * 2**20  # bytes: below it a second thread costs more than it saves (break-even measured near 86 MB)
+_COLDEST = 1e-6  # at lower temperatures softmax is the same, and their division would overflow float32
+_FACTS = ("context", "layers", "kv_heads", "head_dim", "vocab_size")  # metadata of the graph, as sled.NAME
+
+
+class DraftGraphError(PairError):
+    """A file is not a draft graph; the text says what it lacks."""
+
+
+@dataclass(frozen=True)
+class _Feed:
+    """A binding for runs of one length; `ids` [1, length] is what it reads."""
+
+    ids: npt.NDArray[np.int64]
+    binding: ort.IOBinding
+
+
+class OnnxDrafter:
+    """A draft model with its KV cache for one session.
+
+    `threads` is the number of ONNX Runtime threads, 0 to choose by the size of the graph. `vocab_size` is the size of
+    the tokenizer where that is smaller than the graph's: ids past it are never drafted. A block ends behind an id of
+    `end_ids`. Raises DraftGraphError when `path` is not a graph made by `tools.export`.
+    """
+
+    def __init__(
+        self, path: Path, *, threads: int = 0, vocab_size: int | None = None, end_ids: frozenset[int] = frozenset()
+    ) -> None:
+        self._session = _open(path, threads)
+        facts = _facts(self._session, path)
+        self.context = facts["context"]
+        self.vocab_size = facts["vocab_size"] if vocab_size is None else vocab_size
+        if not 0 < self.vocab_size <= facts["vocab_size"]:
+            raise DraftGraphError(f"{path} gives logits for {facts['vocab_size']} ids, the tokenizer has {vocab_size}")
+        self._end_ids = end_ids
+        self._held: list[int] = []
+        self._feeds: dict[int, _Feed] = {}
+
+        logits = np.empty((1, facts["vocab_size"]), np.float32)
+        self._logits: npt.NDArray[np.float32] = logits[0, : self.vocab_size]
+        self._scratch = np.empty_like(self._logits)
+        self._last = np.zeros(1, np.int32)
+        self._total = np.zeros((), np.int32)
+        # Zeros are not resident until they are written: a long context costs no memory that is not used.
+        cache_shape = (1, facts["kv_heads"], self.context, facts["head_dim"])
+        names = [f"{layer}.{part}" for layer in range(facts["layers"]) for part in ("key", "value")]
+        caches = {name: _value(np.zeros(cache_shape, np.float32)) for name in names}
+        self._inputs = {"seqlens_k": _value(self._last), "total_length": _value(self._total)}
+        self._inputs |= {f"past_key_values.{name}": cache for name, cache in caches.items()}
+        self._outputs = {"logits": _value(logits)} | {f"present.{name}": cache for name, cache in caches.items()}
+
+    @property
+    def held(self) -> tuple[int, ...]:
+        """The ids whose K/V the cache holds."""
+        return tuple(self._held)
+
+    def rewind(self, length: int) -> None:
+        """Forget all but the first `length` held ids. Raises ValueError when fewer are held."""
+        if not 0 <= length <= len(self._held):
+            raise ValueError(f"cannot rewind to {length}: the cache holds {len(self._held)} ids")
+        del self._held[length:]
+
+    def prefill(self, ids: Sequence[int]) -> None:
+        """Make the cache hold ids[:-1] at least, and nothing that is not in `ids`.
+
+        Raises ValueError when `ids` is longer than the context.
+        """
+        if len(ids) > self.context:
+            raise ValueError(f"{len(ids)} ids do not fit the draft's context of {self.context}")
+        self.rewind(self._common(ids))
+        self.feed(ids[len(self._held) : -1])
+
+    def draft(self, ids: Sequence[int], count: int, sampling: Sampling, *, threshold: float = 0.0) -> Block:
+        """Draft up to `count` tokens behind `ids`, the whole committed sequence.
+
+        The block ends early behind an end id, at the end of the context, and before the first token whose confidence
+        is under `threshold`; its first token is proposed all the same. Raises ValueError when `ids` is empty.
+        """
+        if not ids:
+            raise ValueError("a draft needs at least one committed id")
+        count = min(count, self.context - len(ids))
+        if count <= 0:
+            return Block((), ())
+        self.rewind(min(self._common(ids), len(ids) - 1))
+        logits = self.feed(ids[len(self._held) :])
+        tokens: list[int] = []
+        confidences: list[float] = []
+        while True:
+            token = draw(logits, sampling, len(ids) + len(tokens))
+            confidence = self._confidence(token, sampling.temperature)
+            sure = confidence >= threshold
+            if tokens and not sure:
+                break
+            tokens.append(token)
+            confidences.append(confidence)
+            if len(tokens) == count or not sure or token in self._end_ids:
+                break
+            logits = self.feed((token,))
+        return Block(tuple(tokens), tuple(confidences))
+
+    def learn(self, ids: Sequence[int]) -> None:
+        """Nothing: the model is what it is."""
+
+    def feed(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Append `ids` to the cache; return the logits [vocab_size] behind the last, in a buffer that the next call fills.
+
+        Raises ValueError when they do not fit the context.
+        """
+        if len(self._held) + len(ids) > self.context:
+            raise ValueError(f"{len(ids)} more ids do not fit the draft's context of {self.context}")
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
+            feed = self._feeds.get(len(chunk)) or self._bind(len(chunk))
+            feed.ids[0] = chunk
+            total = len(self._held) + len(chunk)
+            self._last[0] = total - 1
+            self._total[()] = total
+            self._session.run_with_iobinding(feed.binding)
+            self._held.extend(chunk)
+        return self._logits
+
+    def _common(self, ids: Sequence[int]) -> int:
+        """Length of the longest common prefix of what is held and `ids`."""
+        differ = itertools.compress(itertools.count(), map(operator.ne, self._held, ids))
+        return next(differ, min(len(self._held), len(ids)))
+
+    def _confidence(self, token: int, temperature: float) -> float:
+        """softmax(logits / T)[token], before any filter; with T = 1 in place of 0."""
+        weights = np.subtract(self._logits, self._logits.max(), out=self._scratch)
+        if temperature not in (0.0, 1.0):
+            weights /= max(temperature, _COLDEST)
+        np.exp(weights, out=weights)
+        return float(weights[token] / weights.sum())
+
+    def _bind(self, length: int) -> _Feed:
+        feed = _Feed(np.empty((1, length), np.int64), self._session.io_binding())
+        feed.binding.bind_ortvalue_input("input_ids", _value(feed.ids))
+        for name, value in self._inputs.items():
+            feed.binding.bind_ortvalue_input(name, value)
+        for name, value in self._outputs.items():
+            feed.binding.bind_ortvalue_output(name, value)
+        self._feeds[length] = feed
+        return feed
+
+
+def _value(array: npt.NDArray[np.generic]) -> ort.OrtValue:
+    """Make an OrtValue on the array's own memory."""
+    return ort.OrtValue.ortvalue_from_numpy(array)
+
+
+def _open(path: Path, threads: int) -> ort.InferenceSession:
+    if not path.is_file():
+        raise DraftGraphError(f"there is no draft graph at {path}")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or (1 if path.stat().st_size < _LARGE_GRAPH else min(2, os.cpu_count() or 1))
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no other base class
+        raise DraftGraphError(f"ONNX Runtime cannot load {path}: {error}") from error
+    logger.info("%s runs on %s, threads: %d", path, session.get_providers()[0], options.intra_op_num_threads)
+    return session
+
+
+def _facts(session: ort.InferenceSession, path: Path) -> dict[str, int]:
+    """Read the numbers that the graph carries; raise DraftGraphError naming all that a draft graph has and this lacks."""
+    metadata = session.get_modelmeta().custom_metadata_map
+    texts = {name: metadata.get(f"sled.{name}", "") for name in _FACTS}
+    facts = {name: int(text) if text.isdecimal() else 0 for name, text in texts.items()}
+    missing = [f"metadata sled.{name}" for name, number in facts.items() if number == 0]
+    inputs = {"input_ids", "seqlens_k", "total_length"}
+    outputs = {"logits"}
+    for layer in range(facts["layers"]):
+        inputs |= {f"past_key_values.{layer}.key", f"past_key_values.{layer}.value"}
+        outputs |= {f"present.{layer}.key", f"present.{layer}.value"}
+    missing += [f"input {name}" for name in sorted(inputs - {i.name for i in session.get_inputs()})]
+    missing += [f"output {name}" for name in sorted(outputs - {o.name for o in session.get_outputs()})]
+    if missing:
+        raise DraftGraphError(f"{path} is no draft graph made by tools.export; it lacks: {', '.join(missing)}")
+    return facts
