@@ -65,7 +65,6 @@ class Device:
         self._rounds: int | None = None
         self._sent_at = 0.0
         self._until = 0
-        self._streaming = False
         self._rng = random.Random(number)
         self._advised = 4
         self._longest = 1
@@ -89,12 +88,14 @@ class Device:
         length = len(self._session)
         if length == 0 or length >= self._limit:
             return self._begin(), 0
-        # Where the hub had better stream, it is asked again by a drafted token whenever the credit is used up.
-        advised_to = self.drafting is not None and self.drafting.length is None and self._advised == 0
-        self._streaming = self.drafting is None or (advised_to and not self._streaming)
-        tokens = () if self.drafting is None or self._streaming else self._draft(self.drafting, length)
-        self._until = min(self._limit, length + _CREDIT) if self._streaming else 0 if tokens else length + 1
+        tokens = () if self.drafting is None or self._streams else self._draft(self.drafting, length)
+        self._until = min(self._limit, length + _CREDIT) if self._streams else 0 if tokens else length + 1
         return self._session.compose(tokens=tokens, until=self._until), len(tokens)
+
+    @property
+    def _streams(self) -> bool:
+        """Whether the hub is to decode: always, or as long as it advises so, which every verdict may change."""
+        return self.drafting is None or (self.drafting.length is None and self._advised == 0)
 
     def receive(self, verdict: Verdict, now: float) -> tuple[Draft, int] | None:
         """What to send upon a verdict, if anything, and how many tokens of it are drafted."""
@@ -118,7 +119,7 @@ class Device:
         running = self.running  # the other thread may pause at any time
         under_way = not finished and length < self._until
         spent = self._until - length <= _CREDIT // 2 and self._until < self._limit
-        if under_way and not (self.drafting is None and running and spent):
+        if under_way and not (self._streams and running and spent):
             return None
         self.idle = not running
         return self.next_draft() if running else None
@@ -127,7 +128,7 @@ class Device:
         """The draft that begins an answer: the whole prompt, or, once the hub has it, its last id again."""
         first = len(self._session) == 0
         kept = 0 if first else len(self._prompt) - 1
-        self._until = min(self._limit, len(self._prompt) + (1 if self.drafting else _CREDIT))
+        self._until = min(self._limit, len(self._prompt) + (_CREDIT if self._streams else 1))
         return self._session.compose(
             keep=None if first else kept, append=self._prompt[kept:], until=self._until, sampling=self._sampling
         )
