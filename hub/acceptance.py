@@ -26,7 +26,7 @@ class Acceptance:
         kept = _KEPT if self.of_all else _KEPT_OF_ALL
         self.hits = kept * self.hits + accepted
         self.tries = kept * self.tries + accepted + rejected
-        if self.of_all:
+        if self.of_all and (accepted or rejected):
             self.of_all.add(accepted, rejected)
 
     @property

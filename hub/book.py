@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator
 
 from hub.acceptance import Acceptance
 from hub.memory import KVMemory
-from hub.pages import OutOfPages
 from hub.session import HubSession, Limits, SessionKey
 from shared.messages import Finish
 
@@ -92,17 +91,19 @@ class SessionBook:
 
         First idle sessions, the longest silent first, then those whose answer was begun later than this one's, the
         latest first; never those already `planned` for the same forward. Their ids stay, so that they are computed anew
-        when it is their turn. So the session with the oldest answer always gets its room. False when there is none.
+        when it is their turn. So the session with the oldest answer always gets its room. False, and nobody loses anything, when there is none.
         """
-        while True:
-            try:
-                self._memory.reserve(session, length)
+        if self._memory.reserve(session, length):
+            return True
+        victims = self._victims(session, planned, now)
+        if not self._memory.has_room(session, length, victims):
+            return False
+        for victim in victims:
+            self.preempted += not self._is_idle(victim, now)
+            self._memory.release(victim)
+            if self._memory.reserve(session, length):
                 return True
-            except OutOfPages:
-                victim = self._victim(session, planned, now)
-                if victim is None:
-                    return False
-                self._memory.release(victim)
+        return False
 
     def expire(self, now: float) -> None:
         """Forget sessions that have been silent for longer than their time to live."""
@@ -120,16 +121,11 @@ class SessionBook:
         assert self._of_node == Counter(key.node for key in self._sessions), "sessions of a node are miscounted"
         assert self._heard.keys() == self._sessions.keys()
 
-    def _victim(self, session: HubSession, planned: Collection[SessionKey], now: float) -> HubSession | None:
+    def _victims(self, session: HubSession, planned: Collection[SessionKey], now: float) -> list[HubSession]:
+        """Who may lose their pages for the session, in that order."""
         holding = [s for s in self if s.pages and s is not session and s.key not in planned]
-        idle = next((s for s in holding if self._is_idle(s, now)), None)
-        if idle is not None:
-            return idle
-        younger = [s for s in holding if s.begun > session.begun]
-        if not younger:
-            return None
-        self.preempted += 1
-        return max(younger, key=lambda s: s.begun)
+        younger = [s for s in holding if s.begun > session.begun and not self._is_idle(s, now)]
+        return [s for s in holding if self._is_idle(s, now)] + sorted(younger, key=lambda s: -s.begun)
 
     def _is_idle(self, session: HubSession, now: float) -> bool:
         """Whether nobody waits for the session: no work, and not between two rounds of an answer."""

@@ -34,15 +34,22 @@ class Inbox:
         return self._count
 
     def put(self, arrival: Arrival) -> bool:
-        """Add a message; False when too many wait."""
+        """Add a message. False when too many wait and one was dropped: this, or the last of the node that has most."""
         with self._changed:
             waiting = self._of_node.get(arrival.key.node, ())
-            if self._count >= _MOST or len(waiting) >= _MOST_OF_NODE:
+            if len(waiting) >= _MOST_OF_NODE:
                 return False
+            is_full = self._count >= _MOST
+            if is_full:
+                longest = max(self._of_node.values(), key=len)
+                if len(waiting) >= len(longest) - 1:
+                    return False
+                longest.pop()
+                self._count -= 1
             self._of_node.setdefault(arrival.key.node, deque()).append(arrival)
             self._count += 1
             self._changed.notify()
-            return True
+            return not is_full
 
     def get(self, wait_s: float) -> Arrival | None:
         """The next message, or None when none comes within that time."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from hub.pages import PAGE_SIZE, PagePool, page_key, pages_for
+from hub.pages import PAGE_SIZE, OutOfPages, PagePool, page_key, pages_for
 from hub.session import HubSession, SessionKey
 
 
@@ -39,13 +39,26 @@ class KVMemory:
             session.fed(session.computed + PAGE_SIZE)
         return session.computed - before
 
-    def reserve(self, session: HubSession, length: int) -> None:
-        """Pages for [0, length), of which [computed, length) may be written. Raises OutOfPages; call again once there are more."""
-        self.pool.shrink(session.pages, session.computed)
+    def has_room(self, session: HubSession, length: int, victims: Sequence[HubSession]) -> bool:
+        """Whether `reserve` would find its pages once `victims` had let go of theirs."""
+        kept = session.pages[: pages_for(session.computed)]
+        needed = pages_for(length) - len(kept)
         if session.computed % PAGE_SIZE:
-            self._own(session.pages)
-            session.offered = min(session.offered, session.computed // PAGE_SIZE)
-        self.pool.grow(session.pages, length)
+            others = self.pool.holders(kept[-1]) - 1 - sum(kept[-1] in victim.pages for victim in victims)
+            needed += others > 0  # a page that others go on holding is copied
+        return needed <= self.pool.available + self.pool.freed([victim.pages for victim in victims])
+
+    def reserve(self, session: HubSession, length: int) -> bool:
+        """Pages for [0, length), of which [computed, length) may be written. False when there are too few; try again once there are more."""
+        self.pool.shrink(session.pages, session.computed)
+        try:
+            if session.computed % PAGE_SIZE:
+                self._own(session.pages)
+                session.offered = min(session.offered, session.computed // PAGE_SIZE)
+            self.pool.grow(session.pages, length)
+        except OutOfPages:
+            return False
+        return True
 
     def offer(self, session: HubSession) -> None:
         """Let others find the session's full pages."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 PAGE_SIZE = 16  # token slots of one page
@@ -51,6 +51,15 @@ class PagePool:
     def available(self) -> int:
         """The number of pages that can be taken: free ones and kept ones."""
         return len(self._free) + len(self._kept)
+
+    def holders(self, page: int) -> int:
+        """The number of tables that hold the page."""
+        return self._holders[page]
+
+    def freed(self, tables: Iterable[Sequence[int]]) -> int:
+        """The number of pages that nobody else would hold if these tables let go of theirs."""
+        held = Counter(page for table in tables for page in table)
+        return sum(self._holders[page] == count for page, count in held.items())
 
     def grow(self, table: list[int], length: int) -> None:
         """Give `table` room for `length` positions. Raises OutOfPages."""

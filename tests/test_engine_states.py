@@ -263,6 +263,30 @@ def test_who_has_no_memory_leaves_its_place_in_the_forward_to_others() -> None:
     engines.holds()
 
 
+def test_who_cannot_get_room_takes_nobodys_pages() -> None:
+    engines = Engines()
+    engines.begin()
+    book, pool = engines.book, engines.book._memory.pool
+    now = time.monotonic()
+    for begun, (node, pages) in enumerate((("a", 5), ("b", 0), ("c", 2))):
+        key = SessionKey(node, bytes(16))
+        assert book.open(key, now)
+        session = book.get(key)
+        assert session is not None
+        session.begun = begun
+        session.transcript.extend(range(2, 2 + pages * PAGE_SIZE))
+        pool.grow(session.pages, pages * PAGE_SIZE)
+        session.computed = pages * PAGE_SIZE
+    middle, youngest = (book.get(SessionKey(node, bytes(16))) for node in "bc")
+    assert middle is not None
+    assert youngest is not None
+    assert not book.give_room(middle, 4 * PAGE_SIZE, (), now), "the older one's are not to be had"
+    assert (len(youngest.pages), youngest.computed, book.preempted) == (2, 2 * PAGE_SIZE, 0)
+    assert book.give_room(middle, 3 * PAGE_SIZE, (), now)
+    assert (len(middle.pages), len(youngest.pages), book.preempted) == (3, 0, 1)
+    book.check_integrity()
+
+
 def test_a_prompt_that_others_have_fed_needs_no_forward() -> None:
     """All but the last id are found computed, and no token is wanted yet."""
     engines = Engines()

@@ -42,6 +42,10 @@ def test_a_flood_is_refused_and_others_are_not() -> None:
         for number in range(inbox._MOST_OF_NODE):
             box.put(arrival(f"node-{node}", number))
     assert len(box) == inbox._MOST
+    assert not box.put(arrival("late")), "another message was dropped for it"
+    assert not box.put(arrival("node-3")), "of one that has as many as any"
+    assert len(box) == inbox._MOST
+    assert ("late", 0) in read(box)
 
 
 def test_a_message_ends_the_wait_and_an_empty_inbox_does_not() -> None:

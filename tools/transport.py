@@ -39,6 +39,9 @@ class Transport(Protocol):
     def stats(self) -> dict[str, Any]:
         """The hub's counters, at `at_us` of its clock."""
 
+    def serve_during(self, work: Callable[[], Result]) -> Result:
+        """See to it that the hub serves while `work` runs; what it returns."""
+
     def close(self) -> None:
         """Disconnect."""
 
@@ -74,6 +77,10 @@ class BrokerTransport:
         opening = isinstance(message, Open)
         topic = self._topics.open(HUB, self._node) if opening else self._topics.draft(HUB, self._node, session.hex())
         self._link.publish(topic, encode(message), expiry_s=_EXPIRY_S)
+
+    def serve_during(self, work: Callable[[], Result]) -> Result:
+        """Nothing has to be done: the hub is another process."""
+        return work()
 
     def close(self) -> None:
         """Disconnect, once the broker has what was sent."""

@@ -101,7 +101,7 @@ def run_slo(rig: Rig, rate: float | None, drafting: Drafting, as_json: bool) -> 
             def most(goal: float, *, speculating: bool) -> int:
                 return _largest(lambda sessions: held(sessions, speculating) >= goal)
 
-            wanted = rate or _SHARE_OF_SOLO * held(1, False)
+            wanted = _SHARE_OF_SOLO * held(1, False) if rate is None else rate
             goals = (wanted, *_RATES)
             return wanted, {goal: (most(goal, speculating=False), most(goal, speculating=True)) for goal in goals}
 
@@ -124,7 +124,7 @@ def run_slo(rig: Rig, rate: float | None, drafting: Drafting, as_json: bool) -> 
         ("tokens/s each", "streaming", "speculating"),
         [(f"{row['rate']:.2f}", row["stream_sessions"], row["speculate_sessions"]) for row in rows],
     )
-    show(f"capacity, {rig.shape}", figures, as_json, {"capacities": rows[1:]})
+    show(f"capacity, {rig.shape}", figures, as_json, {"capacities": [row for row in rows if row["rate"] in _RATES]})
 
 
 def described(rig: Rig) -> dict[str, Any]:

@@ -37,7 +37,12 @@ def run(rig: Rig, out: Path, as_json: bool) -> None:
     by_sessions, by_acceptance = rig.at_site(measure)
     show_rows("over sessions", list(by_sessions[0]), [list(row.values()) for row in by_sessions])
     show_rows("eight sessions", list(by_acceptance[0]), [list(row.values()) for row in by_acceptance])
-    _draw(rig.shape, by_sessions, by_acceptance, out)
+    _draw(
+        f"Shape {rig.shape}, {described(rig)['device']}, {rig.dtype}, weights {rig.weights.value}",
+        by_sessions,
+        by_acceptance,
+        out,
+    )
     figures = {**described(rig), "picture": str(out)}
     show("curves", figures, as_json, {"by_sessions": by_sessions, "by_acceptance": by_acceptance})
 
@@ -66,7 +71,7 @@ def _over_lengths(site: Site, acceptance: float) -> list[dict[str, Any]]:
 
 
 def _draw(
-    shape: str, by_sessions: Sequence[dict[str, Any]], by_acceptance: Sequence[dict[str, Any]], out: Path
+    title: str, by_sessions: Sequence[dict[str, Any]], by_acceptance: Sequence[dict[str, Any]], out: Path
 ) -> None:
     from matplotlib import pyplot as plt  # no other benchmark should wait for it
 
@@ -95,7 +100,7 @@ def _draw(
     gain.legend()
     for axes in (throughput, latency, gain):
         axes.grid(visible=True, alpha=0.3)
-    figure.suptitle(f"Shape {shape}, bfloat16")
+    figure.suptitle(title)
     figure.tight_layout()
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=110)

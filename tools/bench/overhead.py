@@ -13,7 +13,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from hub.batch import Inputs, Row
@@ -50,11 +49,11 @@ def run(rig: Rig, pairs: int, as_json: bool) -> None:
     try:
         with progress() as bars:
             for sessions in _SESSIONS:
-                transport.serve_during(partial(site.hold, sessions))
+                site.hold(sessions)
                 ratios, steps = [], []
                 for _ in bars.track(range(pairs), description=f"{sessions} sessions and bare forwards, in turn"):
                     target.shapes.clear()
-                    load = transport.serve_during(partial(site.measure, _DRAFTING))
+                    load = site.measure(_DRAFTING)
                     steps.append(load.step_s)
                     # The first and the last batches are of the start and the end, when not all sessions are there.
                     fifth = len(target.shapes) // 5

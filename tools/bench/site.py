@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,7 +30,7 @@ PROMPT = 128  # ids
 ANSWER = 96  # ids
 MIDDLE = PROMPT + ANSWER // 2  # ids that a session holds on average
 _NODE = "fleet"
-_KV_MEMORY = 2 << 30  # bytes; on a CPU, what is not used is never touched
+_KV_MEMORY = 5 << 30  # bytes: MOST_SESSIONS of the largest shape; on a CPU, what is not used is never touched
 _WARM_UP_S = 2.0
 _LOOK_S = 0.5  # between two looks at whether that was long enough
 _PATIENCE_S = 300.0
@@ -75,11 +76,17 @@ class Site:
         """Have that many sessions open, each with a text that was streamed once."""
         missing = self._fleet.muster(sessions)
         if missing:
-            self._fleet.open([self._device() for _ in range(missing)])
-            self._fleet.record()
+            self._transport.serve_during(partial(self._welcome, missing))
 
     def measure(self, drafting: Drafting | None, rounds: int = 12) -> Load:
         """Let all sessions decode in this way, until each has had so many rounds at least."""
+        return self._transport.serve_during(partial(self._measure, drafting, rounds))
+
+    def _welcome(self, devices: int) -> None:
+        self._fleet.open([self._device() for _ in range(devices)])
+        self._fleet.record()
+
+    def _measure(self, drafting: Drafting | None, rounds: int) -> Load:
         self._fleet.start(drafting)
         time.sleep(_WARM_UP_S)
         first, began = self._transport.stats(), time.monotonic()
@@ -145,11 +152,11 @@ class Rig:
         )
 
     def at_site(self, work: Callable[[Site], Result]) -> Result:
-        """What `work` returns for a site: behind a broker of its own, or in this process, then on another thread."""
+        """What `work` returns for a site: behind a broker of its own, or in this process."""
         if self.transport == "memory":
             transport = MemoryTransport(self.load(Target))
             try:
-                return transport.serve_during(lambda: work(Site(transport, self.pair, self.seconds)))
+                return work(Site(transport, self.pair, self.seconds))
             finally:
                 transport.close()
         options = ["--max-sessions-per-node", str(MOST_SESSIONS), "--kv-memory", str(_KV_MEMORY)]
