@@ -74,6 +74,7 @@ def _draw(
     title: str, by_sessions: Sequence[dict[str, Any]], by_acceptance: Sequence[dict[str, Any]], out: Path
 ) -> None:
     from matplotlib import pyplot as plt  # no other benchmark should wait for it
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
 
     figure, (throughput, latency, gain) = plt.subplots(1, 3, figsize=(13, 4))
     counts = [row["sessions"] for row in by_sessions]
@@ -85,6 +86,8 @@ def _draw(
         )
     throughput.set(xscale="log", ylabel="tokens per second, all sessions", ylim=0, title="Throughput")
     latency.set(xscale="log", yscale="log", ylabel="ms per token of a session", title="Latency")
+    latency.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    latency.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
     for axes in (throughput, latency):
         axes.set(xlabel=f"sessions (acceptance {_ACCEPTANCE})", xticks=counts)
         axes.set_xticklabels(counts)
@@ -93,7 +96,8 @@ def _draw(
     places = range(len(_LENGTHS))
     for acceptance in _ACCEPTANCES:
         ratios = [row["ratio"] for row in by_acceptance if row["acceptance"] == acceptance]
-        gain.plot(places, ratios, "o-", label=f"acceptance {acceptance}")
+        (line,) = gain.plot(places[:-1], ratios[:-1], "o-", label=f"acceptance {acceptance}")
+        gain.plot(places[-1], ratios[-1], "o", color=line.get_color())
     gain.axhline(1, color="tab:gray", linestyle=":")
     gain.set(xlabel="block length", ylabel="tokens per second over streaming's", title=f"{_EIGHT} sessions", ylim=0)
     gain.set_xticks(places, ["as advised" if length is None else str(length) for length in _LENGTHS])
