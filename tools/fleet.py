@@ -203,7 +203,7 @@ class Fleet:
         while not all(device.recorded for device in self.devices):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the hub does not stream; faults: {self.faults[:3]}")
-            time.sleep(0.02)
+            time.sleep(0.002)
         self.pause()
 
     def pause(self) -> None:

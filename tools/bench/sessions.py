@@ -33,6 +33,7 @@ _PROCESSES = 4
 _ROUNDS = 10
 _DRAFTING = Drafting(acceptance=0.8, length=4)
 _LENGTH = 60  # ids of an answer, at most
+_CHURNED_LENGTH = 3  # likewise, of those that come one after another
 _PATIENCE_S = 120.0
 _OPENED_AT_ONCE = 50
 
@@ -123,7 +124,7 @@ def _speak_at_once(
 def _churn(settings: BrokerSettings, name: str, count: int, seed: int) -> None:
     """Open and ask that many sessions, one after another, and close all but every tenth."""
     transport, fleet = _fleet(settings, name)
-    for number, device in enumerate(_devices(count, seed)):
+    for number, device in enumerate(_devices(count, seed, _CHURNED_LENGTH)):
         fleet.open([device])
         fleet.record()
         if number % 10:
@@ -140,10 +141,10 @@ def _fleet(settings: BrokerSettings, name: str) -> tuple[BrokerTransport, Fleet]
     return transport, Fleet(transport, pair.name, pair.tokenizer_hash())
 
 
-def _devices(count: int, seed: int) -> list[Device]:
+def _devices(count: int, seed: int, length: int = _LENGTH) -> list[Device]:
     tokenizer, rng = ChatTokenizer(load_pair(_PAIR)), random.Random(seed)
     prompts = [tokenizer.prompt([Turn("user", exchange(rng, HELD_OUT).request)]) for _ in range(count)]
-    return [Device(seed + number, prompt, _LENGTH) for number, prompt in enumerate(prompts)]
+    return [Device(seed + number, prompt, length) for number, prompt in enumerate(prompts)]
 
 
 def _rss_mb(pid: int) -> float:
