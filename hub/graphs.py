@@ -6,7 +6,7 @@ copied into the next larger one's inputs. What is padded there costs next to not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -64,17 +64,12 @@ class Frame:
 class GraphedForward:
     """A forward, captured for each of `BUCKETS`."""
 
-    def __init__(
-        self,
-        forward: Callable[[Inputs], torch.Tensor],
-        cache: KVCache,
-        progress: Callable[[Sequence[int]], Iterator[int]] = iter,
-    ) -> None:
+    def __init__(self, forward: Callable[[Inputs], torch.Tensor], cache: KVCache) -> None:
         """Capture `forward`, from inputs to logits [wanted, vocab]; raises what torch does when that can't be done."""
         self._graphs: list[tuple[Frame, torch.cuda.CUDAGraph, torch.Tensor]] = []
         memory = torch.cuda.graph_pool_handle()
         # The largest first: the others fit into what it took.
-        for size in progress(BUCKETS[::-1]):
+        for size in reversed(BUCKETS):
             frame = Frame.empty(size, cache)
             side = torch.cuda.Stream(cache.device)
             side.wait_stream(torch.cuda.current_stream(cache.device))

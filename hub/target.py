@@ -30,7 +30,6 @@ from shared.messages import MAX_APPEND
 log = logging.getLogger(__name__)
 
 _ROUNDING = 0.05  # of the logits' norm: what other sizes of matrices may make of bfloat16
-
 _NOT_REPLACEABLE = "the target's attention is not replaceable in this version of transformers; choose another"
 
 
@@ -178,9 +177,8 @@ class Target:
             for size in BUCKETS:
                 self._compare(graphs, size)
         except (RuntimeError, AssertionError, OutOfPages) as error:
-            torch.cuda.set_stream(
-                torch.cuda.default_stream(self.device)
-            )  # a capture that broke off may have left its own
+            # A capture that broke off may have left its own stream.
+            torch.cuda.set_stream(torch.cuda.default_stream(self.device))
             log.warning("forwards run without CUDA graphs: %s", error)
             return None
         return graphs

@@ -49,7 +49,7 @@ def test_capacity_over_the_broker() -> None:
     figures = bench("capacity", "--shape", "20m", "--sessions", "4", "--pairs", "1", "--seconds", "3")
     assert 0.7 < figures["alpha_realised"] < 0.9
     assert figures["speculate_tokens_per_s"] > 0
-    assert 0.5 < figures["stream_over_bare"] < 50, "on a machine that others use nothing finer can be said"
+    assert 0.9 < figures["stream_over_bare"] < 5
     assert 0 < figures["verified_per_round"] <= figures["drafted_per_round"]
     assert 0.3 < figures["forward_share"] < 1
 
@@ -64,7 +64,7 @@ def test_capacity_in_memory_with_weights_in_int8() -> None:
 
 def test_overhead() -> None:
     figures = bench("overhead", "--shape", "20m", "--pairs", "1", "--seconds", "2")
-    assert all(0.5 < figures[f"ratio_{n}"] < 30 for n in (1, 8, 32)), "a forward of this shape takes a few ms only"
+    assert all(0.7 < figures[f"ratio_{n}"] < 3 for n in (1, 8, 32)), "a forward of this shape takes a few ms only"
 
 
 def test_prefix() -> None:
