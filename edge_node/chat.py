@@ -74,6 +74,6 @@ def describe(answer: Answer) -> str:
     stats = answer.stats
     share = f"{stats.accepted}/{stats.drafted} drafted accepted · " if stats.drafted else ""
     return (
-        f"{stats.tokens} tokens · {stats.rounds} rounds · {share}{stats.ms_per_token:.1f} ms/token · "
+        f"{stats.mode} · {stats.tokens} tokens · {stats.rounds} rounds · {share}{stats.ms_per_token:.1f} ms/token · "
         f"first token {1e3 * stats.first_token_s:.0f} ms · round trip {stats.rtt_ms:.1f} ms · seed {answer.sampling.seed}"
     )

@@ -17,9 +17,12 @@ app = typer.Typer(help="SLED's node: drafts on this device, a hub on the MQTT br
 Config = Annotated[Optional[Path], typer.Option(help="settings file (default ~/.config/sled/node.toml)")]
 Name = Annotated[Optional[str], typer.Option(help="the node's name in its topics")]
 PairName = Annotated[Optional[str], typer.Option("--pair", help="built-in name or folder of the pair")]
-ModeName = Annotated[Optional[str], typer.Option("--mode", help="speculate (draft here) or stream (the hub decodes)")]
+ModeName = Annotated[
+    Optional[str], typer.Option("--mode", help="speculate (draft here), stream (the hub decodes) or auto")
+]
 DrafterName = Annotated[Optional[str], typer.Option("--drafter", help="model, ngram (needs no model) or auto")]
-PolicyName = Annotated[Optional[str], typer.Option("--policy", help="fixed or threshold")]
+PolicyName = Annotated[Optional[str], typer.Option("--policy", help="fixed, threshold or auto")]
+Ahead = Annotated[Optional[bool], typer.Option("--ahead/--no-ahead", help="draft on while a verdict is awaited")]
 DraftLength = Annotated[Optional[int], typer.Option(min=1, max=64, help="most tokens of a block")]
 Threads = Annotated[Optional[int], typer.Option(min=0, help="ONNX Runtime's threads")]
 Wait = Annotated[Optional[float], typer.Option("--wait", min=0, help="seconds to wait for a hub")]
@@ -42,7 +45,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="log what happens
 @app.command()
 def chat(
     config: Config = None, name: Name = None, pair: PairName = None, mode: ModeName = None, drafter: DrafterName = None,
-    policy: PolicyName = None, draft_length: DraftLength = None, threads: Threads = None, wait_s: Wait = None,
+    policy: PolicyName = None, draft_length: DraftLength = None, ahead: Ahead = None, threads: Threads = None, wait_s: Wait = None,
     broker_host: Host = None, broker_port: Port = None, broker_prefix: Prefix = None, broker_password_file: PasswordFile = None,
     max_tokens: MaxTokens = None, system: System = None, seed: Seed = None, temperature: Temperature = None,
     top_k: TopK = None, top_p: TopP = None, stop: Stop = None, verbose: Verbose = False,
@@ -56,7 +59,7 @@ def ask(
     request: Annotated[str, typer.Argument(help="what to ask; - reads it from standard input")],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object: text, calls and figures")] = False,
     config: Config = None, name: Name = None, pair: PairName = None, mode: ModeName = None, drafter: DrafterName = None,
-    policy: PolicyName = None, draft_length: DraftLength = None, threads: Threads = None, wait_s: Wait = None,
+    policy: PolicyName = None, draft_length: DraftLength = None, ahead: Ahead = None, threads: Threads = None, wait_s: Wait = None,
     broker_host: Host = None, broker_port: Port = None, broker_prefix: Prefix = None, broker_password_file: PasswordFile = None,
     max_tokens: MaxTokens = None, system: System = None, seed: Seed = None, temperature: Temperature = None,
     top_k: TopK = None, top_p: TopP = None, stop: Stop = None, verbose: Verbose = False,
@@ -114,7 +117,9 @@ def _report(answer: Any, reading: Any) -> dict[str, Any]:
         "calls": [{"name": call.name, "arguments": call.arguments} for call in reading.calls],
         "say": reading.say,
         "refused_calls": [{"text": line.text, "error": line.error} for line in reading.refused],
+        "mode": stats.mode,
         "tokens": stats.tokens,
+        "streamed": stats.streamed,
         "rounds": stats.rounds,
         "drafted": stats.drafted,
         "accepted": stats.accepted,

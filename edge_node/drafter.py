@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from shared.sampling import Sampling
 
 
-@dataclass(frozen=True)
-class Block:
-    """Drafted tokens d_1, d_2, ..., and for each how likely the drafter holds it, given those before."""
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A drafted token."""
 
-    tokens: tuple[int, ...]
-    confidences: tuple[float, ...]
+    token: int
+    confidence: float  # how likely the drafter holds it, given the ids before
+    source: str  # which drafter it is from: confidences and times of two can't be compared
+    runner_up: int | None = None  # what the drafter would say if this is wrong
+    aside: Guess | None = None  # what another drafter says here, to be judged beside
 
 
 class Drafter(Protocol):
@@ -24,15 +28,15 @@ class Drafter(Protocol):
     def context(self) -> int:
         """The ids it can take into account."""
 
-    def prefill(self, ids: Sequence[int]) -> None:
-        """Do ahead what can be done of drafting behind `ids`."""
+    def draft(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Guess | None]:
+        """Tokens behind `ids`, the whole text so far, each drafted when it is asked for.
 
-    def draft(self, ids: Sequence[int], count: int, sampling: Sampling, *, threshold: float = 0.0) -> Block:
-        """Draft up to `count` tokens behind `ids`, the whole committed sequence; none where it has no idea.
-
-        The block ends early behind an id that ends a turn, and before the first token whose confidence is under
-        `threshold`; its first token is proposed all the same. Raises ValueError when `ids` is empty.
+        None is a piece of work after which there is nothing to show yet, such as a part of a long prompt. Ends behind an id
+        that ends a turn, at the end of the context, and where the drafter has no idea. `ids` must not change meanwhile;
+        other drafts may be begun and gone on with in between. Raises ValueError when `ids` is empty.
         """
 
-    def learn(self, ids: Sequence[int]) -> None:
-        """Hear what the target wrote at the places of the block drafted last, or of the first of them."""
+
+def first_tokens(drafter: Drafter, ids: Sequence[int], count: int, sampling: Sampling) -> tuple[int, ...]:
+    """Up to `count` tokens behind `ids`."""
+    return tuple(islice((guess.token for guess in drafter.draft(ids, sampling) if guess is not None), count))

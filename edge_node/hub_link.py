@@ -52,6 +52,15 @@ class Channel:
     opened: Opened
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message of a session's hub, and when it came by `time.monotonic`."""
+
+    session: bytes
+    message: Verdict | Early | Fault
+    at: float
+
+
 class HubLink:
     """A connection to the broker in the name of one node. One session at a time is spoken on it."""
 
@@ -64,7 +73,7 @@ class HubLink:
         self._topics = Topics(settings.prefix)
         self._hubs: dict[str, SeenHub] = {}
         self._opens: queue.Queue[Opened | Fault] = queue.Queue(64)
-        self._verdicts: queue.Queue[tuple[bytes, Verdict | Early | Fault]] = queue.Queue(4096)
+        self._verdicts: queue.Queue[Arrival] = queue.Queue(4096)
         self._news: queue.Queue[None] = queue.Queue(1)  # wakes whoever waits for a hub
         self._refusal: str | None = None
         self._link = MqttLink(settings, node)
@@ -112,20 +121,18 @@ class HubLink:
         self._link.publish(self._draft_topic(channel), payload, expiry_s=_EXPIRY_S)
         return len(payload)
 
-    def receive(self, channel: Channel, timeout_s: float) -> Verdict | Early | Fault | None:
-        """The next message of the session's hub, or None when none comes in time."""
+    def receive(self, channel: Channel, timeout_s: float) -> Arrival | None:
+        """The next message of the session's hub, or None when none comes in time; 0 looks at what is there."""
         deadline = time.monotonic() + timeout_s
         while True:
             self._raise_refusal()
             remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                return None
             try:
-                session, message = self._verdicts.get(timeout=remaining)
+                arrival = self._verdicts.get(block=remaining > 0, timeout=max(0.0, remaining))
             except queue.Empty:
                 return None
-            if session == channel.session:
-                return message
+            if arrival.session == channel.session:
+                return arrival
 
     def seen(self, hub: str) -> SeenHub:
         """What the hub has published last; an offline hub without facts when it has published nothing."""
@@ -232,7 +239,7 @@ class HubLink:
         if self._verdicts.full():
             log.warning("verdicts arrive faster than they are read; one is dropped and will be asked for again")
         else:
-            self._verdicts.put_nowait((session, message))
+            self._verdicts.put_nowait(Arrival(session, message, time.monotonic()))
 
     def _decode(self, topic: str, payload: bytes) -> AnyMessage | None:
         try:

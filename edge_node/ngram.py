@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from edge_node.drafter import Block, Drafter
+from edge_node.calibration import Calibration
+from edge_node.drafter import Drafter, Guess
 from shared.sampling import Sampling
 
-_SHORTEST, _LONGEST = 2, 5  # ids that must agree, and from which on more make no difference
-_KEPT = 0.98  # of the weight of older rounds, at each new one
-_FIRST_RATE, _FIRST_TRIES = 0.7, 4.0  # assumed before anything was verified
+SOURCE = "ngram"
+_CONFIDENCES = {2: 0.5, 3: 0.6, 4: 0.7, 5: 0.8}  # by the number of ids that agree, until verdicts tell
+_LONGEST = max(_CONFIDENCES)  # from which on more ids make no difference
 _UNLIMITED = 2**31
 _GIVEN_UP = 0.05  # of a model's rate, for tokens that take no time
-
-
-@dataclass
-class Rate:
-    """How often tokens were accepted, of those that were looked at; newer ones count more."""
-
-    hits: float = _FIRST_RATE * _FIRST_TRIES
-    tries: float = _FIRST_TRIES
-
-    def add(self, drafted: Sequence[int], written: Sequence[int]) -> None:
-        """Count a round: what was drafted, and what the target wrote there."""
-        pairs = list(zip(drafted, written, strict=False))
-        accepted = next((place for place, (ours, its) in enumerate(pairs) if ours != its), len(pairs))
-        self.hits = _KEPT * self.hits + accepted
-        self.tries = _KEPT * self.tries + accepted + (accepted < len(pairs))
-
-    @property
-    def value(self) -> float:
-        """Accepted over looked at."""
-        return self.hits / self.tries
 
 
 class NgramDrafter:
@@ -43,66 +24,45 @@ class NgramDrafter:
     def __init__(self, end_ids: frozenset[int] = frozenset()) -> None:
         self.context = _UNLIMITED
         self._end_ids = end_ids
-        self._rates = {length: Rate() for length in range(_SHORTEST, _LONGEST + 1)}
-        self._agreed = 0  # ids, for the block drafted last
-        self._tokens: tuple[int, ...] = ()  # that block
 
-    def prefill(self, ids: Sequence[int]) -> None:
-        """Nothing has to be done ahead."""
-
-    def draft(self, ids: Sequence[int], count: int, sampling: Sampling, *, threshold: float = 0.0) -> Block:
-        """See `Drafter`; the sampling makes no difference. Every token has the confidence of its length of agreement."""
+    def draft(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Guess]:
+        """See `Drafter`; the sampling makes no difference. Every token has the confidence of its number of ids that agree."""
         if not ids:
             raise ValueError("a draft needs at least one committed id")
-        self._tokens = ()
-        self._agreed, following = longest_agreement(ids)
-        if self._agreed < _SHORTEST or count <= 0:
-            return Block((), ())
-        confidence = self._rates[self._agreed].value
-        tokens: list[int] = []
-        while len(tokens) < (count if confidence >= threshold else 1):
-            # Where the text repeats itself the copy runs into what it has just written.
-            tokens.append(following[len(tokens) % len(following)])
-            if tokens[-1] in self._end_ids:
-                break
-        self._tokens = tuple(tokens)
-        return Block(self._tokens, (confidence,) * len(tokens))
+        return self._copy(ids)
 
-    def learn(self, ids: Sequence[int]) -> None:
-        """See `Drafter`."""
-        if self._tokens:
-            self._rates[self._agreed].add(self._tokens, ids)
+    def _copy(self, ids: Sequence[int]) -> Iterator[Guess]:
+        agreed, following = longest_agreement(ids)
+        place = 0
+        while agreed in _CONFIDENCES:
+            # Where the text repeats itself the copy runs into what it has just written.
+            token = following[place % len(following)]
+            yield Guess(token, _CONFIDENCES[agreed], SOURCE)
+            if token in self._end_ids:
+                break
+            place += 1
 
 
 class Cascade:
     """Looks up first, and asks a model where that finds nothing that is about as likely to be right."""
 
-    def __init__(self, lookup: NgramDrafter, model: Drafter) -> None:
+    def __init__(self, lookup: NgramDrafter, model: Drafter, calibration: Calibration, source: str) -> None:
+        """`calibration` learns from verdicts how likely both are to be right; `source` is the model's in its guesses."""
         self.context = model.context
         self._lookup, self._model = lookup, model
-        self._rate = Rate()  # the model's
-        self._tokens: tuple[int, ...] = ()  # what the model drafted last
+        self._calibration, self._source = calibration, source
 
-    def prefill(self, ids: Sequence[int]) -> None:
-        """Prefill the model."""
-        self._model.prefill(ids)
-
-    def draft(self, ids: Sequence[int], count: int, sampling: Sampling, *, threshold: float = 0.0) -> Block:
-        """See `Drafter`."""
-        self._tokens = ()
-        block = self._lookup.draft(ids, count, sampling, threshold=threshold)
-        if block.tokens and block.confidences[0] >= self._rate.value - _GIVEN_UP:
-            return block
-        block = self._model.draft(ids, count, sampling, threshold=threshold)
-        self._tokens = block.tokens
-        return block
-
-    def learn(self, ids: Sequence[int]) -> None:
-        """See `Drafter`. What was looked up is judged also where the model drafted: else it could never prove right."""
-        self._lookup.learn(ids)
-        if self._tokens:
-            self._rate.add(self._tokens, ids)
-            self._model.learn(ids)
+    def draft(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Guess | None]:
+        """See `Drafter`. The model's first token carries what was looked up: else that could never prove right again."""
+        found = self._lookup.draft(ids, sampling)
+        first = next(found, None)
+        if first is not None and self._calibration.chance(first) >= self._calibration.rate(self._source) - _GIVEN_UP:
+            yield first
+            yield from found
+            return
+        for guess in self._model.draft(ids, sampling):
+            yield guess if guess is None else replace(guess, aside=first)
+            first = first if guess is None else None
 
 
 def longest_agreement(ids: Sequence[int]) -> tuple[int, list[int]]:

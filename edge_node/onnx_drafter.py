@@ -11,7 +11,8 @@ import itertools
 import logging
 import operator
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +20,17 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from edge_node.drafter import Block
+from edge_node.drafter import Guess
 from shared.errors import PairError
 from shared.sampling import Sampling, draw
 
 logger = logging.getLogger(__name__)
 
+SOURCE = "model"
 _CHUNK = 256  # tokens per run while prefilling: bounds the memory of activations
+_FIRST_PIECE = 16  # tokens of the first run, until it is known how long one takes
+_PIECE_S = 0.02  # that a run may take, so that whoever drafts can look at what has come meanwhile
+_AT_ONCE = 2  # ids without K/V that are no piece of work of their own: behind an accepted block there are two
 _LARGE_GRAPH = 64 * 2**20  # bytes: below it a second thread costs more than it saves (break-even measured near 86 MB)
 _COLDEST = 1e-6  # at lower temperatures softmax is the same, and their division would overflow float32
 _FACTS = ("context", "layers", "kv_heads", "head_dim", "vocab_size")  # metadata of the graph, as sled.NAME
@@ -63,6 +68,8 @@ class OnnxDrafter:
         self._end_ids = end_ids
         self._held: list[int] = []
         self._feeds: dict[int, _Feed] = {}
+        self._user: list[int] | None = None  # the text of the draft that was at the cache last
+        self._piece = _FIRST_PIECE
 
         logits = np.empty((1, facts["vocab_size"]), np.float32)
         self._logits: npt.NDArray[np.float32] = logits[0, : self.vocab_size]
@@ -88,46 +95,51 @@ class OnnxDrafter:
             raise ValueError(f"cannot rewind to {length}: the cache holds {len(self._held)} ids")
         del self._held[length:]
 
-    def prefill(self, ids: Sequence[int]) -> None:
-        """Make the cache hold ids[:-1] at least, and nothing that is not in `ids`.
+    def align(self, ids: Sequence[int]) -> None:
+        """Hold nothing but a beginning of `ids`, which must not be empty, and not the last of them."""
+        self.rewind(min(self._common(ids), len(ids) - 1))
 
-        Raises ValueError when `ids` is longer than the context.
-        """
-        if len(ids) > self.context:
-            raise ValueError(f"{len(ids)} ids do not fit the draft's context of {self.context}")
-        self.rewind(self._common(ids))
-        self.feed(ids[len(self._held) : -1])
-
-    def draft(self, ids: Sequence[int], count: int, sampling: Sampling, *, threshold: float = 0.0) -> Block:
-        """Draft up to `count` tokens behind `ids`, the whole committed sequence.
-
-        The block ends early behind an end id, at the end of the context, and before the first token whose confidence
-        is under `threshold`; its first token is proposed all the same. Raises ValueError when `ids` is empty.
-        """
+    def draft(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Guess | None]:
+        """See `Drafter`."""
         if not ids:
             raise ValueError("a draft needs at least one committed id")
-        count = min(count, self.context - len(ids))
-        if count <= 0:
-            return Block((), ())
-        self.rewind(min(self._common(ids), len(ids) - 1))
-        logits = self.feed(ids[len(self._held) :])
-        tokens: list[int] = []
-        confidences: list[float] = []
-        while True:
-            token = draw(logits, sampling, len(ids) + len(tokens))
-            confidence = self._confidence(token, sampling.temperature)
-            sure = confidence >= threshold
-            if tokens and not sure:
-                break
-            tokens.append(token)
-            confidences.append(confidence)
-            if len(tokens) == count or not sure or token in self._end_ids:
-                break
-            logits = self.feed((token,))
-        return Block(tuple(tokens), tuple(confidences))
+        return self._guesses(list(ids), sampling)
 
-    def learn(self, ids: Sequence[int]) -> None:
-        """Nothing: the model is what it is."""
+    def _guesses(self, text: list[int], sampling: Sampling) -> Iterator[Guess | None]:
+        while len(text) < self.context:
+            if self._user is not text:
+                self._user = text
+                self.align(text)
+            missing = text[len(self._held) :]
+            if len(missing) > _AT_ONCE:
+                self._feed_piece(missing[:-1])
+                yield None
+                continue
+            guess = self._guess(self.feed(missing), sampling, len(text))
+            text.append(guess.token)
+            yield guess
+            if guess.token in self._end_ids:
+                break
+
+    def _feed_piece(self, ids: Sequence[int]) -> None:
+        """Feed the first of `ids`, as many as take about _PIECE_S."""
+        piece = ids[: self._piece]
+        started = time.perf_counter()
+        self.feed(piece)
+        elapsed = time.perf_counter() - started
+        if elapsed > _PIECE_S:
+            self._piece = max(1, self._piece // 2)
+        elif len(piece) == self._piece and elapsed < _PIECE_S / 3:
+            self._piece = min(_CHUNK, 2 * self._piece)
+
+    def _guess(self, logits: npt.NDArray[np.float32], sampling: Sampling, position: int) -> Guess:
+        token = draw(logits, sampling, position)
+        confidence = self._confidence(token, sampling.temperature)
+        runner_up = None
+        if len(logits) > 1:
+            logits[token] = -np.inf
+            runner_up = draw(logits, sampling, position)
+        return Guess(token, confidence, SOURCE, runner_up)
 
     def feed(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         """Append `ids` to the cache; return the logits [vocab_size] behind the last, in a buffer that the next call fills.

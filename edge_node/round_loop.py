@@ -7,44 +7,60 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 
+from edge_node.calibration import Calibration
 from edge_node.drafter import Drafter
+from edge_node.gate import Gate
 from edge_node.hub_link import Channel, HubLink
+from edge_node.lookahead import Lookahead
+from edge_node.pace import Pace
 from edge_node.round_stats import RoundStats
 from edge_node.session import NodeSession, Ruling
-from edge_node.settings import NodeSettings, Policy
+from edge_node.settings import Mode, NodeSettings, Policy
 from shared.errors import HubRefused, HubSilent
-from shared.messages import Draft, Fault, FaultCode, Finish, Verdict
+from shared.messages import Draft, Early, Fault, FaultCode, Finish, Verdict
 from shared.sampling import Sampling
 
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 4  # times that a round is sent before its hub counts as silent
 _REOPENINGS = 4  # of one answer
-_WITHOUT_A_DRAFT = 4  # tokens that the hub decodes alone where the drafter has no idea
+_JOINING = 4  # tokens that the hub decodes alone while the drafter takes in the text, or where it has no idea
+_TRYING = 8  # while neither drafting nor streaming has been timed
+_LEAST_REACHED = 0.05  # chance from which on a token that is drafted already goes along
 
 
 class RoundLoop:
     """Runs answers over one hub session, re-opening it where the protocol says so."""
 
-    def __init__(self, link: HubLink, settings: NodeSettings, drafter: Drafter | None) -> None:
-        """`drafter` may be None when the mode is to stream."""
+    def __init__(
+        self, link: HubLink, settings: NodeSettings, drafter: Drafter | None, calibration: Calibration | None = None
+    ) -> None:
+        """`drafter` may be None when the mode is to stream; `calibration` says how its confidence is to be taken."""
         self.channel: Channel | None = None
         self.session = NodeSession()
+        self.pace = Pace(settings.ahead)
         self._link = link
         self._settings = settings
-        self._drafter = drafter
+        self._calibration = calibration or Calibration()
+        self._lookahead = Lookahead(drafter, self._calibration, self.pace) if drafter else None
+        self._gate = Gate(self.pace, settings.mode)
+        self._advised: int | None = None  # block length that the hub would like
         self._sampling = Sampling()
         self._limit = 0  # length at which the answer ends at the latest
         self._until = 0  # credit of the last draft
         self._sent_at = 0.0
         self._sent_bytes = 0
         self._bytes_down = 0  # the link's count when the round was sent
+        self._last_at: float | None = None  # when the last verdict came, if nothing disturbed what came after
+        self._timed = False  # whether the round that is under way went undisturbed
+        self._joined = False  # whether the answer has come to drafted blocks
 
     def open(self) -> Channel:
         """Open a session, if none is open. Raises SessionError or LinkError."""
         if self.channel is None:
             self.channel = self._link.open(self._settings.wait_s)
             self.session = NodeSession()
+            self._advised = None
         return self.channel
 
     def reset(self) -> None:
@@ -66,12 +82,11 @@ class RoundLoop:
         started = time.monotonic()
         self._sampling = sampling
         self._limit = min(len(prompt) + max_tokens, channel.opened.context)
-        draft: Draft | None = self._begin(prompt)
+        self._last_at, self._joined = None, False
+        self._publish(self._begin(prompt), stats)
+        if self._lookahead is not None:
+            self._lookahead.begin(self.session.ids, sampling)
         while True:
-            if draft is not None:
-                self._publish(draft, stats)
-                if draft.append and self._drafter is not None and len(self.session) <= self._drafter.context:
-                    self._drafter.prefill(self.session.ids)  # while the hub prefills and decodes a first token
             ids = self._await(stats)
             stats.tokens += len(ids)
             stats.elapsed_s = time.monotonic() - started
@@ -81,6 +96,8 @@ class RoundLoop:
             if self.session.finish is not Finish.NO or len(self.session) >= self._limit:
                 return
             draft = self._next(stats)
+            if draft is not None:
+                self._publish(draft, stats)
 
     def cancel(self) -> None:
         """Stop the hub from decoding on; what is committed stays."""
@@ -88,7 +105,7 @@ class RoundLoop:
             self._link.send(self.channel, self.session.compose(keep=len(self.session)))
 
     def _begin(self, prompt: Sequence[int]) -> Draft:
-        """The draft that brings the hub from what it holds to `prompt`, and asks for the first token."""
+        """The draft that brings the hub from what it holds to `prompt`, and lets it stream."""
         held, shared = self.session.ids, 0
         while shared < min(len(held), len(prompt)) and held[shared] == prompt[shared]:
             shared += 1
@@ -96,77 +113,203 @@ class RoundLoop:
         return self.session.compose(
             keep=shared if shared < len(held) else None,
             append=prompt[shared:],
-            until=self._credit(len(prompt)),
+            until=self._credit(len(prompt)) if self._gate.streams else len(prompt) + 1,
             sampling=self._sampling,
         )
 
     def _credit(self, length: int) -> int:
-        """How far the hub may decode by itself: one token where the device drafts."""
-        ahead = 1 if self._drafter is not None else self._settings.credit
+        """How far the hub may decode by itself: not far where drafted blocks are to follow."""
+        ahead = self._settings.credit
+        if not self._gate.streams:
+            ahead = min(ahead, _JOINING)
+        elif self._settings.mode is Mode.AUTO and not self.pace.known:
+            ahead = min(ahead, _TRYING)
         return min(length + ahead, self._limit)
 
     def _next(self, stats: RoundStats) -> Draft | None:
         """The next round, or None while the hub streams on credit that it has."""
         length = len(self.session)
-        if self._drafter is None:
-            until = self._until
-            if until - length > self._settings.credit // 2 or until >= self._limit:
-                return None
-            return self.session.compose(until=self._credit(length))
+        lookahead = self._lookahead
+        advised = self._advised if self._settings.policy is Policy.AUTO else None
+        if self._gate.choose(self._longest, advised) or lookahead is None or not lookahead.ready:
+            credit = self._credit(length)
+            renew = self._until < self._limit and self._until - length <= (credit - length) // 2
+            return self.session.compose(until=credit) if renew else None
         if self._until > length:
-            return None
-        tokens = self._draft(stats)
-        return self.session.compose(tokens=tokens, until=0 if tokens else min(length + _WITHOUT_A_DRAFT, self._limit))
+            return None  # what the hub streams comes first
+        self._joined = True
+        tokens = self._block(stats)
+        return self.session.compose(tokens=tokens, until=0 if tokens else self._credit(length))
 
-    def _draft(self, stats: RoundStats) -> tuple[int, ...]:
-        assert self._drafter is not None
+    @property
+    def _longest(self) -> int:
+        """Tokens of the longest block that is of use, one at least."""
+        assert self.channel is not None
+        longest = min(self._settings.draft_length, self.channel.opened.max_draft)
+        return longest if self._advised is None else max(1, min(longest, self._advised))
+
+    def _block(self, stats: RoundStats) -> tuple[int, ...]:
+        """Drafted tokens to be verified: what is there already, and what more is worth its time."""
+        assert self._lookahead is not None
         assert self.channel is not None
         room = self._limit - len(self.session) - 1  # the target's own token comes behind the drafted ones
-        count = min(self._settings.draft_length, self.channel.opened.max_draft, room)
-        if count <= 0:
-            return ()
-        threshold = self._settings.threshold if self._settings.policy is Policy.THRESHOLD else 0.0
+        longest = self._longest if self._settings.policy is Policy.AUTO else self._settings.draft_length
+        longest = min(longest, self.channel.opened.max_draft, room)
         started = time.monotonic()
-        block = self._drafter.draft(self.session.ids, count, self._sampling, threshold=threshold)
+        ready = len(self._lookahead.trunk)
+        while (count := self._fitting(longest)) == len(self._lookahead.trunk) < longest and self._goes_on():
+            if not self._lookahead.grow():
+                break
         stats.drafting_s += time.monotonic() - started
-        return block.tokens
+        stats.ahead += min(ready, count)
+        return self._lookahead.send(count)
+
+    def _fitting(self, longest: int) -> int:
+        """How many of the trunk's tokens go into a block."""
+        assert self._lookahead is not None
+        trunk = self._lookahead.trunk[: max(0, longest)]
+        match self._settings.policy:
+            case Policy.FIXED:
+                return len(trunk)
+            case Policy.THRESHOLD:
+                unsure = (place for place, guess in enumerate(trunk) if guess.confidence < self._settings.threshold)
+                return max(next(unsure, len(trunk)), min(1, len(trunk)))
+            case Policy.AUTO:
+                reached, count = 1.0, 0
+                for chance in self._lookahead.chances[: len(trunk)]:
+                    reached *= chance
+                    if count and reached < _LEAST_REACHED:
+                        break
+                    count += 1
+                return count
+
+    def _goes_on(self) -> bool:
+        """Whether to draft another token behind a trunk that goes into the block as a whole."""
+        assert self._lookahead is not None
+        if self._settings.policy is not Policy.AUTO or not self._lookahead.trunk:
+            return True
+        return self.pace.goes_on(self._lookahead.chances, self._longest)
 
     def _publish(self, draft: Draft, stats: RoundStats) -> None:
         assert self.channel is not None
+        extends = draft.until > self._until > len(self.session) and not draft.append and not draft.cut
         self._until = draft.until
         self._sent_at = time.monotonic()
+        self._timed = not extends  # what is under way already answers an extension
         self._bytes_down = self._link.bytes_down
         self._sent_bytes = self._link.send(self.channel, draft)
         stats.rounds += 1
         stats.drafted += len(draft.tokens)
 
     def _await(self, stats: RoundStats) -> tuple[int, ...]:
-        """Wait for a verdict that commits something or ends the answer; ask again where the rules say so."""
+        """Wait for a verdict that commits something or ends the answer; ask again where the rules say so.
+
+        Meanwhile the drafter takes in the text or drafts ahead, a piece of work between two looks at what has come.
+        """
         assert self.channel is not None
         attempts = 1
+        patience = time.monotonic() + self._settings.patience_s
         while True:
-            message = self._link.receive(self.channel, self._settings.patience_s)
-            if isinstance(message, Verdict):
-                sent = self.session.outstanding
-                receipt = self.session.receive(message)
-                if receipt.ruling is Ruling.GAP:
-                    self._link.send(self.channel, self._ask_from_here())
-                elif receipt.ruling is Ruling.COMMIT:
-                    if sent is not None and sent.tokens and message.round == sent.round:
-                        elapsed = time.monotonic() - self._sent_at
-                        received = self._link.bytes_down - self._bytes_down
-                        stats.note(sent, message, elapsed, self._sent_bytes, received)
-                        if self._drafter is not None:
-                            self._drafter.learn(receipt.committed)
-                    return receipt.committed
-            elif isinstance(message, Fault):
-                self._heed(message, stats)
-            elif message is None:
-                attempts = self._ask_again(attempts, stats)
+            works = self._work_ahead()
+            arrival = self._link.receive(self.channel, 0.0 if works else max(0.0, patience - time.monotonic()))
+            if arrival is None:
+                if time.monotonic() >= patience:
+                    attempts = self._ask_again(attempts, stats)
+                    patience = time.monotonic() + self._settings.patience_s
+                continue
+            match arrival.message:
+                case Verdict():
+                    committed = self._commit(arrival.message, arrival.at, stats)
+                    if committed is not None:
+                        return committed
+                case Early():
+                    self._expect(arrival.message, stats)
+                case Fault():
+                    self._heed(arrival.message, stats)
+                    patience = time.monotonic() + self._settings.patience_s
+
+    def _work_ahead(self) -> bool:
+        """A piece of drafting that costs no time, if there is any."""
+        lookahead = self._lookahead
+        if lookahead is None:
+            return False
+        outstanding = self.session.outstanding
+        length = self.pace.best_length(self._longest) if self._settings.policy is Policy.AUTO else self._longest
+        if outstanding is not None and outstanding.tokens:
+            if not self._settings.ahead:
+                return False
+            return lookahead.work(length, self._sent_at + self.pace.wait_s - time.monotonic())
+        if self._gate.streams:
+            return self._gate.spies and not lookahead.trunk and self._spy(lookahead)
+        streamed = max(0, self._until - len(self.session))
+        return len(lookahead.trunk) < (streamed + length if self._settings.ahead else 1) and lookahead.grow()
+
+    def _spy(self, lookahead: Lookahead) -> bool:
+        """A piece of drafting beside a stream, only to see what it takes and how it fares."""
+        grown = lookahead.grow()
+        if lookahead.trunk or not grown:
+            self._gate.spied()
+        return grown
+
+    def _commit(self, verdict: Verdict, at: float, stats: RoundStats) -> tuple[int, ...] | None:
+        """The ids that a verdict commits, and what it tells about the pace; None if it commits nothing."""
+        assert self.channel is not None
+        sent = self.session.outstanding
+        receipt = self.session.receive(verdict)
+        if receipt.ruling is Ruling.GAP:
+            self._last_at, self._timed = None, False
+            self._link.send(self.channel, self._ask_from_here())
+        if receipt.ruling is not Ruling.COMMIT:
+            return None
+        self._advised = self._advised if verdict.advised is None else verdict.advised
+        count = len(receipt.committed)
+        answered = sent if sent is not None and verdict.round == sent.round else None
+        self._learn(verdict, answered, at, count)
+        if answered is not None and answered.tokens:
+            stats.note(
+                answered, verdict, at - self._sent_at, self._sent_bytes, self._link.bytes_down - self._bytes_down
+            )
+        else:
+            stats.streamed += count
+        self._last_at = at
+        if self._lookahead is not None:
+            self._lookahead.settle(self.session.ids, count)
+        return receipt.committed
+
+    def _learn(self, verdict: Verdict, answered: Draft | None, at: float, count: int) -> None:
+        """Note what a verdict that came at that time tells; `answered` is the draft that it is the first answer to, if it is one."""
+        pace = self.pace
+        hub_s = (verdict.forward_us + verdict.queued_us) / 1e6
+        if answered is not None and self._timed:
+            pace.trip_s.add(max(0.0, at - self._sent_at - hub_s))
+            if answered.tokens:
+                pace.block_s.add(at - self._sent_at)
+        if verdict.forward_us and not (answered is not None and answered.append):
+            pace.hub_s.add(hub_s)
+        if self._last_at is None or not count:
+            return
+        elapsed = at - self._last_at
+        if self._until > len(self.session) - count and (answered is None or not self._timed):
+            pace.stream_s.add(elapsed / count)
+        if self._gate.streams:
+            self._gate.streamed(count)
+        elif self._joined:
+            self._gate.speculated(elapsed, count)
+
+    def _expect(self, early: Early, stats: RoundStats) -> None:
+        """Draft on from what an early verdict says; it commits nothing."""
+        outstanding = self.session.outstanding
+        if self._lookahead is None or outstanding is None or not self._settings.early:
+            return
+        if early.round != outstanding.round or early.base != len(self.session) or len(early.ids) != 1:
+            return
+        stats.early += 1
+        self._lookahead.expect(early.accepted, early.ids[0])
 
     def _ask_again(self, attempts: int, stats: RoundStats) -> int:
         """No answer came: send the round once more, or look for a hub. The number of attempts made by then."""
         assert self.channel is not None
+        self._last_at, self._timed = None, False
         if attempts == _ATTEMPTS or not self._link.seen(self.channel.hub).online:
             self._reopen(stats, f"hub {self.channel.hub!r} stopped answering")
             return 1
@@ -186,7 +329,8 @@ class RoundLoop:
         self._reopen(stats, fault.detail)
 
     def _ask_from_here(self) -> Draft:
-        return self.session.compose(until=max(self._until, self._credit(len(self.session))))
+        self._until = max(self._until, self._credit(len(self.session)))
+        return self.session.compose(until=self._until)
 
     def _reopen(self, stats: RoundStats, reason: str) -> None:
         """Go on in a new session whose prompt is all that is held."""
@@ -205,5 +349,7 @@ class RoundLoop:
                 f"{left.opened.target!r}, which would go on with another text; ask again"
             )
         self.session = NodeSession()
+        self._advised = None
         draft = self.session.compose(append=held, until=self._credit(len(held)), sampling=self._sampling)
         self._publish(draft, stats)
+        self._last_at, self._timed = None, False

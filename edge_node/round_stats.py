@@ -12,8 +12,11 @@ class RoundStats:
     """Times in seconds; the lists have an entry for each round with drafted tokens."""
 
     tokens: int = 0
+    streamed: int = 0  # tokens that the hub decoded by itself
     rounds: int = 0  # drafts that were sent
     drafted: int = 0
+    ahead: int = 0  # of those: tokens that were there already when the verdict before came
+    early: int = 0  # early verdicts
     accepted: int = 0
     matched: int = 0  # drafted tokens that the target wrote itself, behind those that the hub looked at
     rejected: int = 0  # rounds in which the target wrote another token than the drafted one
@@ -25,6 +28,11 @@ class RoundStats:
     overheads_s: list[float] = field(default_factory=list)  # the round less the target's forward
     bytes_up: list[int] = field(default_factory=list)
     bytes_down: list[int] = field(default_factory=list)
+
+    @property
+    def mode(self) -> str:
+        """Which mode most of the tokens are from."""
+        return "stream" if 2 * self.streamed >= self.tokens else "speculate"
 
     @property
     def ms_per_token(self) -> float:

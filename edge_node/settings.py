@@ -14,6 +14,7 @@ class Mode(str, Enum):
 
     SPECULATE = "speculate"  # the device drafts, the hub verifies
     STREAM = "stream"  # the hub decodes alone and streams
+    AUTO = "auto"  # whichever is faster, as measured
 
 
 class Policy(str, Enum):
@@ -21,6 +22,7 @@ class Policy(str, Enum):
 
     FIXED = "fixed"  # always `draft_length`
     THRESHOLD = "threshold"  # up to `draft_length`, ending before the first token that the draft is unsure of
+    AUTO = "auto"  # as long as drafting on pays, from measured times and what became of tokens of such confidence
 
 
 class DrafterKind(str, Enum):
@@ -39,13 +41,17 @@ class NodeSettings:
     """In the node's topics; the broker's user name when there is a password."""
     pair: str = "home"
     """Built-in name or folder of the pair."""
-    mode: Mode = Mode.SPECULATE
+    mode: Mode = Mode.AUTO
     drafter: DrafterKind = DrafterKind.MODEL
-    policy: Policy = Policy.FIXED
-    draft_length: int = 8
+    policy: Policy = Policy.AUTO
+    draft_length: int = 16
     """Most tokens of one block."""
     threshold: float = 0.4
     """Draft probability under which a token is not proposed (policy "threshold")."""
+    ahead: bool = True
+    """Whether to draft on while a verdict is awaited."""
+    early: bool = True
+    """Whether early verdicts count then."""
     threads: int = 1
     """ONNX Runtime's threads."""
     wait_s: float = 10.0

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 
 if shutil.which("nvidia-smi") is None:
     os.environ.setdefault("TRITON_INTERPRET", "1")  # must be there before torch is: kernels then run without a GPU
+
+# What nodes learn of their drafters is kept from run to run, but not from test to user.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="sled-test-cache-")
 
 import pytest
 import torch

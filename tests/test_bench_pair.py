@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from edge_node.conversation import Answer
+from edge_node.drafter import first_tokens
 from edge_node.node import load_drafter
 from edge_node.round_stats import RoundStats
 from edge_node.tokenizer import ChatTokenizer, Turn
@@ -116,7 +117,7 @@ def test_target_and_draft_stand_side_by_side() -> None:
     tokenizer = ChatTokenizer(pair)
     drafter = load_drafter(pair, 1, tokenizer)
     prompt = tokenizer.prompt([Turn("user", "turn on the kitchen lights")])
-    answer = drafter.draft(prompt, 12, Sampling()).tokens
+    answer = first_tokens(drafter, prompt, 12, Sampling())
     places = [1, 2, 5, 6, 7]
     best = Coupling(pair.target, drafter).best(prompt, answer, places, Sampling(0.8))
     target = AutoModelForCausalLM.from_pretrained(pair.target, dtype=torch.float32).eval()

@@ -1,12 +1,13 @@
-"""Drafting by looking up: what is found, what it is believed to be worth, and when a model is asked instead."""
+"""Drafting by looking up: what is found, and when a model is asked instead."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
-from edge_node.drafter import Block
+from edge_node.calibration import Calibration
+from edge_node.drafter import Guess, first_tokens
 from edge_node.ngram import Cascade, NgramDrafter, longest_agreement
 from shared.sampling import Sampling
 
@@ -29,64 +30,46 @@ def test_the_longest_agreement_and_what_followed_it(ids: list[int], agreed: int,
     assert longest_agreement(ids) == (agreed, following)
 
 
-def test_a_block_copies_repeats_itself_and_ends_with_the_turn() -> None:
+def test_it_copies_repeats_itself_and_ends_with_the_turn() -> None:
     drafter = NgramDrafter(frozenset({9}))
-    assert drafter.draft([5, 6, 7, 8, 5, 6], 3, GREEDY).tokens == (7, 8, 5)
-    assert drafter.draft([4, 4, 4], 5, GREEDY).tokens == (4, 4, 4, 4, 4)
-    assert drafter.draft([5, 6, 7, 9, 8, 5, 6], 5, GREEDY).tokens == (7, 9)
-    assert drafter.draft([5, 6, 7], 5, GREEDY) == Block((), ())
-    assert drafter.draft([5, 6, 5, 6], 0, GREEDY) == Block((), ())
+    assert first_tokens(drafter, [5, 6, 7, 8, 5, 6], 3, GREEDY) == (7, 8, 5)
+    assert first_tokens(drafter, [4, 4, 4], 5, GREEDY) == (4, 4, 4, 4, 4)
+    assert first_tokens(drafter, [5, 6, 7, 9, 8, 5, 6], 5, GREEDY) == (7, 9)
+    assert first_tokens(drafter, [5, 6, 7], 5, GREEDY) == ()
     with pytest.raises(ValueError, match="committed id"):
-        drafter.draft([], 5, GREEDY)
-
-
-def test_confidence_is_what_came_of_earlier_blocks() -> None:
-    drafter = NgramDrafter()
-    text = [5, 6, 7, 8, 5, 6]
-    (before, *_) = drafter.draft(text, 3, GREEDY).confidences
-    for _ in range(20):
-        drafter.draft(text, 3, GREEDY)
-        drafter.learn([9])
-    block = drafter.draft(text, 3, GREEDY, threshold=0.4)
-    assert block.confidences[0] < 0.2 < before
-    assert len(block.tokens) == 1, "unsure: one token is proposed all the same"
-    other = drafter.draft([1, 5, 6, 7, 8, 1, 5, 6], 3, GREEDY, threshold=0.4)
-    assert other.confidences == (before,) * 3, "of a longer agreement nothing is known yet"
+        drafter.draft([], GREEDY)
 
 
 class Model:
+    """Says 1, and counts how often it is asked."""
+
     context = 100
 
     def __init__(self) -> None:
-        self.heard: list[Sequence[int]] = []
         self.asked = 0
 
-    def prefill(self, ids: object) -> None:
-        pass
-
-    def draft(self, ids: object, count: int, sampling: Sampling, *, threshold: float = 0.0) -> Block:
+    def draft(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Guess | None]:
         self.asked += 1
-        return Block((1, 1), (0.9, 0.9))
-
-    def learn(self, ids: Sequence[int]) -> None:
-        self.heard.append(ids)
+        yield None
+        for _ in range(2):
+            yield Guess(1, 0.9, "model")
 
 
 def test_the_better_of_both_drafts() -> None:
-    model = Model()
-    cascade = Cascade(NgramDrafter(), model)
+    model, calibration = Model(), Calibration()
+    cascade = Cascade(NgramDrafter(), model, calibration, "model")
     text = [5, 6, 7, 8, 5, 6]
-    assert cascade.draft([1, 2, 3], 3, GREEDY).tokens == (1, 1), "nothing was found"
+    assert first_tokens(cascade, [1, 2, 3], 3, GREEDY) == (1, 1), "nothing was found"
 
-    def rounds(written: list[int]) -> int:
+    def rounds(written: int) -> int:
         """How often the model is asked while the target writes that."""
         before = model.asked
         for _ in range(100):
-            cascade.draft(text, 3, GREEDY)
-            cascade.learn(written)
-        assert len(model.heard) <= model.asked, "what was copied is not the model's"
+            guess = next(guess for guess in cascade.draft(text, GREEDY) if guess is not None)
+            assert (guess.source == "model") == (guess.token == 1)
+            calibration.learn(guess, written)
         return model.asked - before
 
-    assert rounds([1, 1]) > 90
-    assert 10 < rounds([7, 8]) < 90, "the copy is seen to be right while the model drafts"
-    assert rounds([7, 8]) == 0
+    assert rounds(1) > 90
+    assert 10 < rounds(7) < 100, "the copy is seen to be right while the model drafts"
+    assert rounds(7) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 import transformers as hf
 
+from edge_node.drafter import Guess, first_tokens
 from edge_node.onnx_drafter import DraftGraphError, OnnxDrafter
 from shared.sampling import Sampling, draw
 from tools.export import ExportError, export_draft
@@ -57,6 +59,10 @@ class Exported:
         """What the rule draws from the oracle's logits behind `ids`, then behind `ids` and the first of `tokens`, and so on."""
         rows = self.logits([*ids, *tokens])[len(ids) - 1 : -1, :vocab]
         return tuple(draw(row, sampling, len(ids) + k) for k, row in enumerate(rows))
+
+
+def guesses(drafter: OnnxDrafter, ids: Sequence[int], count: int, sampling: Sampling) -> list[Guess]:
+    return list(islice((guess for guess in drafter.draft(ids, sampling) if guess is not None), count))
 
 
 def save(model: hf.PreTrainedModel, folder: Path) -> Path:
@@ -113,67 +119,79 @@ def test_draws_what_the_model_draws_over_rounds(exported: Exported, sampling: Sa
     drafter = OnnxDrafter(exported.path)
     ids = random_ids(30)
     for accepted in (5, 2, 0, 5):
-        block = drafter.draft(ids, 5, sampling)
-        assert len(block.tokens) == 5
-        assert block.tokens == exported.draws(ids, block.tokens, sampling)
-        assert drafter.held == (*ids, *block.tokens[:-1])
-        weights = np.exp(exported.logits([*ids, *block.tokens])[len(ids) - 1 : -1] / (sampling.temperature or 1))
-        expected = weights[range(5), list(block.tokens)] / weights.sum(axis=1)
-        assert block.confidences == pytest.approx(expected, rel=1e-3)
-        ids = [*ids, *block.tokens[:accepted], 17 + accepted]
+        block = guesses(drafter, ids, 5, sampling)
+        tokens = tuple(guess.token for guess in block)
+        assert len(tokens) == 5
+        assert tokens == exported.draws(ids, tokens, sampling)
+        assert drafter.held == (*ids, *tokens[:-1])
+        weights = np.exp(exported.logits([*ids, *tokens])[len(ids) - 1 : -1] / (sampling.temperature or 1))
+        expected = weights[range(5), list(tokens)] / weights.sum(axis=1)
+        assert [guess.confidence for guess in block] == pytest.approx(expected, rel=1e-3)
+        ids = [*ids, *tokens[:accepted], 17 + accepted]
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_the_runner_up_is_what_it_would_say_without_the_first(exported: Exported, sampling: Sampling) -> None:
+    ids = random_ids(30)
+    for guess in guesses(OnnxDrafter(exported.path), ids, 5, sampling):
+        row = exported.logits(ids)[-1].copy()
+        row[guess.token] = -np.inf
+        assert guess.runner_up == draw(row, sampling, len(ids))
+        ids = [*ids, guess.token]
 
 
 def test_a_partial_rejection_leaves_no_trace(exported: Exported) -> None:
     drafter, fresh = OnnxDrafter(exported.path), OnnxDrafter(exported.path)
     ids = random_ids(50)
-    block = drafter.draft(ids, 8, SAMPLINGS[1])
-    ids += [*block.tokens[:3], (block.tokens[3] + 1) % VOCAB, 5, 6]  # the hub's own ids may be several
-    after = drafter.draft(ids, 8, SAMPLINGS[1])
-    expected = fresh.draft(ids, 8, SAMPLINGS[1])
-    assert after.tokens == expected.tokens
-    assert after.confidences == pytest.approx(expected.confidences, rel=1e-4)
+    tokens = first_tokens(drafter, ids, 8, SAMPLINGS[1])
+    ids += [*tokens[:3], (tokens[3] + 1) % VOCAB, 5, 6]  # the hub's own ids may be several
+    after, expected = (guesses(each, ids, 8, SAMPLINGS[1]) for each in (drafter, fresh))
+    assert [guess.token for guess in after] == [guess.token for guess in expected]
+    confidences = [guess.confidence for guess in expected]
+    assert [guess.confidence for guess in after] == pytest.approx(confidences, rel=1e-4)
 
 
-def test_prefill_keeps_the_common_prefix_and_drafts_the_same(exported: Exported) -> None:
+def test_drafts_that_take_turns_do_not_disturb_each_other(exported: Exported) -> None:
+    drafter = OnnxDrafter(exported.path)
+    ids = random_ids(120)
+    texts = [ids, [*ids[:50], *random_ids(30, seed=2)], [*ids, 7]]
+    drafts = [drafter.draft(text, SAMPLINGS[1]) for text in texts]
+    tokens: list[list[int]] = [[], [], []]
+    while min(map(len, tokens)) < 4:
+        for said, draft in zip(tokens, drafts, strict=True):
+            guess = next(draft)
+            if guess is not None:
+                said.append(guess.token)
+    for text, said in zip(texts, tokens, strict=True):
+        assert tuple(said) == exported.draws(text, said, SAMPLINGS[1])
+
+
+def test_a_long_text_is_taken_in_piece_by_piece(exported: Exported) -> None:
     drafter = OnnxDrafter(exported.path)
     ids = random_ids(300)
-    drafter.prefill(random_ids(310, seed=1))
-    drafter.prefill(ids)
-    assert drafter.held == tuple(ids[:-1])
-    turn = [*ids[:120], *random_ids(30, seed=2)]
-    drafter.prefill(turn)
-    assert drafter.held == tuple(turn[:-1])
-    drafter.prefill(turn[:100])
-    assert drafter.held == tuple(turn[:100])
-    tokens = drafter.draft(turn, 3, SAMPLINGS[0]).tokens
-    assert tokens == exported.draws(turn, tokens, SAMPLINGS[0])
-
-
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_stops_before_the_first_token_under_the_threshold(exported: Exported, sampling: Sampling) -> None:
-    ids = random_ids(20)
-    drafter = OnnxDrafter(exported.path)
-    drafter.prefill(ids)  # every draft then makes the same runs, and its confidences are the same to the bit
-    free = drafter.draft(ids, 8, sampling)
-    for threshold in (*free.confidences, max(free.confidences) * 1.01):
-        under = [k for k, confidence in enumerate(free.confidences) if confidence < threshold]
-        expected = max(1, under[0]) if under else 8
-        block = drafter.draft(ids, 8, sampling, threshold=threshold)
-        assert block.tokens == free.tokens[:expected]
-        assert block.confidences == free.confidences[:expected]
+    draft = drafter.draft(ids, SAMPLINGS[0])
+    pieces = 0
+    while (guess := next(draft)) is None:
+        pieces += 1
+        assert 0 < len(drafter.held) < len(ids)
+    assert pieces > 1
+    assert (guess.token,) == exported.draws(ids, [guess.token], SAMPLINGS[0])
+    # What another text has in common with it stays.
+    turn = [*ids[:120], *random_ids(2, seed=2)]
+    drafter.align(turn)
+    assert drafter.held == tuple(turn[:120])
 
 
 def test_stays_within_the_context(exported: Exported) -> None:
     drafter = OnnxDrafter(exported.path)
     ids = random_ids(CONTEXT)
-    tokens = drafter.draft(ids[:-3], 10, SAMPLINGS[0]).tokens
+    tokens = first_tokens(drafter, ids[:-3], 10, SAMPLINGS[0])
     assert len(tokens) == 3
     assert tokens == exported.draws(ids[:-3], tokens, SAMPLINGS[0])
-    assert drafter.draft(ids, 10, SAMPLINGS[0]).tokens == ()
-    assert drafter.draft([*ids, 1], 10, SAMPLINGS[0]).tokens == ()
-    drafter.prefill(ids)
-    with pytest.raises(ValueError, match=f"321 ids do not fit the draft's context of {CONTEXT}"):
-        drafter.prefill([*ids, 1])
+    assert first_tokens(drafter, ids, 10, SAMPLINGS[0]) == ()
+    assert first_tokens(drafter, [*ids, 1], 10, SAMPLINGS[0]) == ()
+    drafter.rewind(0)
+    drafter.feed(ids[:-1])
     with pytest.raises(ValueError, match="2 more ids do not fit"):
         drafter.feed([1, 2])
     assert drafter.held == tuple(ids[:-1])
@@ -181,18 +199,18 @@ def test_stays_within_the_context(exported: Exported) -> None:
 
 def test_stops_behind_an_end_id(exported: Exported) -> None:
     ids = random_ids(20)
-    free = OnnxDrafter(exported.path).draft(ids, 8, SAMPLINGS[1]).tokens
+    free = first_tokens(OnnxDrafter(exported.path), ids, 8, SAMPLINGS[1])
     end = next(k for k in range(2, 8) if free[k] not in free[:k])
-    ended = OnnxDrafter(exported.path, end_ids=frozenset({free[end], VOCAB - 1})).draft(ids, 8, SAMPLINGS[1])
-    assert ended.tokens == free[: end + 1]
+    drafter = OnnxDrafter(exported.path, end_ids=frozenset({free[end], VOCAB - 1}))
+    assert first_tokens(drafter, ids, 8, SAMPLINGS[1]) == free[: end + 1]
 
 
 def test_draws_no_id_past_the_tokenizer(exported: Exported) -> None:
     ids = random_ids(20)
-    known = max(OnnxDrafter(exported.path).draft(ids, 6, SAMPLINGS[1]).tokens)
+    known = max(first_tokens(OnnxDrafter(exported.path), ids, 6, SAMPLINGS[1]))
     drafter = OnnxDrafter(exported.path, vocab_size=known)
     assert drafter.vocab_size == known
-    tokens = drafter.draft(ids, 6, SAMPLINGS[1]).tokens
+    tokens = first_tokens(drafter, ids, 6, SAMPLINGS[1])
     assert tokens == exported.draws(ids, tokens, SAMPLINGS[1], vocab=known)
     with pytest.raises(DraftGraphError, match=f"logits for {VOCAB} ids, the tokenizer has {VOCAB + 1}"):
         OnnxDrafter(exported.path, vocab_size=VOCAB + 1)
@@ -211,7 +229,7 @@ def test_refuses_what_makes_no_sense(exported: Exported) -> None:
         with pytest.raises(ValueError, match=f"cannot rewind to {length}: the cache holds 3 ids"):
             drafter.rewind(length)
     with pytest.raises(ValueError, match="at least one committed id"):
-        drafter.draft([], 3, SAMPLINGS[0])
+        drafter.draft([], SAMPLINGS[0])
 
 
 def test_says_why_a_file_is_no_draft_graph(exported: Exported, tmp_path: Path) -> None:

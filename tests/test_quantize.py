@@ -17,6 +17,7 @@ import typer
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
+from edge_node.drafter import first_tokens
 from edge_node.onnx_drafter import OnnxDrafter
 from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.pair import load_pair
@@ -87,8 +88,8 @@ def test_says_what_float32_says(both: Both) -> None:
     same = []
     for request in REQUESTS:
         prompt = tokenizer.prompt([Turn("user", request)])
-        text = wide.draft(prompt, 80, Sampling()).tokens
-        same += [narrow.draft([*prompt, *text[:k]], 1, Sampling()).tokens[0] == text[k] for k in range(len(text))]
+        text = first_tokens(wide, prompt, 80, Sampling())
+        same += [first_tokens(narrow, [*prompt, *text[:k]], 1, Sampling())[0] == text[k] for k in range(len(text))]
     assert len(same) > 150
     assert np.mean(same) > 0.97
 

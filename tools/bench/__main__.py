@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from hub.settings import Weights
-from tools.bench import capacity, curves, exactness, modes, overhead, pair, prefix, round_trip, sessions
+from tools.bench import capacity, curves, exactness, latency, modes, overhead, pair, prefix, round_trip, sessions
 from tools.bench.site import TRANSPORTS, Rig
 from tools.fleet import Drafting
 from tools.shapes import SHAPES
@@ -132,6 +132,22 @@ def _sessions(
 ) -> None:
     """Very many sessions at once, and then one after another."""
     sessions.run(count, churned, as_json)
+
+
+@app.command("latency")
+def _latency(
+    full: Annotated[
+        bool, typer.Option("--full", help="every combination, over an hour; else the telling ones")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="measure again what was measured before")] = False,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="picture to save")] = Path("docs/latency.png"),
+    state: Annotated[Path, typer.Option(dir_okay=False, help="where cells are kept, to resume")] = Path(
+        "build/latency.jsonl"
+    ),
+    as_json: Json = False,
+) -> None:
+    """What a device's tokens take over a network, by round trip, draft speed, acceptance and mode."""
+    latency.run(full, fresh, out, state, as_json)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from edge_node.conversation import Answer, Conversation, Generation
+from edge_node.drafter import first_tokens
 from edge_node.node import connected
 from edge_node.onnx_drafter import OnnxDrafter
+from edge_node.settings import Mode, Policy
 from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.sampling import Sampling
 from tools.bench.report import progress
@@ -59,7 +61,11 @@ def ask_all(bed: HubBed, dialogues: Sequence[Dialogue], temperature: float, titl
 
     with ExitStack() as stack, ThreadPoolExecutor(len(NODES)) as pool, progress() as bars:
         for name in NODES:
-            idle.put(stack.enter_context(connected(bed.node(name, draft_length=LENGTH))))
+            idle.put(
+                stack.enter_context(
+                    connected(bed.node(name, mode=Mode.SPECULATE, policy=Policy.FIXED, draft_length=LENGTH))
+                )
+            )
         answered = bars.track(pool.map(ask, cases), total=len(cases), description=title)
         return [asked for conversation in answered for asked in conversation]
 
@@ -85,7 +91,7 @@ def ask_draft(
             turns = [Turn("system", each.system)] if each.system else []
             for exchange in each.exchanges:
                 turns.append(Turn("user", exchange.request))
-                ids = drafter.draft(tokenizer.prompt(turns), MAX_TOKENS, Sampling()).tokens
+                ids = first_tokens(drafter, tokenizer.prompt(turns), MAX_TOKENS, Sampling())
                 kept = tuple(i for i in ids if i not in tokenizer.end_ids)
                 turns.append(Turn("assistant", tokenizer.decode(kept), kept))
                 texts.append((exchange, turns[-1].content))

@@ -83,6 +83,5 @@ class Coupling:
 
     def _draft_logits(self, ids: Sequence[int], ends: Sequence[int]) -> npt.NDArray[np.float32]:
         """The drafter gives logits behind the last id alone, so it is fed from place to place."""
-        self._drafter.prefill(ids[: ends[0]])
-        self._drafter.rewind(min(len(self._drafter.held), ends[0] - 1))
+        self._drafter.align(ids[: ends[0]])
         return np.array([self._drafter.feed(ids[len(self._drafter.held) : end]).copy() for end in ends])

@@ -29,7 +29,7 @@ def run(requests: int, pair_name: str, as_json: bool) -> None:
     with (
         running_hub(["stream", "speculate"], pair_name) as bed,
         connected(bed.node("stream", mode=Mode.STREAM)) as streaming,
-        connected(bed.node("speculate")) as speculating,
+        connected(bed.node("speculate", mode=Mode.SPECULATE)) as speculating,
         progress() as bars,
     ):
         for request in bars.track(asked, description="both modes, in turn"):

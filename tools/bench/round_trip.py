@@ -6,6 +6,7 @@ import random
 
 from edge_node.conversation import Answer, Generation
 from edge_node.node import connected
+from edge_node.settings import Mode
 from tools.bench.report import progress, quantile, show
 from tools.home.generate import exchange
 from tools.home.invent import HELD_OUT
@@ -18,7 +19,11 @@ def run(requests: int, pair_name: str, as_json: bool) -> None:
     overheads: list[float] = []
     up: list[int] = []
     down: list[int] = []
-    with running_hub(["node"], pair_name) as bed, connected(bed.node("node")) as node, progress() as bars:
+    with (
+        running_hub(["node"], pair_name) as bed,
+        connected(bed.node("node", mode=Mode.SPECULATE)) as node,
+        progress() as bars,
+    ):
         for _ in bars.track(range(requests), description="rounds"):
             answer = Answer()
             for _ in node.ask(exchange(rng, HELD_OUT).request, Generation(temperature=0.0), answer):

@@ -1,0 +1,214 @@
+"""What the drafter believes comes behind the committed ids, drafted whenever there is time for it.
+
+The *trunk* goes on from the committed ids; its first tokens are the block that is sent next, or was sent and awaits its verdict.
+While one is awaited the trunk grows past it: by the node's own guess of the bonus token, and by the block after that. Then come
+*branches*, which go on from where the block might be rejected, behind what the drafter would say there instead. When
+tokens are committed, what proves right is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from edge_node.calibration import Calibration
+from edge_node.drafter import Drafter, Guess
+from edge_node.pace import Mean, Pace
+from shared.sampling import Sampling
+
+_LEAST_CHANCE = 0.05  # of being of use, for a token that is drafted while waiting
+_EARLY_CHANCE = 0.8  # that an early verdict is the final one, believed
+_EARLY_BELIEVED = 10  # times, until some were seen
+_EARLY_RATE = 0.02
+
+
+@dataclass
+class _Branch:
+    """Guesses behind trunk[:place] and `token`."""
+
+    place: int
+    token: int
+    chance: float  # that the verdict leads here
+    source: Iterator[Guess | None]
+    guesses: list[Guess] = field(default_factory=list)
+    ended: bool = False
+
+
+class Lookahead:
+    """Drafts ahead for one session; what it holds is never sent on its own, the round loop takes it."""
+
+    def __init__(self, drafter: Drafter, calibration: Calibration, pace: Pace) -> None:
+        self.trunk: list[Guess] = []
+        self.early_right = Mean(_EARLY_CHANCE, _EARLY_RATE, _EARLY_BELIEVED)
+        self._drafter, self._calibration, self._pace = drafter, calibration, pace
+        self._ids: tuple[int, ...] = ()
+        self._sampling = Sampling()
+        self._source: Iterator[Guess | None] = iter(())
+        self._ended = True
+        self._prepared = False  # whether the drafter has taken in the text
+        self._warm = False  # whether it has drafted before: what is run first takes longer
+        self._sent = 0  # tokens of the trunk that await a verdict
+        self._branches: list[_Branch] | None = None  # likeliest first; None: not made yet
+        self._expected: tuple[int, int] | None = None  # what an early verdict says: accepted, and the token behind
+
+    def begin(self, ids: Sequence[int], sampling: Sampling) -> None:
+        """Go on behind `ids`, the whole text."""
+        self._sampling = sampling
+        self._restart(ids)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next token can be had at once: the drafter has taken in the text, or has nothing to say."""
+        return self._prepared or self._ended
+
+    @property
+    def chances(self) -> list[float]:
+        """Of each token of the trunk to be accepted, those before it being right."""
+        return [self._calibration.chance(guess) for guess in self.trunk]
+
+    def grow(self) -> bool:
+        """Do a piece of work on the trunk; False when there is no more to be drafted."""
+        if self._ended:
+            return False
+        started = time.perf_counter()
+        guess = next(self._source, _END)
+        if isinstance(guess, Guess):
+            self.trunk.append(guess)
+            if self._warm:
+                self._pace.draft_s.add(time.perf_counter() - started)
+            self._warm = self._prepared = True
+        self._ended = guess is _END
+        return True
+
+    def send(self, count: int) -> tuple[int, ...]:
+        """Take the first `count` tokens of the trunk as a block whose verdict is to be awaited."""
+        self._sent = count
+        self._branches = self._expected = None
+        return tuple(guess.token for guess in self.trunk[:count])
+
+    def expect(self, accepted: int, token: int) -> None:
+        """Believe an early verdict for the block that was sent."""
+        if accepted > min(self._sent, len(self.trunk)):
+            return
+        self._expected = (accepted, token)
+        if self._doubts_trunk:
+            known = next((b for b in self._branches or () if (b.place, b.token) == self._expected), None)
+            branch = known or self._branch(accepted, token, self.early_right.value)
+            branch.chance = self.early_right.value
+            self._branches = [branch]
+
+    def work(self, length: int, left_s: float) -> bool:
+        """Draft something that may be of use when the verdict comes, in about `left_s` seconds; False when nothing is worth it.
+
+        `length` is that of the blocks to come.
+        """
+        if self._branches and self._doubts_trunk and self._work_on(self._branches[0], length, left_s):
+            return True
+        if len(self.trunk) < self._sent + 1 + length and self._pays(self._trunk_chance, left_s) and self.grow():
+            return True
+        if self._branches is None:
+            self._branches = self._likely_branches()
+        return any(self._work_on(branch, length, left_s) for branch in self._branches)
+
+    def settle(self, ids: Sequence[int], count: int) -> None:
+        """Take in that the last `count` of `ids`, the whole text, were committed: learn from them, keep what proves right."""
+        written = tuple(ids[len(ids) - count :])
+        if self._expected is not None and written:
+            self.early_right.add(self._expected == (count - 1, written[-1]))
+        same = self._judge(written)
+        if same == count:
+            del self.trunk[:count]
+            self._ids = tuple(ids)
+        elif not self._take_branch(same, ids, written):
+            self._restart(ids)
+        self._sent, self._branches, self._expected = 0, None, None
+
+    @property
+    def _doubts_trunk(self) -> bool:
+        """Whether there is an early verdict that leads elsewhere."""
+        if self._expected is None:
+            return False
+        accepted, token = self._expected
+        return accepted == len(self.trunk) or self.trunk[accepted].token != token
+
+    @property
+    def _trunk_chance(self) -> float:
+        """That the block that was sent and all guesses behind it are right."""
+        confirmed = 0
+        chance = 1.0
+        if self._expected is not None:
+            confirmed = 0 if self._doubts_trunk else self._sent + 1
+            chance = 1 - self.early_right.value if self._doubts_trunk else self.early_right.value
+        for each in self.chances[confirmed:]:
+            chance *= each
+        return chance
+
+    def _pays(self, chance: float, left_s: float) -> bool:
+        """Whether to begin with a token that is of use with that chance.
+
+        If it is not, and is not done when the verdict comes, the next block is late by the rest.
+        """
+        return chance >= _LEAST_CHANCE and left_s > (1 - chance) * self._pace.draft_s.value
+
+    def _judge(self, written: Sequence[int]) -> int:
+        """Learn from what the target wrote; how many of the trunk's first tokens it is."""
+        for place, token in enumerate(written):
+            if place == len(self.trunk):
+                return place
+            guess = self.trunk[place]
+            self._calibration.learn(guess, token)
+            self._pace.acceptance.add(guess.token == token)
+            if guess.token != token:
+                if guess.runner_up is not None:
+                    self._pace.runner_up.add(guess.runner_up == token)
+                return place
+        return len(written)
+
+    def _likely_branches(self) -> list[_Branch]:
+        """One for each token of the block, and for the bonus token, that may be rejected in favour of the drafter's second choice."""
+        found: list[tuple[float, int, int]] = []
+        reached = 1.0
+        for place, (guess, chance) in enumerate(zip(self.trunk[: self._sent + 1], self.chances, strict=False)):
+            likelihood = reached * (1 - chance) * self._pace.runner_up.value
+            if guess.runner_up is not None and likelihood >= _LEAST_CHANCE:
+                found.append((likelihood, place, guess.runner_up))
+            reached *= chance
+        return [self._branch(place, token, chance) for chance, place, token in sorted(found, reverse=True)]
+
+    def _branch(self, place: int, token: int, chance: float) -> _Branch:
+        ids = (*self._ids, *(guess.token for guess in self.trunk[:place]), token)
+        return _Branch(place, token, chance, self._drafter.draft(ids, self._sampling))
+
+    def _work_on(self, branch: _Branch, length: int, left_s: float) -> bool:
+        chance = branch.chance
+        for guess in branch.guesses:
+            chance *= self._calibration.chance(guess)
+        if branch.ended or len(branch.guesses) >= length or not self._pays(chance, left_s):
+            return False
+        drafted = next(branch.source, _END)
+        if isinstance(drafted, Guess):
+            branch.guesses.append(drafted)
+        branch.ended = drafted is _END
+        return True
+
+    def _take_branch(self, place: int, ids: Sequence[int], written: Sequence[int]) -> bool:
+        """Go on with the branch that the target has taken, if there is one."""
+        for branch in self._branches or ():
+            if (branch.place, branch.token) == (place, written[place]) and place + 1 == len(written):
+                self._ids, self.trunk, self._source, self._ended = (
+                    tuple(ids),
+                    branch.guesses,
+                    branch.source,
+                    branch.ended,
+                )
+                return True
+        return False
+
+    def _restart(self, ids: Sequence[int]) -> None:
+        self._ids = tuple(ids)
+        self.trunk = []
+        self._source, self._ended, self._prepared = self._drafter.draft(self._ids, self._sampling), False, False
+
+
+_END = object()

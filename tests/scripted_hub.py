@@ -1,0 +1,79 @@
+"""A hub's end of a link in this process: the real hub session over a target that is a function, for tests of the node's loop."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from edge_node.hub_link import Arrival, Channel, SeenHub
+from hub.session import HubSession, Limits, SessionKey
+from shared.messages import Draft, Early, Fault, Opened, Verdict
+
+SESSION = bytes(16)
+CONTEXT = 4096
+
+
+class ScriptedHub:
+    """Stands in for `HubLink`. Every decision takes `step_s`; `target` gives the id that follows a text."""
+
+    def __init__(self, target: Callable[[Sequence[int]], int], step_s: float = 0.0, advised: int | None = None) -> None:
+        self.bytes_down = 0
+        self.drafts: list[Draft] = []
+        self.advised = advised
+        self.early: Callable[[Verdict], Early | None] = lambda _: None
+        self.lost = 0  # of the next verdicts
+        self._target, self._step_s = target, step_s
+        self._limits = Limits(CONTEXT, 2**20, frozenset({0}), 16)
+        self._coming: deque[tuple[float, Verdict | Early | Fault]] = deque()
+        self._busy_until = 0.0
+
+    def open(self, wait_s: float, prefer: str | None = None) -> Channel:
+        self._session = HubSession(SessionKey("node", SESSION), self._limits)
+        self._coming.clear()
+        return Channel("hub", SESSION, Opened(SESSION, "target", CONTEXT, 16, (0,), 0.0, 0, 1.0))
+
+    def leave(self, channel: Channel) -> None:
+        """The session ends."""
+
+    def seen(self, hub: str) -> SeenHub:
+        return SeenHub(online=True)
+
+    def send(self, channel: Channel, draft: Draft) -> int:
+        self._decode(time.monotonic())
+        self.drafts.append(draft)
+        reply = self._session.receive(draft)
+        if reply is not None:
+            self._coming.append((time.monotonic(), reply))
+        self._busy_until = max(self._busy_until, time.monotonic())
+        return 10
+
+    def receive(self, channel: Channel, timeout_s: float) -> Arrival | None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._decode(time.monotonic())
+            if self._coming and self._coming[0][0] <= time.monotonic():
+                at, message = self._coming.popleft()
+                return Arrival(SESSION, message, at)
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(0.0002)
+
+    def _decode(self, now: float) -> None:
+        """Decide what there was time to begin with; it is heard of when it is done."""
+        session = self._session
+        while session.wants_tokens and self._busy_until <= now:
+            began = self._busy_until
+            self._busy_until += max(self._step_s, 1e-6)
+            ids = [*session.transcript.ids, *session.drafted]
+            drawn = [self._target(ids[: session.committed + place]) for place in range(len(session.drafted) + 1)]
+            said = session.commit(drawn)
+            verdict = replace(said, forward_us=int(1e6 * self._step_s), advised=self.advised)
+            early = self.early(verdict)
+            if early is not None:
+                self._coming.append((began + self._step_s / 3, early))
+            if self.lost:
+                self.lost -= 1
+            else:
+                self._coming.append((self._busy_until, verdict))

@@ -1,0 +1,258 @@
+"""What a device's tokens take over a network: streaming, speculating, drafting while waiting, early verdicts, and the gate.
+
+The target has the 1.1 B shape, the broker is behind a proxy that delays, and the node's own loop runs with a drafter whose speed
+and acceptance are set (`tools.emulated`); a drafted token is right with a chance that is decided before the text is looked at,
+and so is what the target's early exit says. With `pair` "home" it is the built-in pair with its real draft.
+
+    cells   for each: rtt_ms, draft_ms (of one token), acceptance, mode, ms_per_token and its ratio to streaming's, which is
+            measured before and after the others of the same group; predicted: what drafting while waiting should gain
+
+ms_per_token counts from the first token of an answer on, so that the prompt is in none of them.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from edge_node.drafter import Drafter
+from edge_node.hub_link import HubLink
+from edge_node.node import load_drafter
+from edge_node.round_loop import RoundLoop
+from edge_node.round_stats import RoundStats
+from edge_node.settings import Mode, NodeSettings
+from edge_node.tokenizer import ChatTokenizer, Turn
+from shared.pair import Pair, load_pair
+from shared.sampling import Sampling
+from tools.bench.report import progress, show, show_rows
+from tools.bench.site import PROMPT, Rig
+from tools.delay_proxy import delayed
+from tools.emulated import EmulatedDrafter, Skill
+from tools.testbed import HubBed, running_hub
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+MODES: dict[str, dict[str, Any]] = {
+    "stream": {"mode": Mode.STREAM},
+    "speculate": {"mode": Mode.SPECULATE, "ahead": False},
+    "ahead": {"mode": Mode.SPECULATE, "early": False},
+    "early": {"mode": Mode.SPECULATE},
+    "auto": {"mode": Mode.AUTO},
+}
+RTTS, DRAFTS, ACCEPTANCES = (0, 20, 50, 100, 200), (5, 15, 40, 120), (0.4, 0.6, 0.8, 0.9)
+_SHORT = (  # rtt, draft, acceptance: those that promises are about first, then the corners
+    (20, 15, 0.8), (200, 120, 0.4), (0, 5, 0.8), (100, 15, 0.8), (200, 5, 0.9),
+    (0, 120, 0.4), (50, 40, 0.6), (20, 120, 0.9), (200, 15, 0.4), (0, 40, 0.9),
+)  # fmt: skip
+_REQUEST = "turn on the kitchen lights and the lamp in the hall, set the thermostat to twenty degrees, and close the garage door"
+_NODE = "device"
+_WARM_UP, _TOKENS = 24, 64  # of an answer that is not measured, and of one that is
+
+
+@dataclass(frozen=True)
+class Group:
+    """Conditions under which all modes are compared."""
+
+    pair: str
+    rtt_ms: int
+    draft_ms: float
+    acceptance: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One mode under them."""
+
+    pair: str
+    rtt_ms: int
+    draft_ms: float
+    acceptance: float
+    mode: str
+    ms_per_token: float
+    ratio: float
+    streamed: int  # tokens of the answer that the hub decoded alone
+    alpha: float  # accepted over looked at
+    block: float  # mean length
+    predicted: float  # share of a round's time that drafting while waiting should save
+
+
+def run(full: bool, fresh: bool, out: Path, state: Path, as_json: bool) -> None:
+    """Measure what is not in `state` yet, draw it to `out`, and print it."""
+    groups = [Group("1.1b", *each) for each in (product(RTTS, DRAFTS, ACCEPTANCES) if full else _SHORT)]
+    groups += [Group("home", rtt, 0.0, 0.0) for rtt in (RTTS if full else (0, 20, 100))]
+    if fresh:
+        state.unlink(missing_ok=True)
+    done = _read(state)
+    missing = [g for g in groups if g not in done]
+    state.parent.mkdir(parents=True, exist_ok=True)
+    with progress() as bars:
+        bar = bars.add_task("groups of modes", total=len(groups), completed=len(groups) - len(missing))
+        for pair in dict.fromkeys(group.pair for group in missing):
+            with _bed(pair) as (bed, served):
+                for group in [g for g in missing if g.pair == pair]:
+                    cells = _measure(bed, served, group)
+                    with state.open("a") as file:
+                        file.write(
+                            json.dumps({"group": asdict(group), "cells": [asdict(cell) for cell in cells]}) + "\n"
+                        )
+                    done[group] = cells
+                    bars.advance(bar)
+    cells = [cell for g in groups for cell in done[g]]
+    draw(cells, out)
+    show_rows(
+        "latency",
+        ("pair", "rtt ms", "draft ms", "acceptance", *MODES),
+        [
+            [g.pair, g.rtt_ms, done[g][-1].draft_ms, done[g][-1].acceptance]
+            + [f"{cell.ms_per_token:.1f} ({cell.ratio:.2f})" for cell in done[g]]
+            for g in groups
+        ],
+    )
+    worst = max((cell.ratio for cell in cells if cell.mode == "auto"), default=0.0)
+    show(
+        "latency",
+        {"worst_auto_ratio": worst, "picture": str(out)},
+        as_json,
+        {"cells": [asdict(cell) for cell in cells]},
+    )
+
+
+def draw(cells: Sequence[Cell], out: Path) -> None:
+    """Heat maps of the ratio to streaming: a row for each mode, a column for each acceptance."""
+    modes = [mode for mode in MODES if mode != "stream"]
+    figure, axes = plt.subplots(
+        len(modes), len(ACCEPTANCES), figsize=(13, 11), sharex=True, sharey=True, layout="constrained"
+    )
+    picture = None
+    for (row, mode), (column, acceptance) in product(enumerate(modes), enumerate(ACCEPTANCES)):
+        ratios = {
+            (c.draft_ms, c.rtt_ms): c.ratio
+            for c in cells
+            if (c.pair, c.mode, c.acceptance) == ("1.1b", mode, acceptance)
+        }
+        grid = [[ratios.get((draft, rtt), float("nan")) for rtt in RTTS] for draft in DRAFTS]
+        axis = axes[row][column]
+        picture = axis.imshow(grid, vmin=0.3, vmax=1.7, cmap="RdYlGn_r", aspect="auto", origin="lower")
+        for (x, rtt), (y, draft) in product(enumerate(RTTS), enumerate(DRAFTS)):
+            if (draft, rtt) in ratios:
+                axis.text(x, y, f"{ratios[draft, rtt]:.2f}", ha="center", va="center", fontsize=9)
+        axis.set_xticks(range(len(RTTS)), list(map(str, RTTS)))
+        axis.set_yticks(range(len(DRAFTS)), list(map(str, DRAFTS)))
+        if row == 0:
+            axis.set_title(f"acceptance {acceptance}")
+        if column == 0:
+            axis.set_ylabel(f"{mode}\nms for a drafted token")
+        if row == len(modes) - 1:
+            axis.set_xlabel("round trip, ms")
+    figure.suptitle("ms per token over streaming's, target of 1.1 B parameters (empty: not measured)")
+    if picture is not None:
+        figure.colorbar(picture, ax=axes, shrink=0.5)
+    figure.savefig(out, dpi=80)
+    plt.close(figure)
+
+
+def _read(state: Path) -> dict[Group, list[Cell]]:
+    """Groups that were measured before."""
+    lines = state.read_text().splitlines() if state.exists() else []
+    rows = [json.loads(line) for line in lines]
+    return {Group(**row["group"]): [Cell(**cell) for cell in row["cells"]] for row in rows}
+
+
+@contextmanager
+def _bed(pair: str) -> Iterator[tuple[HubBed, Pair]]:
+    served = Rig(pair).pair if pair != "home" else load_pair("home")
+    with running_hub([_NODE], str(served.folder)) as bed:
+        yield bed, served
+
+
+def _measure(bed: HubBed, pair: Pair, group: Group) -> list[Cell]:
+    """All modes, one after the other, between two runs of streaming."""
+    with delayed(bed.broker.port, group.rtt_ms) as port:
+        settings = bed.node(_NODE)
+        settings = replace(settings, broker=replace(settings.broker, port=port), patience_s=30.0)
+        link = HubLink(settings.broker, settings.name, pair)
+        link.connect()
+        try:
+            site = _Site(link, settings, pair, group)
+            streamed = [site.run("stream")]
+            others = [site.run(mode) for mode in MODES if mode != "stream"]
+            streamed.append(site.run("stream"))
+        finally:
+            link.close()
+    stream_ms = statistics.mean(cell.ms_per_token for cell in streamed)
+    both = replace(streamed[0], ms_per_token=round(stream_ms, 2))
+    return [replace(cell, ratio=round(cell.ms_per_token / stream_ms, 3)) for cell in (both, *others)]
+
+
+class _Site:
+    """A connection over which answers are measured."""
+
+    def __init__(self, link: HubLink, settings: NodeSettings, pair: Pair, group: Group) -> None:
+        self._link, self._settings, self._pair, self._group = link, settings, pair, group
+        rng = random.Random(3)
+        self._tokenizer = ChatTokenizer(pair)
+        if group.pair == "home":
+            self._prompt = self._tokenizer.prompt([Turn("user", _REQUEST)])
+        else:
+            self._prompt = [rng.randrange(4, self._tokenizer.vocab_size) for _ in range(PROMPT)]
+        self._text = [*self._prompt, *self._answer(self._loop("stream", None), _TOKENS)[0]]
+
+    def run(self, mode: str) -> Cell:
+        """Measure one mode, after an answer that its loop learns from."""
+        loop = self._loop(mode, None if mode == "stream" else self._drafter())
+        self._answer(loop, _WARM_UP)
+        ids, seconds, stats = self._timed(loop)
+        if ids != self._text[len(self._prompt) :]:
+            raise RuntimeError(f"the text in mode {mode} is another than streaming's")
+        return self._cell(mode, loop, seconds, len(ids), stats)
+
+    def _cell(self, mode: str, loop: RoundLoop, seconds: float, tokens: int, stats: RoundStats) -> Cell:
+        home = self._group.pair == "home"
+        blocks = len(stats.accepted_by_round)
+        looked = stats.accepted + stats.matched + stats.rejected
+        alpha = (stats.accepted + stats.matched) / looked if looked else 0.0
+        draft_s = loop.pace.draft_s.value if home and mode != "stream" else self._group.draft_ms / 1e3
+        length = stats.drafted / blocks if blocks else 0.0
+        rate = alpha if home else self._group.acceptance
+        saved = rate ** (length + 1) * min(length * draft_s, loop.pace.wait_s) if blocks else 0.0
+        return Cell(
+            self._group.pair,
+            self._group.rtt_ms,
+            round(1e3 * draft_s, 2),
+            round(rate, 3),
+            mode,
+            round(1e3 * seconds / tokens, 2),
+            1.0,
+            stats.streamed,
+            round(alpha, 3),
+            round(length, 2),
+            round(saved / (length * draft_s + loop.pace.wait_s), 3) if blocks else 0.0,
+        )
+
+    def _loop(self, mode: str, drafter: Drafter | None) -> RoundLoop:
+        return RoundLoop(self._link, replace(self._settings, **MODES[mode]), drafter)
+
+    def _drafter(self) -> Drafter:
+        if self._group.pair == "home":
+            return load_drafter(self._pair, 1, self._tokenizer)
+        return EmulatedDrafter(self._text, Skill(self._group.acceptance, self._group.draft_ms / 1e3), seed=5)
+
+    def _timed(self, loop: RoundLoop) -> tuple[list[int], float, RoundStats]:
+        ids, stats = self._answer(loop, _TOKENS)
+        return ids, stats.elapsed_s - stats.first_token_s, stats
+
+    def _answer(self, loop: RoundLoop, tokens: int) -> tuple[list[int], RoundStats]:
+        stats = RoundStats()
+        ids = [token for fresh in loop.answer(self._prompt, Sampling(), tokens, stats) for token in fresh]
+        loop.reset()
+        return ids, stats
