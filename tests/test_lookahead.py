@@ -145,12 +145,19 @@ def test_nothing_is_begun_that_would_make_the_next_block_late() -> None:
 
 def test_the_text_may_grow_while_the_drafter_takes_it_in() -> None:
     found = lookahead(Counting(pieces=3))
+    prompt = list(range(500, 530))
+    found.begin(prompt, Sampling())
     assert found.grow()
     assert not found.ready
-    found.settle([*PROMPT, 40], 1)
-    while not found.ready:
+    found.settle([*prompt, 40], 1)
+    while not found.trunk:
         assert found.grow()
     assert trunk(found) == [41]
+    assert found.ready
+    found.settle([*prompt, 40, 2], 1)
+    assert found.ready, "a rejected guess is no reason to stream"
+    found.settle([*prompt, 40, 2, *range(200, 220)], 20)
+    assert not found.ready
 
 
 def test_a_drafter_without_an_idea_is_asked_again_when_the_text_goes_on() -> None:
