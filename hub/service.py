@@ -51,7 +51,7 @@ class Hub:
         rounded = "" if settings.weights is Weights.AUTO else f"/{settings.weights.value}"
         self._target_id = f"{self._pair.name}/{dtype_name}{rounded}"
         vocab_size, end_ids = _tokenizer_facts(self._pair)
-        self._limits = Limits(target.context, min(vocab_size, target.vocab_size), end_ids, settings.max_draft)
+        limits = Limits(target.context, min(vocab_size, target.vocab_size), end_ids, settings.max_draft)
         self._info = {
             "pair": self._pair.name,
             "tokenizer": self._tokenizer_hash.hex(),
@@ -62,7 +62,7 @@ class Hub:
         }
         self.engine = assemble(
             target,
-            self._limits,
+            limits,
             settings,
             group=self._group(settings.share_prefixes),
             answer_open=self._answer_open,
@@ -136,12 +136,13 @@ class Hub:
                 FaultCode.WRONG_TOKENIZER, "the pair's tokenizer differs; install the same version on both sides"
             )
         defaults = self._pair.defaults
+        limits = self.engine.book.limits
         return Opened(
             session=message.session,
             target=self._target_id,
-            context=self._limits.context,
-            max_draft=self._limits.max_draft,
-            end_ids=tuple(sorted(self._limits.end_ids)),
+            context=limits.context,
+            max_draft=limits.max_draft,
+            end_ids=tuple(sorted(limits.end_ids)),
             temperature=defaults.temperature,
             top_k=defaults.top_k,
             top_p=defaults.top_p,
@@ -170,10 +171,11 @@ class Hub:
             self._malformed(topic, error)
             return
         key = SessionKey(parties.node, parties.session)
-        if isinstance(message, Draft) and len(message.append) > self._limits.context:
+        limits = self.engine.book.limits
+        if isinstance(message, Draft) and len(message.append) > limits.context:
             # Refused before it waits in a queue: thousands of such would be gigabytes.
             self.engine.stats.faults += 1
-            self._publish(key, too_long(message, len(message.append), self._limits))
+            self._publish(key, too_long(message, len(message.append), limits))
             return
         self.engine.submit(Arrival(key, message, arrived))
 

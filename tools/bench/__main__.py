@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from hub.settings import Weights
+from shared.errors import SledError
 from tools.bench import capacity, curves, exactness, latency, modes, overhead, pair, prefix, round_trip, sessions
 from tools.bench.site import TRANSPORTS, Rig
 from tools.fleet import Drafting
@@ -151,4 +153,7 @@ def _latency(
 
 
 if __name__ == "__main__":
-    app()
+    try:
+        app()
+    except SledError as error:
+        sys.exit(f"tools.bench: {error}")

@@ -4,10 +4,12 @@ The target has the 1.1 B shape, the broker is behind a proxy that delays, and th
 and acceptance are set (`tools.emulated`); a drafted token is right with a chance that is decided before the text is looked at,
 and so is what the target's early exit says. With `pair` "home" it is the built-in pair with its real draft.
 
-    cells   for each: rtt_ms, draft_ms (of one token), acceptance, mode, ms_per_token and its ratio to streaming's, which is
-            measured before and after the others of the same group; predicted: what drafting while waiting should gain
+    cells   for each: rtt_ms, draft_ms (of one token), acceptance, mode, ms_per_token and its ratio to streaming's
 
-ms_per_token counts from the first token of an answer on, so that the prompt is in none of them.
+Modes take turns, `stream` before and after each pass over the others; a ratio is the median of the passes. `speculate`, `ahead`
+(drafting while waiting) and `early` (with early verdicts as well) draft blocks of one length, the best for these conditions, so that
+they can be compared: `predicted` is the share of a round that drafting while waiting should save, `gain` what it saved. `auto` is
+what a node does by itself. ms_per_token counts from an answer's first token on, so that the prompt is in none of them.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import random
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,9 +29,10 @@ import matplotlib as mpl
 from edge_node.drafter import Drafter
 from edge_node.hub_link import HubLink
 from edge_node.node import load_drafter
+from edge_node.pace import Pace
 from edge_node.round_loop import RoundLoop
 from edge_node.round_stats import RoundStats
-from edge_node.settings import Mode, NodeSettings
+from edge_node.settings import Mode, NodeSettings, Policy
 from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.pair import Pair, load_pair
 from shared.sampling import Sampling
@@ -44,19 +47,22 @@ import matplotlib.pyplot as plt
 
 MODES: dict[str, dict[str, Any]] = {
     "stream": {"mode": Mode.STREAM},
-    "speculate": {"mode": Mode.SPECULATE, "ahead": False},
-    "ahead": {"mode": Mode.SPECULATE, "early": False},
-    "early": {"mode": Mode.SPECULATE},
+    "speculate": {"mode": Mode.SPECULATE, "policy": Policy.FIXED, "ahead": False},
+    "ahead": {"mode": Mode.SPECULATE, "policy": Policy.FIXED, "early": False},
+    "early": {"mode": Mode.SPECULATE, "policy": Policy.FIXED},
     "auto": {"mode": Mode.AUTO},
 }
 RTTS, DRAFTS, ACCEPTANCES = (0, 20, 50, 100, 200), (5, 15, 40, 120), (0.4, 0.6, 0.8, 0.9)
 _SHORT = (  # rtt, draft, acceptance: those that promises are about first, then the corners
-    (20, 15, 0.8), (200, 120, 0.4), (0, 5, 0.8), (100, 15, 0.8), (200, 5, 0.9),
-    (0, 120, 0.4), (50, 40, 0.6), (20, 120, 0.9), (200, 15, 0.4), (0, 40, 0.9),
+    (20, 15, 0.8), (200, 120, 0.4), (0, 5, 0.8), (100, 15, 0.8), (200, 5, 0.9), (0, 120, 0.4), (50, 40, 0.6),
 )  # fmt: skip
 _REQUEST = "turn on the kitchen lights and the lamp in the hall, set the thermostat to twenty degrees, and close the garage door"
 _NODE = "device"
-_WARM_UP, _TOKENS = 24, 64  # of an answer that is not measured, and of one that is
+_WARM_UP, _TOKENS = 24, 48  # of an answer that is not measured, and of those that are
+_PASSES = 3
+MAX_BLOCK = 16
+_LONG_S = 8.0  # for an answer: a mode that takes as long is not measured again
+_TRIAL_S = 0.1  # a forward's time, for the choice of a length
 
 
 @dataclass(frozen=True)
@@ -84,12 +90,13 @@ class Cell:
     alpha: float  # accepted over looked at
     block: float  # mean length
     predicted: float  # share of a round's time that drafting while waiting should save
+    gain: float  # share of speculate's time that this mode saves
 
 
 def run(full: bool, fresh: bool, out: Path, state: Path, as_json: bool) -> None:
     """Measure what is not in `state` yet, draw it to `out`, and print it."""
     groups = [Group("1.1b", *each) for each in (product(RTTS, DRAFTS, ACCEPTANCES) if full else _SHORT)]
-    groups += [Group("home", rtt, 0.0, 0.0) for rtt in (RTTS if full else (0, 20, 100))]
+    groups += [Group("home", rtt, 0.0, 0.0) for rtt in (RTTS if full else (0, 100))]
     if fresh:
         state.unlink(missing_ok=True)
     done = _read(state)
@@ -176,22 +183,27 @@ def _bed(pair: str) -> Iterator[tuple[HubBed, Pair]]:
 
 
 def _measure(bed: HubBed, pair: Pair, group: Group) -> list[Cell]:
-    """All modes, one after the other, between two runs of streaming."""
+    """All modes in turn."""
     with delayed(bed.broker.port, group.rtt_ms) as port:
         settings = bed.node(_NODE)
         settings = replace(settings, broker=replace(settings.broker, port=port), patience_s=30.0)
         link = HubLink(settings.broker, settings.name, pair)
         link.connect()
         try:
-            site = _Site(link, settings, pair, group)
-            streamed = [site.run("stream")]
-            others = [site.run(mode) for mode in MODES if mode != "stream"]
-            streamed.append(site.run("stream"))
+            return _Site(link, settings, pair, group).compare()
         finally:
             link.close()
-    stream_ms = statistics.mean(cell.ms_per_token for cell in streamed)
-    both = replace(streamed[0], ms_per_token=round(stream_ms, 2))
-    return [replace(cell, ratio=round(cell.ms_per_token / stream_ms, 3)) for cell in (both, *others)]
+
+
+@dataclass
+class _Entrant:
+    """A mode with its loop and its answers so far."""
+
+    mode: str
+    loop: RoundLoop
+    ms: list[float] = field(default_factory=list)  # per token, of each pass
+    ratios: list[float] = field(default_factory=list)
+    stats: RoundStats = field(default_factory=RoundStats)  # of the last answer
 
 
 class _Site:
@@ -205,51 +217,80 @@ class _Site:
             self._prompt = self._tokenizer.prompt([Turn("user", _REQUEST)])
         else:
             self._prompt = [rng.randrange(4, self._tokenizer.vocab_size) for _ in range(PROMPT)]
-        self._text = [*self._prompt, *self._answer(self._loop("stream", None), _TOKENS)[0]]
+        stream = self._loop("stream", None)
+        self._text = [*self._prompt, *self._answer(stream, _TOKENS)[0]]
+        self._entrants = [_Entrant("stream", stream)]
+        self._entrants += [_Entrant(mode, self._loop(mode, self._drafter())) for mode in MODES if mode != "stream"]
 
-    def run(self, mode: str) -> Cell:
-        """Measure one mode, after an answer that its loop learns from."""
-        loop = self._loop(mode, None if mode == "stream" else self._drafter())
-        self._answer(loop, _WARM_UP)
-        ids, seconds, stats = self._timed(loop)
+    def compare(self) -> list[Cell]:
+        """A cell for each mode."""
+        stream, *others = self._entrants
+        for entrant in self._entrants:
+            self._answer(entrant.loop, _WARM_UP)
+        self._time(stream)
+        for _ in range(_PASSES):
+            fresh = [e for e in others if not e.ms or e.ms[-1] * _TOKENS < 1e3 * _LONG_S]
+            for entrant in fresh:
+                self._time(entrant)
+            self._time(stream)
+            for entrant in fresh:
+                entrant.ratios.append(entrant.ms[-1] / statistics.mean(stream.ms[-2:]))
+        stream.ratios.append(1.0)
+        plain = statistics.median(others[0].ratios)
+        return [self._cell(entrant, plain) for entrant in self._entrants]
+
+    def _time(self, entrant: _Entrant) -> None:
+        ids, entrant.stats = self._answer(entrant.loop, _TOKENS)
         if ids != self._text[len(self._prompt) :]:
-            raise RuntimeError(f"the text in mode {mode} is another than streaming's")
-        return self._cell(mode, loop, seconds, len(ids), stats)
+            raise RuntimeError(f"the text in mode {entrant.mode} is another than streaming's")
+        entrant.ms.append(1e3 * (entrant.stats.elapsed_s - entrant.stats.first_token_s) / len(ids))
 
-    def _cell(self, mode: str, loop: RoundLoop, seconds: float, tokens: int, stats: RoundStats) -> Cell:
+    def _cell(self, entrant: _Entrant, plain: float) -> Cell:
+        stats, pace = entrant.stats, entrant.loop.pace
         home = self._group.pair == "home"
         blocks = len(stats.accepted_by_round)
         looked = stats.accepted + stats.matched + stats.rejected
         alpha = (stats.accepted + stats.matched) / looked if looked else 0.0
-        draft_s = loop.pace.draft_s.value if home and mode != "stream" else self._group.draft_ms / 1e3
+        draft_s = pace.draft_s.value if home else self._group.draft_ms / 1e3
         length = stats.drafted / blocks if blocks else 0.0
         rate = alpha if home else self._group.acceptance
-        saved = rate ** (length + 1) * min(length * draft_s, loop.pace.wait_s) if blocks else 0.0
+        saved = rate ** (length + 1) * min(length * draft_s, pace.wait_s) if blocks else 0.0
+        ratio = statistics.median(entrant.ratios)
         return Cell(
             self._group.pair,
             self._group.rtt_ms,
             round(1e3 * draft_s, 2),
             round(rate, 3),
-            mode,
-            round(1e3 * seconds / tokens, 2),
-            1.0,
+            entrant.mode,
+            round(statistics.median(entrant.ms), 2),
+            round(ratio, 3),
             stats.streamed,
             round(alpha, 3),
             round(length, 2),
-            round(saved / (length * draft_s + loop.pace.wait_s), 3) if blocks else 0.0,
+            round(saved / (length * draft_s + pace.wait_s), 3) if blocks else 0.0,
+            round(1 - ratio / plain, 3),
         )
 
     def _loop(self, mode: str, drafter: Drafter | None) -> RoundLoop:
-        return RoundLoop(self._link, replace(self._settings, **MODES[mode]), drafter)
+        changes = dict(MODES[mode])
+        if changes.get("policy") is Policy.FIXED:
+            changes["draft_length"] = self._best_length()
+        return RoundLoop(self._link, replace(self._settings, **changes), drafter)
+
+    def _best_length(self) -> int:
+        """The length of block that suits the group, without drafting ahead."""
+        if self._group.pair == "home":
+            return 8
+        pace = Pace(ahead=False)
+        pace.draft_s.value = self._group.draft_ms / 1e3
+        pace.trip_s.value, pace.hub_s.value = self._group.rtt_ms / 1e3, _TRIAL_S
+        pace.acceptance.value = self._group.acceptance
+        return pace.best_length(MAX_BLOCK)
 
     def _drafter(self) -> Drafter:
         if self._group.pair == "home":
             return load_drafter(self._pair, 1, self._tokenizer)
         return EmulatedDrafter(self._text, Skill(self._group.acceptance, self._group.draft_ms / 1e3), seed=5)
-
-    def _timed(self, loop: RoundLoop) -> tuple[list[int], float, RoundStats]:
-        ids, stats = self._answer(loop, _TOKENS)
-        return ids, stats.elapsed_s - stats.first_token_s, stats
 
     def _answer(self, loop: RoundLoop, tokens: int) -> tuple[list[int], RoundStats]:
         stats = RoundStats()
