@@ -68,6 +68,17 @@ def ask(
     _run(_ask, **locals())
 
 
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object as the last line")] = False,
+    config: Config = None, name: Name = None, pair: PairName = None, drafter: DrafterName = None, threads: Threads = None,
+    draft_length: DraftLength = None, wait_s: Wait = None, broker_host: Host = None, broker_port: Port = None,
+    broker_prefix: Prefix = None, broker_password_file: PasswordFile = None, verbose: Verbose = False,
+) -> None:  # fmt: skip
+    """Look for what slows this device down: broker, draft model, hub, and what the gate would choose and why."""
+    _run(_doctor, **locals())
+
+
 def _run(command: Any, config: Path | None, verbose: bool, **options: Any) -> None:
     """Settings and generation from the options, then `command(settings, generation, rest)`; errors as a sentence."""
     from edge_node.conversation import Generation
@@ -76,8 +87,8 @@ def _run(command: Any, config: Path | None, verbose: bool, **options: Any) -> No
 
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     rest = {key: options.pop(key) for key in ("request", "as_json", "system") if key in options}
-    sampling = {key: options.pop(key) for key in ("seed", "temperature", "top_k", "top_p")}
-    stop = tuple(options.pop("stop") or ())
+    sampling = {key: options.pop(key, None) for key in ("seed", "temperature", "top_k", "top_p")}
+    stop = tuple(options.pop("stop", None) or ())
     try:
         settings = load(NodeSettings, "node", options, config)
         generation = Generation(**sampling, max_tokens=settings.max_tokens, stop=stop)
@@ -108,6 +119,22 @@ def _ask(settings: Any, generation: Any, request: str, as_json: bool, system: st
                 sys.stdout.write(piece)
                 sys.stdout.flush()
     typer.echo(json.dumps(_report(answer, reader.read(answer.text)), ensure_ascii=False) if reader else "")
+
+
+def _doctor(settings: Any, _: Any, as_json: bool) -> None:
+    from edge_node.doctor import examine
+
+    findings = []
+    for finding in examine(settings):
+        findings.append(finding)
+        typer.echo(f"{finding.topic}: {'; '.join(finding.facts)}", err=as_json)
+        if finding.problem:
+            typer.echo(f"  problem: {finding.problem}", err=as_json)
+    if as_json:
+        problems = {finding.topic: finding.problem for finding in findings if finding.problem}
+        typer.echo(json.dumps({f.topic: f.figures for f in findings} | {"problems": problems}))
+    if any(finding.problem for finding in findings):
+        raise typer.Exit(1)
 
 
 def _report(answer: Any, reading: Any) -> dict[str, Any]:

@@ -55,18 +55,18 @@ class Conversation:
 
     def __init__(self, tokenizer: ChatTokenizer, loop: RoundLoop, system: str | None = None) -> None:
         self._tokenizer = tokenizer
-        self._loop = loop
+        self.loop = loop
         self._opening = _opening(system)
         self.turns: list[Turn] = list(self._opening)
 
     def begin(self) -> Channel:
         """Open the session ahead of the first request. Raises SessionError or LinkError."""
-        return self._loop.open()
+        return self.loop.open()
 
     def clear(self) -> None:
         """Forget all turns and begin a new session."""
         self.turns = list(self._opening)
-        self._loop.reset()
+        self.loop.reset()
 
     def renew(self, system: str | None) -> None:
         """Begin a new chat under another system message, or under none."""
@@ -79,7 +79,7 @@ class Conversation:
         A chat that has outgrown the context goes on in a new session with this request alone, and `answer.notice`
         says so. Raises PromptTooLong when even that does not fit.
         """
-        opened = self._loop.open().opened
+        opened = self.loop.open().opened
         answer.sampling = generation.sampling(opened)
         alone = self._tokenizer.prompt([*self._opening, Turn("user", request)])
         if len(alone) >= opened.context:
@@ -91,7 +91,7 @@ class Conversation:
         room = min(generation.max_tokens, opened.context // 8)
         if len(prompt) + room > opened.context and len(prompt) > len(alone):
             self.clear()
-            opened = self._loop.open().opened
+            opened = self.loop.open().opened
             turns, prompt = [*self.turns, Turn("user", request)], alone
             answer.notice = "the context was full: earlier turns are forgotten"
         yield from self._generate(prompt, generation, frozenset(opened.end_ids), answer)
@@ -105,7 +105,7 @@ class Conversation:
         kept: list[int] = []
         visible = 0
         try:
-            for fresh in self._loop.answer(prompt, answer.sampling, generation.max_tokens, answer.stats):
+            for fresh in self.loop.answer(prompt, answer.sampling, generation.max_tokens, answer.stats):
                 answer.ids += fresh
                 kept += (i for i in fresh if i not in end_ids)
                 text = self._tokenizer.decode(kept)
@@ -116,10 +116,10 @@ class Conversation:
                     yield text[visible:end]
                     visible = end
                 if cut is not None:
-                    self._loop.cancel()
+                    self.loop.cancel()
                     return
         except (GeneratorExit, KeyboardInterrupt):
-            self._loop.cancel()
+            self.loop.cancel()
             raise
         answer.text = self._tokenizer.decode(kept)
         if len(answer.text) > visible:

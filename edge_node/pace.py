@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shared.messages import MAX_DRAFT
-
 _FIRST_ACCEPTANCE, _FIRST_RUNNER_UP = 0.75, 0.4
 _BELIEVED = 10  # measurements that those count for
 _SLOW = 0.02  # of a new measurement in a mean of chances, which need many
@@ -111,8 +109,8 @@ class Pace:
         better, other = (streaming, speculating) if streams else (speculating, streaming)
         return streams != (better > (1 + _FIRM) * other)
 
-    def explained(self, longest: int = MAX_DRAFT) -> str:
-        """The comparison with its numbers."""
+    def explained(self, longest: int) -> str:
+        """The comparison of both modes with its numbers, for blocks of at most `longest` tokens."""
         length = self.best_length(longest)
         seconds, expected = self.block(length)
         return (

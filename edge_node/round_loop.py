@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from edge_node.calibration import Calibration
 from edge_node.drafter import Drafter
 from edge_node.gate import Gate
-from edge_node.hub_link import Channel, HubLink
+from edge_node.hub_link import Channel, HubLink, SeenHub
 from edge_node.lookahead import Lookahead
 from edge_node.pace import Pace
 from edge_node.round_stats import RoundStats
@@ -54,6 +54,22 @@ class RoundLoop:
         self._last_at: float | None = None  # when the last verdict came, if nothing disturbed what came after
         self._timed = False  # whether the round that is under way went undisturbed
         self._joined = False  # whether the answer has come to drafted blocks
+
+    @property
+    def streams(self) -> bool:
+        """Whether the next round would be streamed."""
+        return self._gate.streams
+
+    @property
+    def explained(self) -> str:
+        """What the modes take, with the numbers that it follows from."""
+        return self.pace.explained(self._longest)
+
+    @property
+    def hub_seen(self) -> SeenHub:
+        """What the session's hub has published about itself."""
+        assert self.channel is not None
+        return self._link.seen(self.channel.hub)
 
     def open(self) -> Channel:
         """Open a session, if none is open. Raises SessionError or LinkError."""
@@ -144,8 +160,9 @@ class RoundLoop:
     @property
     def _longest(self) -> int:
         """Tokens of the longest block that is of use, one at least."""
-        assert self.channel is not None
-        longest = min(self._settings.draft_length, self.channel.opened.max_draft)
+        longest = self._settings.draft_length
+        if self.channel is not None:
+            longest = min(longest, self.channel.opened.max_draft)
         return longest if self._advised is None else max(1, min(longest, self._advised))
 
     def _block(self, stats: RoundStats) -> tuple[int, ...]:

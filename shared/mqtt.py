@@ -137,6 +137,12 @@ class MqttLink:
         except LinkError as error:
             log.warning("%s", error)
 
+    @property
+    def sends_without_delay(self) -> bool:
+        """Whether the connection's socket has TCP_NODELAY."""
+        sock: Any = self._client.socket()
+        return sock is not None and bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
     def close(self) -> None:
         """Disconnect and stop the client's thread."""
         self._client.disconnect()

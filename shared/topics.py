@@ -48,6 +48,10 @@ class Topics:
         """Where a hub answers an open of `node`."""
         return f"{self.prefix}/node/{node}/opened"
 
+    def echo(self, node: str, way: str) -> str:
+        """Where `node` writes to itself, "there" and "back", to see how long that takes."""
+        return f"{self.prefix}/node/{node}/echo/{way}"
+
     def draft(self, hub: str, node: str, session: str) -> str:
         """Rounds of a session, node → hub; `session` in hex, or "+"."""
         return f"{self.prefix}/session/{hub}/{node}/{session}/draft"
