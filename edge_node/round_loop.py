@@ -43,7 +43,7 @@ class RoundLoop:
         self._settings = settings
         self._calibration = calibration or Calibration()
         self._lookahead = Lookahead(drafter, self._calibration, self.pace) if drafter else None
-        self._gate = Gate(self.pace, settings.mode)
+        self.gate = Gate(self.pace, settings.mode)
         self._advised: int | None = None  # block length that the hub would like
         self._sampling = Sampling()
         self._limit = 0  # length at which the answer ends at the latest
@@ -58,7 +58,7 @@ class RoundLoop:
     @property
     def streams(self) -> bool:
         """Whether the next round would be streamed."""
-        return self._gate.streams
+        return self.gate.streams
 
     @property
     def explained(self) -> str:
@@ -129,14 +129,14 @@ class RoundLoop:
         return self.session.compose(
             keep=shared if shared < len(held) else None,
             append=prompt[shared:],
-            until=self._credit(len(prompt)) if self._gate.streams else len(prompt) + 1,
+            until=self._credit(len(prompt)) if self.gate.streams else len(prompt) + 1,
             sampling=self._sampling,
         )
 
     def _credit(self, length: int) -> int:
         """How far the hub may decode by itself: not far where drafted blocks are to follow."""
         ahead = self._settings.credit
-        if not self._gate.streams:
+        if not self.gate.streams:
             ahead = min(ahead, _JOINING)
         elif self._settings.mode is Mode.AUTO and not self.pace.known:
             ahead = min(ahead, _TRYING)
@@ -147,7 +147,7 @@ class RoundLoop:
         length = len(self.session)
         lookahead = self._lookahead
         advised = self._advised if self._settings.policy is Policy.AUTO else None
-        if self._gate.choose(self._longest, advised) or lookahead is None or not lookahead.ready:
+        if self.gate.choose(self._longest, advised) or lookahead is None or not lookahead.ready:
             credit = self._credit(length)
             renew = self._until < self._limit and self._until - length <= (credit - length) // 2
             return self.session.compose(until=credit) if renew else None
@@ -256,8 +256,8 @@ class RoundLoop:
             if not self._settings.ahead:
                 return False
             return lookahead.work(length, self._sent_at + self.pace.wait_s - time.monotonic())
-        if self._gate.streams:
-            return self._gate.spies and not lookahead.trunk and self._spy(lookahead)
+        if self.gate.streams:
+            return self.gate.spies and not lookahead.trunk and self._spy(lookahead)
         streamed = max(0, self._until - len(self.session))
         return len(lookahead.trunk) < (streamed + length if self._settings.ahead else 1) and lookahead.grow()
 
@@ -265,7 +265,7 @@ class RoundLoop:
         """A piece of drafting beside a stream, only to see what it takes and how it fares."""
         grown = lookahead.grow()
         if lookahead.trunk or not grown:
-            self._gate.spied()
+            self.gate.spied()
         return grown
 
     def _commit(self, verdict: Verdict, at: float, stats: RoundStats) -> tuple[int, ...] | None:
@@ -308,10 +308,10 @@ class RoundLoop:
         elapsed = at - self._last_at
         if self._until > len(self.session) - count and (answered is None or not self._timed):
             pace.stream_s.add(elapsed / count)
-        if self._gate.streams:
-            self._gate.streamed(count)
+        if self.gate.streams:
+            self.gate.streamed(count)
         elif self._joined:
-            self._gate.speculated(elapsed, count)
+            self.gate.speculated(elapsed, count)
 
     def _expect(self, early: Early, stats: RoundStats) -> None:
         """Draft on from what an early verdict says; it commits nothing."""

@@ -75,10 +75,10 @@ def test_the_text_is_the_targets_whatever_the_gate_does_and_whatever_is_lost(see
     node = loop(hub, Mode.AUTO, drafter(rng.random(), 0.0), credit=rng.choice([1, 2, 8]), patience_s=0.05)
 
     def choose(longest: int, advised: int | None) -> bool:
-        node._gate.streams = rng.random() < 0.2
-        return node._gate.streams
+        node.gate.streams = rng.random() < 0.2
+        return node.gate.streams
 
-    node._gate.choose = choose  # type: ignore[method-assign]
+    node.gate.choose = choose  # type: ignore[method-assign]
     answers = [ask(node, 60) for _ in range(3)]
     assert any(stats.streamed for stats in answers)
     assert any(draft.tokens for draft in hub.drafts)

@@ -2,7 +2,7 @@
 
 Half of the cases are put to a hub as it comes, the others to one whose memory and batches are so small that it has to do
 all that it can: `preempted` sessions lose their K/V in the middle of an answer, prompts come in chunks, and drafts are
-`trimmed`. On both, chats under the same system message share its K/V (`shared_tokens`).
+`trimmed`. Nodes decode in all the ways there are, `switching` between modes in the middle of an answer too. On both hubs, chats under the same system message share its K/V (`shared_tokens`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ import random
 import tempfile
 import threading
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 
 from edge_node.conversation import Answer, Conversation, Generation
+from edge_node.gate import Gate
 from edge_node.node import connected
+from edge_node.pace import Pace
+from edge_node.settings import DrafterKind, Mode, Policy
 from shared.pair import Pair, load_pair
 from tools.bench.report import progress, show
 from tools.home.assemble import assemble
@@ -34,8 +39,16 @@ from tools.testbed import HubBed, running_hub
 
 SESSIONS = 4
 MAX_TOKENS = 96
+_SWITCHES = 0.3  # share of a restless node's rounds before which it changes the mode
 DECODED_ALONE = 7  # of so many cases one is decoded token by token; the others are confirmed in one pass each
-LENGTHS = (1, 4, 8)
+WAYS: dict[str, dict[str, Any]] = {  # in which a node decodes
+    "one by one": {"mode": Mode.SPECULATE, "policy": Policy.FIXED, "draft_length": 1, "ahead": False},
+    "in blocks": {"mode": Mode.SPECULATE, "policy": Policy.FIXED, "draft_length": 8, "ahead": False},
+    "ahead": {"mode": Mode.SPECULATE, "policy": Policy.FIXED, "draft_length": 4},
+    "stream": {"mode": Mode.STREAM},
+    "auto": {"drafter": DrafterKind.AUTO},
+    "switching": {"mode": Mode.AUTO},
+}
 TURNS = (1, 5)  # requests of a chat
 KEPT = 4  # of which the pair's template shows the target so many
 _LISTED = "Areas: den, north attic, hall, pantry\nFloors: loft, cellar\nDevices: " + ", ".join(
@@ -56,10 +69,23 @@ class Case:
     requests: tuple[str, ...]
     sampling: tuple[float, int, float]
     draft: str  # folder of a pair: the built-in draft, or one with random weights
-    length: int
+    way: str  # one of WAYS
     seed: int
     hub: int  # which of HUBS it is put to
     answers: list[Answer] = field(default_factory=list)
+
+
+class _RestlessGate(Gate):
+    """Changes the mode every few rounds, whatever is faster."""
+
+    def __init__(self, pace: Pace, seed: int) -> None:
+        super().__init__(pace, Mode.AUTO)
+        self._rng = random.Random(seed)
+
+    def choose(self, *_: object) -> bool:
+        """See `Gate`."""
+        self.streams ^= self._rng.random() < _SWITCHES
+        return self.streams
 
 
 def run(requests: int, pair_name: str, as_json: bool) -> None:
@@ -84,6 +110,10 @@ def run(requests: int, pair_name: str, as_json: bool) -> None:
         "mismatches": mismatches,
         "rounds": sum(s.rounds for s in nodes),
         **counted,
+        "streamed": sum(s.streamed for s in nodes),
+        "drafted_ahead": sum(s.ahead for s in nodes),
+        "early": sum(s.early for s in nodes),
+        "switched": sum(s.streamed > 1 and s.drafted > 0 for s in nodes),
         "accepted_histogram": {str(k): histogram[k] for k in sorted(histogram)},
         "reopened": sum(s.reopened for s in nodes),
     }
@@ -92,12 +122,12 @@ def run(requests: int, pair_name: str, as_json: bool) -> None:
 
 def _cases(count: int, drafts: tuple[str, str]) -> list[Case]:
     rng = random.Random(2026)
-    settings = itertools.cycle(itertools.product(SAMPLINGS, TURNS, drafts, LENGTHS))
+    settings = itertools.cycle(itertools.product(SAMPLINGS, TURNS, drafts, WAYS))
     cases = []
-    for sampling, turns, draft, length in itertools.islice(settings, count):
+    for sampling, turns, draft, way in itertools.islice(settings, count):
         asked = tuple(exchange(rng, HELD_OUT).request for _ in range(turns))
         cases.append(
-            Case(rng.choice(SYSTEMS), asked, sampling, draft, length, rng.getrandbits(64), rng.randrange(len(HUBS)))
+            Case(rng.choice(SYSTEMS), asked, sampling, draft, way, rng.getrandbits(64), rng.randrange(len(HUBS)))
         )
     return cases
 
@@ -116,12 +146,11 @@ def _ask_all(cases: list[Case], bed: HubBed) -> None:
         def work(name: str) -> None:
             try:
                 with ExitStack() as stack:
-                    nodes: dict[tuple[str, int], Conversation] = {}
+                    nodes: dict[tuple[str, str], Conversation] = {}
                     while (case := waiting.get()) is not None:
-                        kind = (case.draft, case.length)
+                        kind = (case.draft, case.way)
                         if kind not in nodes:
-                            node = bed.node(name, pair=case.draft, draft_length=case.length)
-                            nodes[kind] = stack.enter_context(connected(node))
+                            nodes[kind] = stack.enter_context(_node(bed, name, case))
                         _ask(nodes[kind], case)
                         bars.advance(bar)
             except BaseException as error:
@@ -134,6 +163,14 @@ def _ask_all(cases: list[Case], bed: HubBed) -> None:
             thread.join()
     if errors:
         raise errors[0]
+
+
+@contextmanager
+def _node(bed: HubBed, name: str, case: Case) -> Iterator[Conversation]:
+    with connected(bed.node(name, pair=case.draft, **WAYS[case.way])) as conversation:
+        if case.way == "switching":
+            conversation.loop.gate = _RestlessGate(conversation.loop.pace, case.seed)
+        yield conversation
 
 
 def _ask(conversation: Conversation, case: Case) -> None:
