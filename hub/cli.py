@@ -30,7 +30,9 @@ def serve(
     device: Annotated[Optional[str], typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
     dtype: Annotated[Optional[str], typer.Option(help="auto (the pair's own), float32, bfloat16 or float16")] = None,
     weights: Annotated[Optional[Weights], typer.Option(help="auto (as dtype says) or int8")] = None,
-    threads: Annotated[Optional[int], typer.Option(help="CPU threads; 0 = torch's choice")] = None,
+    threads: Annotated[
+        Optional[int], typer.Option(help="CPU threads; 0 = what is fastest, measured at the start")
+    ] = None,
     window_ms: Annotated[
         Optional[float], typer.Option(help="how long a batch waits for drafts; 0 = as it pays")
     ] = None,

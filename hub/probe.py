@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import torch
 
 from hub.batch import Row
 from hub.forward_time import ForwardTime
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
 _LIMITS = Limits(context=2**30, vocab_size=2**31, end_ids=frozenset(), max_draft=1)
 _SHAPES = ((1, 1), (1, 8), (8, 1), (8, 4), (24, 1))  # rows, ids of each
+_THREADED = ((1, 8), (4, 4))  # for which the number of threads is chosen
 _TIMES = 3  # that each is measured, after a first time that does not count
 
 
@@ -51,3 +56,30 @@ def measured_forward_time(target: Target) -> ForwardTime:
                 target.forward(batch)
                 learnt.learn(rows, rows * fed, time.monotonic() - started)
     return learnt
+
+
+def fastest_threads(target: Target) -> int:
+    """The number of torch's CPU threads with which forwards take least time; torch uses it from here on.
+
+    What threads cost each other is more than they bring where the target is small, and cores are needed for else.
+    """
+    counts = [torch.get_num_threads()]
+    if target.pool.available < max(rows * pages_for(fed) for rows, fed in _THREADED):
+        return counts[0]
+    while counts[-1] > 1:
+        counts.append(counts[-1] // 2)
+    times = {count: [_forward_seconds(target, count, *shape) for shape in _THREADED] for count in counts}
+    best = min(counts, key=lambda count: math.prod(times[count]))
+    torch.set_num_threads(best)
+    return best
+
+
+def _forward_seconds(target: Target, threads: int, rows: int, fed: int) -> float:
+    torch.set_num_threads(threads)
+    measured = []
+    with probe_rows(target.pool, [(0, fed)] * rows) as batch:
+        for _ in range(_TIMES + 1):
+            started = time.monotonic()
+            target.forward(batch)
+            measured.append(time.monotonic() - started)
+    return statistics.median(measured[1:])

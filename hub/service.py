@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 
+import torch
 from tokenizers import Tokenizer
 
 from hub.assembly import assemble
 from hub.inbox import Arrival
+from hub.probe import fastest_threads
 from hub.session import Limits, SessionKey, too_long
 from hub.settings import HubSettings, Sharing, Weights
 from hub.target import Target, pick_device, pick_dtype
@@ -40,7 +42,8 @@ class Hub:
         device = pick_device(settings.device)
         dtype_name = self._pair.target_dtype if settings.dtype == "auto" else settings.dtype
         say(f"loading the target of {self._pair.name!r} on {device} in {dtype_name}")
-        _set_threads(settings.threads)
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
         target = Target(
             self._pair.target,
             device=device,
@@ -48,6 +51,8 @@ class Hub:
             kv_memory=settings.kv_bytes,
             weights=settings.weights,
         )
+        if device.type == "cpu":
+            say(f"computing with {settings.threads or fastest_threads(target)} threads")
         rounded = "" if settings.weights is Weights.AUTO else f"/{settings.weights.value}"
         self._target_id = f"{self._pair.name}/{dtype_name}{rounded}"
         vocab_size, end_ids = _tokenizer_facts(self._pair)
@@ -204,10 +209,3 @@ def _tokenizer_facts(pair: Pair) -> tuple[int, frozenset[int]]:
             f"the tokenizer of {pair.name!r} has no token {missing[0]!r}, which its manifest names as an end"
         )
     return tokenizer.get_vocab_size(with_added_tokens=True), frozenset(ids.values())
-
-
-def _set_threads(threads: int) -> None:
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)

@@ -39,7 +39,7 @@ class HubSettings:
     weights: Weights = Weights.AUTO
     """auto (as dtype says) or int8: half the memory of bfloat16, and another target by its rounding; part of its identity."""
     threads: int = 0
-    """torch's CPU threads; 0 leaves the choice to torch."""
+    """torch's CPU threads; 0: as many as are fastest for the target, measured at the start."""
     window_ms: float = 0.0
     """How long a batch waits for drafts of sessions that are in the middle of an answer; 0: as long as it pays."""
     due_ms: float = 500.0
