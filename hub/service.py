@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from hub.assembly import assemble
 from hub.inbox import Arrival
 from hub.session import Limits, SessionKey, too_long
-from hub.settings import HubSettings, Sharing, Weights
+from hub.settings import Exits, HubSettings, Sharing, Weights
 from hub.target import Target, pick_device, pick_dtype
 from shared.codec import decode, encode
 from shared.errors import LinkError, PairError, ProtocolError
@@ -47,6 +48,7 @@ class Hub:
             dtype=pick_dtype(dtype_name),
             kv_memory=settings.kv_bytes,
             weights=settings.weights,
+            exit_head=self._exit_head(settings.exits),
         )
         rounded = "" if settings.weights is Weights.AUTO else f"/{settings.weights.value}"
         self._target_id = f"{self._pair.name}/{dtype_name}{rounded}"
@@ -95,6 +97,10 @@ class Hub:
             self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
             self._link.flush()
             self._link.close()
+
+    def _exit_head(self, exits: Exits) -> Path | None:
+        head = self._pair.exit_head
+        return None if head is None or exits is Exits.OFF else self._pair.verify(head)
 
     def _group(self, sharing: Sharing) -> Callable[[SessionKey], bytes | None]:
         """What the sessions that share pages have in common; None for those that share none."""
