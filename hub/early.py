@@ -23,13 +23,13 @@ class EarlyVerdicts:
 
     def __init__(
         self,
-        rest: float,
+        rest: float | None,
         least_s: float,
         vocab_size: int,
         publish: Callable[[SessionKey, AnyMessage], None],
         stats: HubStats,
     ) -> None:
-        """`rest` is the share of the target behind its exit; where that takes less than `least_s` nothing is sent."""
+        """`rest` is the share of the target behind its exit, if it has one; where that takes less than `least_s` none are sent."""
         self._rest = rest
         self._least_s = least_s
         self._vocab_size = vocab_size
@@ -40,10 +40,10 @@ class EarlyVerdicts:
     def asked_of(self, rows: Sequence[Row], forward_s: float) -> Asked | None:
         """What to ask of a forward over `rows` that takes about `forward_s`."""
         self._sent.clear()
-        if self._rest * forward_s < self._least_s or not any(row.verifies for row in rows):
+        verifying = [row for row in rows if row.verifies]
+        if self._rest is None or self._rest * forward_s < self._least_s or not verifying:
             return None
-        places = places_wanted(rows, lambda row: row.verifies)
-        return Asked(places, partial(self._tell, [row for row in rows if row.verifies]))
+        return Asked(places_wanted(rows, lambda row: row.verifies), partial(self._tell, verifying))
 
     def compare(self, key: SessionKey, verdict: Verdict) -> None:
         """The session's verdict is known: count whether the early one was the same."""

@@ -79,9 +79,7 @@ class Engine:
         self._stalled = False  # whether none of them could be given memory
         self._answers = 0  # begun so far
         self._time = forward_time
-        self._early = None
-        if target.exit_rest is not None:
-            self._early = EarlyVerdicts(target.exit_rest, least_rest_s, book.limits.vocab_size, publish, self.stats)
+        self._early = EarlyVerdicts(target.exit_rest, least_rest_s, book.limits.vocab_size, publish, self.stats)
         self._scheduler = Scheduler(budget, forward_time, book.limits.max_draft)
 
     def submit(self, arrival: Arrival) -> None:
@@ -225,7 +223,7 @@ class Engine:
         if not rows:
             return None
         ids = sum(len(row.ids) for row in rows)
-        asked = self._early.asked_of(rows, self._time.estimate(len(rows), ids)) if self._early else None
+        asked = self._early.asked_of(rows, self._time.estimate(len(rows), ids))
         started = self._forward_began = time.monotonic()
         try:
             inputs = self._target.prepare(rows)
@@ -275,8 +273,7 @@ class Engine:
             advised=None if price is None else advised_length(session.acceptance.rate, price, session.limits.max_draft),
         )
         self._reply(session.key, verdict)
-        if self._early:
-            self._early.compare(session.key, verdict)
+        self._early.compare(session.key, verdict)
         self.stats.rounds += 1
         self.stats.drafted += row.wanted - 1
         self.stats.accepted += verdict.accepted
