@@ -74,7 +74,7 @@ def show(agreements: list[Agreement], chosen: Agreement) -> None:
 def main(
     name: Annotated[str, typer.Argument(help="built-in name or folder of the pair")],
     layer: Annotated[int | None, typer.Option(min=1, help="exit behind this layer; by default the best")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="batches to learn from")] = 600,
+    steps: Annotated[int, typer.Option(min=1, help="batches to learn from")] = 400,
     batch_ids: Annotated[int, typer.Option(min=256, help="ids of a batch")] = 4096,
     judged: Annotated[int, typer.Option(min=1, help="batches to judge by")] = 30,
     width: Annotated[int, typer.Option(min=1, help="hidden units of a head")] = 384,
@@ -90,6 +90,7 @@ def main(
             texts, others = home_texts(pair, model.config.max_position_embeddings)
         else:
             texts, others = (own_texts(pair, model, requests, stream) for stream in ("learnt", "judged"))
+        torch.manual_seed(0)
         learnt = batches(texts, batch_ids)
         heads = Heads(model, layers, width, next(learnt))
         train(pair, heads, learnt, steps)
