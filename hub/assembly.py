@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from hub.book import SessionBook
@@ -9,10 +10,12 @@ from hub.engine import Engine
 from hub.memory import KVMemory
 from hub.probe import measured_forward_time
 from hub.session import Limits, SessionKey
-from hub.settings import HubSettings
+from hub.settings import Exits, HubSettings
 from hub.target import Target
 from hub.window import Window
 from shared.messages import AnyMessage, Fault, Open, Opened
+
+_USEFUL_S = 2e-3  # an early verdict that is less ahead of the verdict changes nothing on a node
 
 
 def assemble(
@@ -43,4 +46,12 @@ def assemble(
         window=Window(settings.window_ms / 1e3 or None, settings.due_ms / 1e3),
         budget=settings.budget,
         max_queue=settings.max_queue,
+        least_rest_s=_least_rest_s(target, settings.exits),
     )
+
+
+def _least_rest_s(target: Target, exits: Exits) -> float:
+    """How long the rest of a forward must take for early verdicts to be sent; with CUDA graphs they are not worth going without."""
+    if exits is Exits.ALWAYS:
+        return 0.0
+    return math.inf if target.is_graphed else _USEFUL_S

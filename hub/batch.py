@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,17 +33,31 @@ class Row:
         """One past the last position."""
         return self.start + len(self.ids)
 
+    @property
+    def verifies(self) -> bool:
+        """Whether it has drafted tokens."""
+        return self.wanted > 1
+
 
 def flatten(rows: Sequence[Row]) -> tuple[list[int], list[int], list[int]]:
     """The rows as one sequence: its ids, their positions, and the indices whose logits are wanted."""
     ids: list[int] = []
     positions: list[int] = []
-    wanted: list[int] = []
     for row in rows:
         ids.extend(row.ids)
         positions.extend(range(row.start, row.end))
-        wanted.extend(range(len(ids) - row.wanted, len(ids)))
-    return ids, positions, wanted
+    return ids, positions, places_wanted(rows)
+
+
+def places_wanted(rows: Sequence[Row], of: Callable[[Row], bool] = lambda _: True) -> list[int]:
+    """The indices into the rows' flat sequence whose logits are wanted, by those rows that `of` holds for."""
+    places: list[int] = []
+    end = 0
+    for row in rows:
+        end += len(row.ids)
+        if of(row):
+            places.extend(range(end - row.wanted, end))
+    return places
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from hub.settings import HubSettings, Sharing, Weights
+from hub.settings import Exits, HubSettings, Sharing, Weights
 from shared.errors import SettingsError, SledError
 from shared.settings import load
 
@@ -30,6 +30,7 @@ def serve(
     device: Annotated[Optional[str], typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
     dtype: Annotated[Optional[str], typer.Option(help="auto (the pair's own), float32, bfloat16 or float16")] = None,
     weights: Annotated[Optional[Weights], typer.Option(help="auto (as dtype says) or int8")] = None,
+    exits: Annotated[Optional[Exits], typer.Option(help="early verdicts: auto, always or off")] = None,
     threads: Annotated[
         Optional[int], typer.Option(help="CPU threads; 0 = what is fastest, measured at the start")
     ] = None,

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from hub.batch import Row
 from hub.book import SessionBook
+from hub.early import EarlyVerdicts
 from hub.forward_time import ForwardTime
 from hub.inbox import Arrival, Inbox
 from hub.memory import KVMemory
-from hub.sampling import draw
+from hub.sampling import draw_wanted
 from hub.scheduler import Plan, Scheduler, advised_length
 from hub.session import HubSession, SessionKey
 from hub.stats import HubStats
@@ -55,10 +56,12 @@ class Engine:
         window: Window,
         budget: int,
         max_queue: int,
+        least_rest_s: float = 0.0,
     ) -> None:
         """`publish` sends a message to a session's node; `forward_time` is what is known of the target's speed.
 
-        No session is opened while `max_queue` others have work.
+        No session is opened while `max_queue` others have work. Early verdicts are sent by a target that has an exit, in
+        forwards whose rest behind it takes at least `least_rest_s`.
         """
         self.stats = HubStats()
         self.book = book
@@ -76,6 +79,7 @@ class Engine:
         self._stalled = False  # whether none of them could be given memory
         self._answers = 0  # begun so far
         self._time = forward_time
+        self._early = EarlyVerdicts(target.exit_rest, least_rest_s, book.limits.vocab_size, publish, self.stats)
         self._scheduler = Scheduler(budget, forward_time, book.limits.max_draft)
 
     def submit(self, arrival: Arrival) -> None:
@@ -218,15 +222,15 @@ class Engine:
         rows = plan.rows
         if not rows:
             return None
+        ids = sum(len(row.ids) for row in rows)
+        asked = self._early.asked_of(rows, self._time.estimate(len(rows), ids))
         started = self._forward_began = time.monotonic()
         try:
             inputs = self._target.prepare(rows)
             prepared = time.monotonic()
-            logits = self._target.compute(inputs)
+            logits = self._target.compute(inputs, asked)
             model_seconds = time.monotonic() - prepared
-            samplings = [row.session.sampling for row in rows for _ in range(row.wanted)]
-            positions = [row.session.committed + i for row in rows for i in range(row.wanted)]
-            drawn = draw(logits[:, : self.book.limits.vocab_size], samplings, positions) if samplings else []
+            drawn = draw_wanted(logits, rows, self.book.limits.vocab_size)
         except Exception:
             log.exception("a forward over %d rows failed; their sessions are closed", len(rows))
             # A masked position still counts when it holds NaN: leave none for the next that gets these pages.
@@ -237,7 +241,7 @@ class Engine:
                 self._forget(row.session.key)
             return None
         seconds = time.monotonic() - started
-        self._time.learn(len(rows), sum(len(row.ids) for row in rows), seconds)
+        self._time.learn(len(rows), ids, seconds)
         self.stats.count_forward(rows, seconds, model_seconds)
         return drawn
 
@@ -269,6 +273,7 @@ class Engine:
             advised=None if price is None else advised_length(session.acceptance.rate, price, session.limits.max_draft),
         )
         self._reply(session.key, verdict)
+        self._early.compare(session.key, verdict)
         self.stats.rounds += 1
         self.stats.drafted += row.wanted - 1
         self.stats.accepted += verdict.accepted

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hub.batch import Row
 from shared.sampling import (
     LARGE_VOCAB,
     LOUD,
@@ -50,6 +51,13 @@ def draw(logits: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]
         for row, token in zip(noisy, ids, strict=True):
             drawn[row] = token
     return drawn
+
+
+def draw_wanted(logits: Tensor, rows: Sequence[Row], vocab_size: int) -> list[int]:
+    """Return the token at each place that the rows want, in order; ids from `vocab_size` on are not there to be drawn."""
+    samplings = [row.session.sampling for row in rows for _ in range(row.wanted)]
+    positions = [row.session.committed + i for row in rows for i in range(row.wanted)]
+    return draw(logits[:, :vocab_size], samplings, positions) if samplings else []
 
 
 def noise_hash(key_a: Tensor, key_b: Tensor, ids: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
@@ -15,7 +16,7 @@ from hub.assembly import assemble
 from hub.inbox import Arrival
 from hub.probe import fastest_threads
 from hub.session import Limits, SessionKey, too_long
-from hub.settings import HubSettings, Sharing, Weights
+from hub.settings import Exits, HubSettings, Sharing, Weights
 from hub.target import Target, pick_device, pick_dtype
 from shared.codec import decode, encode
 from shared.errors import LinkError, PairError, ProtocolError
@@ -50,6 +51,7 @@ class Hub:
             dtype=pick_dtype(dtype_name),
             kv_memory=settings.kv_bytes,
             weights=settings.weights,
+            exit_head=self._exit_head(settings.exits),
         )
         if device.type == "cpu":
             say(f"computing with {settings.threads or fastest_threads(target)} threads")
@@ -100,6 +102,10 @@ class Hub:
             self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
             self._link.flush()
             self._link.close()
+
+    def _exit_head(self, exits: Exits) -> Path | None:
+        head = self._pair.exit_head
+        return None if head is None or exits is Exits.OFF else self._pair.verify(head)
 
     def _group(self, sharing: Sharing) -> Callable[[SessionKey], bytes | None]:
         """What the sessions that share pages have in common; None for those that share none."""

@@ -164,25 +164,28 @@ class HubSession:
         """K/V is lost; when there is work again, all ids are to be fed."""
         self.computed = self.offered = 0
 
-    def commit(self, drawn: Sequence[int]) -> Verdict:
-        """Commit what the target drew at the drafted positions and one past them.
+    def judged(self, drawn: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """How many drafted tokens are accepted, and the target's own token behind them, none where one of them ends the turn.
 
         `drawn` has an id for each drafted position that was looked at, given the drafted ones before, and one for the
         next. Drafted tokens are accepted exactly while they equal it.
         """
-        base, accepted, end_ids = self.committed, 0, self.limits.end_ids
-        drafted = self.drafted[: len(drawn) - 1]
-        while accepted < len(drafted) and drafted[accepted] == drawn[accepted]:
-            accepted += 1
-            if drawn[accepted - 1] in end_ids:
-                break
-        ended = accepted > 0 and drawn[accepted - 1] in end_ids
-        own: tuple[int, ...] = () if ended else (drawn[accepted],)
-        self.acceptance.add(accepted, rejected=accepted < len(drafted) and not ended)
+        for accepted, (drafted, token) in enumerate(zip(self.drafted, drawn[:-1], strict=False)):
+            if drafted != token:
+                return accepted, (token,)
+            if token in self.limits.end_ids:
+                return accepted + 1, ()
+        return len(drawn) - 1, (drawn[-1],)
+
+    def commit(self, drawn: Sequence[int]) -> Verdict:
+        """Commit what the target drew, in the form that `judged` takes."""
+        base, drafted = self.committed, self.drafted[: len(drawn) - 1]
+        accepted, own = self.judged(drawn)
+        self.acceptance.add(accepted, rejected=accepted < len(drafted) and bool(own))
         self.transcript.extend((*drafted[:accepted], *own))
         self.fed(base + accepted)
         self.drafted = ()
-        if ended or own[-1] in end_ids:
+        if not own or own[-1] in self.limits.end_ids:
             self.finish = Finish.END
         elif self.committed == self.limits.context:
             self.finish = Finish.LENGTH

@@ -24,6 +24,14 @@ class Weights(Enum):
     INT8 = "int8"
 
 
+class Exits(Enum):
+    """Whether early verdicts are sent, where the pair has an exit."""
+
+    AUTO = "auto"  # where the rest of a forward is long enough for a node to make use of one
+    ALWAYS = "always"
+    OFF = "off"
+
+
 @dataclass(frozen=True)
 class HubSettings:
     """Defaults; see `shared.settings.load` for where others come from."""
@@ -38,6 +46,8 @@ class HubSettings:
     """auto (the pair's own), float32, bfloat16 or float16; part of the target's identity."""
     weights: Weights = Weights.AUTO
     """auto (as dtype says) or int8: half the memory of bfloat16, and another target by its rounding; part of its identity."""
+    exits: Exits = Exits.AUTO
+    """Early verdicts from the pair's exit: auto (where the rest of the forward is long enough for them), always or off."""
     threads: int = 0
     """torch's CPU threads; 0: as many as are fastest for the target, measured at the start."""
     window_ms: float = 0.0

@@ -17,6 +17,8 @@ class HubStats:
     drafted: int = 0  # drafted tokens that were verified
     accepted: int = 0
     trimmed: int = 0  # drafted tokens that were not verified, as they would not have paid for their place
+    early: int = 0  # early verdicts that were sent,
+    early_right: int = 0  # and those of them that the verdict was the same as
     committed: int = 0  # tokens that the target committed, accepted ones included
     target_forwards: int = 0  # forwards that verified or decoded, besides prefill
     prefill_forwards: int = 0  # forwards that fed a prompt (and may have done the above for other sessions)

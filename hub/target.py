@@ -16,6 +16,7 @@ from transformers import logging as transformers_logging
 
 from hub.attention import NAME, AttentionPlan, Span, spans_of
 from hub.batch import Inputs, Row, flatten
+from hub.exits import Asked, Exit, ExitHead
 from hub.graphs import BUCKETS, GraphedForward
 from hub.groups import group_plan
 from hub.kv_cache import KVCache, default_kv_memory
@@ -65,10 +66,12 @@ class Target:
         dtype: torch.dtype,
         kv_memory: int | None,
         weights: Weights = Weights.AUTO,
+        exit_head: Path | None = None,
     ) -> None:
         """Load `checkpoint` (a folder, or a model's name) with room for `kv_memory` bytes of K/V, None for the default.
 
-        Raises PairError for a checkpoint that can't be loaded or whose cache can't be truncated.
+        Raises PairError for a checkpoint that can't be loaded or whose cache can't be truncated, or an `exit_head` that does
+        not go with it.
         """
         transformers_logging.disable_progress_bar()
         try:
@@ -90,6 +93,7 @@ class Target:
         self._model: Any = model.to(device).eval()  # type: ignore[arg-type]
         if can_pack(device, dtype):
             replace_linear(self._model, PackedLinear)
+        self._exit = None if exit_head is None else Exit(self._model, ExitHead.load(exit_head))
         self.weight_bytes = linear_bytes(self._model)
         self.device = device
         heads = config.num_attention_heads
@@ -131,12 +135,28 @@ class Target:
             plan=self._attention_plan(spans),
         )
 
+    @property
+    def exit_rest(self) -> float | None:
+        """The share of the layers that lie behind the exit; None without one."""
+        return None if self._exit is None else self._exit.rest
+
+    @property
+    def is_graphed(self) -> bool:
+        """Whether forwards run as CUDA graphs, as far as they can."""
+        return self._graphs is not None
+
     @torch.inference_mode()
-    def compute(self, inputs: Inputs) -> torch.Tensor:
-        """The model's own part of `forward`; the logits are valid until the next call."""
-        logits = self._graphs(inputs) if self._graphs else None
-        if logits is None:
-            logits = self._run(inputs)
+    def compute(self, inputs: Inputs, asked: Asked | None = None) -> torch.Tensor:
+        """The model's own part of `forward`; the logits are valid until the next call.
+
+        What is asked is told at the exit, in the middle of the forward, which is no graph then: those run to their end.
+        """
+        if asked is not None and self._exit is not None:
+            with self._exit.asked(asked):
+                logits = self._run(inputs)
+        else:
+            graphed = self._graphs(inputs) if self._graphs else None
+            logits = self._run(inputs) if graphed is None else graphed
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return logits

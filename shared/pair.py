@@ -10,6 +10,9 @@ dtype = "float32"                # the weight format: part of what the text depe
 [draft]
 model = "draft.onnx"
 
+[exit]                           # optional: a head by which the target tells early what it will say
+head = "exit.safetensors"
+
 [tokenizer]
 file = "tokenizer.json"
 chat_template = "chat_template.jinja"
@@ -56,6 +59,7 @@ class Pair:
     target: str  # a folder, or a model's name for transformers
     target_dtype: str
     draft: Path | None
+    exit_head: Path | None
     tokenizer: Path
     chat_template: Path
     tools: Path | None
@@ -104,12 +108,14 @@ def _parse(folder: Path, manifest: dict[str, Any]) -> Pair:
         raise PairError(f"{folder / MANIFEST} has schema {manifest['schema']!r}; this version reads 1")
     checkpoint = manifest["target"]["checkpoint"]
     draft = manifest.get("draft", {}).get("model")
+    head = manifest["exit"]["head"] if "exit" in manifest else None
     pair = Pair(
         name=manifest["name"],
         folder=folder,
         target=str(folder / checkpoint) if (folder / checkpoint).is_dir() else checkpoint,
         target_dtype=manifest["target"].get("dtype", "float32"),
         draft=folder / draft if draft else None,
+        exit_head=folder / head if head else None,
         tokenizer=folder / manifest["tokenizer"]["file"],
         chat_template=folder / manifest["tokenizer"]["chat_template"],
         tools=folder / manifest["tools"]["file"] if "tools" in manifest else None,
@@ -117,7 +123,7 @@ def _parse(folder: Path, manifest: dict[str, Any]) -> Pair:
         defaults=Sampling(**manifest.get("defaults", {})),
         sha256=dict(manifest.get("sha256", {})),
     )
-    for path in (pair.tokenizer, pair.chat_template, pair.draft, pair.tools):
+    for path in (pair.tokenizer, pair.chat_template, pair.draft, pair.exit_head, pair.tools):
         if path is not None and not path.is_file():
             raise PairError(f"the pair {pair.name!r} lacks {path}")
     return pair

@@ -15,6 +15,8 @@ from transformers import (
     StableLmForCausalLM,
 )
 
+from hub.exits import ExitHead
+
 VOCAB, CONTEXT, END = 96, 192, 1
 _SHAPE = {
     "vocab_size": VOCAB,
@@ -59,6 +61,15 @@ def _make_louder(model: torch.nn.Module) -> None:
             if parameter.ndim == 2:
                 parameter.mul_(4)
     model.eval()
+
+
+def exit_head(layer: int = 1, size: int = 64) -> ExitHead:
+    """A head with random weights that is right now and then: its layer as if it were the last, and something beside."""
+    torch.manual_seed(layer)
+    head = ExitHead(layer, size, width=8)
+    with torch.no_grad():
+        head.down.weight.mul_(4)
+    return head
 
 
 def save(model: torch.nn.Module, folder: Path) -> str:

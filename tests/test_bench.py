@@ -90,3 +90,19 @@ def test_round() -> None:
 def test_modes() -> None:
     figures = bench("modes", "--requests", "5")
     assert figures["same_text"] is True
+
+
+def test_early_verdicts_of_the_pair() -> None:
+    figures = bench("early", "--requests", "8")
+    assert figures["early"] == figures["rounds"] > 20
+    assert figures["early_agreement_per_token"] >= figures["early_agreement"] > 0.8
+    assert figures["lead_ms"] > 0
+    assert 0.1 < figures["lead_share"] < 0.9
+
+
+def test_early_verdicts_of_a_shape() -> None:
+    figures = bench("early", "--shape", "20m", "--sessions", "4", "--seconds", "2")
+    assert 0 < figures["early"] <= figures["rounds"]
+    assert 0.7 < figures["early_agreement_per_token"] < 0.9
+    assert 0.7 < figures["alpha_realised"] < 0.9
+    assert figures["lead_ms"] > 0

@@ -15,13 +15,14 @@ import torch
 from edge_node.session import NodeSession, Ruling
 from hub.book import SessionBook
 from hub.engine import Engine
+from hub.exits import ExitHead
 from hub.forward_time import ForwardTime
 from hub.inbox import Arrival
 from hub.memory import KVMemory
 from hub.session import Limits, SessionKey
 from hub.target import Target
 from hub.window import Window
-from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Finish, Open, Opened, Verdict
+from shared.messages import AnyMessage, Close, Draft, Early, Fault, FaultCode, Finish, Open, Opened, Verdict
 from shared.sampling import Sampling
 from tests import models
 from tools.oracle import Oracle, Rule
@@ -32,8 +33,11 @@ WAIT_S = 30.0
 class Bench:
     """An engine on its own thread, with a queue of answers for each session."""
 
-    def __init__(self, checkpoint: str, *, kv_memory: int, budget: int) -> None:
-        target = Target(checkpoint, device=torch.device("cpu"), dtype=torch.float32, kv_memory=kv_memory)
+    def __init__(
+        self, checkpoint: str, *, kv_memory: int, budget: int, exit_head: Path | None = None, least_rest_s: float = 0.0
+    ) -> None:
+        cpu = torch.device("cpu")
+        target = Target(checkpoint, device=cpu, dtype=torch.float32, kv_memory=kv_memory, exit_head=exit_head)
         limits = Limits(target.context, models.VOCAB, frozenset({models.END}), max_draft=8)
         memory = KVMemory(target.pool, target.cache.copy_page, lambda key: b"tiny")
         self.book = SessionBook(limits, memory, max_sessions=64, max_per_node=64, ttl_s=60.0)
@@ -48,6 +52,7 @@ class Bench:
             window=Window(0.004, 0.5),
             budget=budget,
             max_queue=64,
+            least_rest_s=least_rest_s,
         )
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.engine.run, args=(self.stop,))
@@ -100,6 +105,11 @@ def converse(bench: Bench, number: int, oracle: Oracle) -> None:
             bench.send(key(number), draft)
             while session.outstanding is not None or len(session) < draft.until:
                 verdict = bench.receive(key(number))
+                if isinstance(verdict, Early):
+                    assert draft.tokens, "an early verdict is for those who draft"
+                    assert (verdict.round, verdict.base) == (session.round, len(session))
+                    assert session.outstanding is draft
+                    continue
                 assert isinstance(verdict, Verdict), verdict
                 assert session.receive(verdict).ruling is not Ruling.GAP
                 if session.finish is not Finish.NO:
@@ -125,7 +135,18 @@ def converse(bench: Bench, number: int, oracle: Oracle) -> None:
     bench.send(key(number), Close())
 
 
-def test_sessions_at_once_get_the_oracles_text(bench: Bench, checkpoint: str) -> None:
+@pytest.fixture(params=["exit", "no exit"])
+def any_bench(request: pytest.FixtureRequest, checkpoint: str, tmp_path: Path) -> Iterator[Bench]:
+    """A bench whose target may have an exit, which must change no text."""
+    path = tmp_path / "exit.safetensors"
+    models.exit_head().save(path)
+    made = Bench(checkpoint, kv_memory=1 << 20, budget=64, exit_head=path if request.param == "exit" else None)
+    yield made
+    made.close()
+
+
+def test_sessions_at_once_get_the_oracles_text(any_bench: Bench, checkpoint: str) -> None:
+    bench = any_bench
     oracle = Oracle(checkpoint, models.VOCAB, [models.END], models.CONTEXT)
     errors: list[BaseException] = []
 
@@ -145,6 +166,7 @@ def test_sessions_at_once_get_the_oracles_text(bench: Bench, checkpoint: str) ->
     assert stats.faults == 0
     assert 0 < stats.target_forwards <= stats.rounds
     assert 0 < stats.accepted < stats.drafted
+    assert 0 <= stats.early_right <= stats.early <= stats.speculated
 
 
 def test_drafts_of_several_sessions_share_a_forward(bench: Bench) -> None:
@@ -221,3 +243,56 @@ def test_the_oracle_is_not_the_code_under_test() -> None:
     assert "from shared" not in source
     assert "from hub" not in source
     assert "use_cache=False" in source
+
+
+def exchanged(bench: Bench, tokens: list[int], number: int = 1) -> list[AnyMessage]:
+    """What the hub answers to a block of tokens behind a prompt of three ids and the target's first."""
+    session = NodeSession()
+    bench.send(key(number), Open(key(number).id, "tiny", bytes(16)))
+    assert isinstance(bench.receive(key(number)), Opened)
+    bench.send(key(number), session.compose(append=[5, 6, 7], until=4))
+    first = bench.receive(key(number))
+    assert isinstance(first, Verdict), "nothing was drafted yet, so nothing comes early"
+    session.receive(first)
+    bench.send(key(number), session.compose(tokens=tokens))
+    answers = [bench.receive(key(number))]
+    while not isinstance(answers[-1], Verdict):
+        answers.append(bench.receive(key(number)))
+    return answers
+
+
+def test_an_early_verdict_comes_before_the_verdict_and_says_what_the_exit_says(checkpoint: str, tmp_path: Path) -> None:
+    path = tmp_path / "exit.safetensors"
+    models.exit_head().save(path)
+    model = models.llama()
+    head = ExitHead.load(path)
+
+    def at_exit(ids: list[int]) -> int:
+        states = model(torch.tensor([ids]), output_hidden_states=True).hidden_states[1]
+        return int(model.lm_head(head(states[0, -1])).argmax())
+
+    truth = Oracle(checkpoint, models.VOCAB, [models.END], models.CONTEXT).answer([5, 6, 7], Rule(0.0, 0, 1.0, 0), 4)
+    text = [5, 6, 7, truth[0]]
+    said = at_exit(text)
+    behind = at_exit([*text, said])
+    assert said != models.END
+    bench = Bench(checkpoint, kv_memory=1 << 20, budget=64, exit_head=path)
+    try:
+        early, verdict = exchanged(bench, [said, 9 if behind != 9 else 8])
+        assert early == Early(2, 4, 1, (behind,))
+        assert isinstance(verdict, Verdict)
+        assert (verdict.round, verdict.base) == (2, 4)
+        same = isinstance(early, Early) and (early.accepted, early.ids) == (verdict.accepted, verdict.ids)
+        assert (bench.engine.stats.early, bench.engine.stats.early_right) == (1, int(same))
+    finally:
+        bench.close()
+
+
+def test_no_early_verdict_where_the_rest_of_the_forward_is_too_short_for_one(checkpoint: str, tmp_path: Path) -> None:
+    models.exit_head().save(tmp_path / "exit.safetensors")
+    bench = Bench(checkpoint, kv_memory=1 << 20, budget=64, exit_head=tmp_path / "exit.safetensors", least_rest_s=60.0)
+    try:
+        assert len(exchanged(bench, [9, 9])) == 1
+        assert bench.engine.stats.early == 0
+    finally:
+        bench.close()

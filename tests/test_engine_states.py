@@ -20,13 +20,14 @@ from edge_node.session import NodeSession
 from hub.batch import Row
 from hub.book import SessionBook
 from hub.engine import Engine
+from hub.exits import Asked
 from hub.forward_time import ForwardTime
 from hub.inbox import Arrival
 from hub.memory import KVMemory
 from hub.pages import PAGE_SIZE, PagePool, slot_of
 from hub.session import Limits, SessionKey
 from hub.window import Window
-from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Finish, Open, Opened, Verdict
+from shared.messages import AnyMessage, Close, Draft, Early, Fault, FaultCode, Finish, Open, Opened, Verdict
 
 VOCAB = 32
 PAGES = 8
@@ -44,6 +45,12 @@ def following(ids: Sequence[int]) -> int:
     return 1 if number % 23 == 0 else 2 + number % (VOCAB - 2)
 
 
+def guessed(ids: Sequence[int]) -> int:
+    """What the target's exit takes that for: now and then it is wrong."""
+    token = following(ids)
+    return 2 + token % (VOCAB - 2) if crc32(bytes(ids), 1) % 5 == 0 else token
+
+
 class KnownTime(ForwardTime):
     """Nothing is learnt, so that the same messages lead to the same plans."""
 
@@ -54,6 +61,7 @@ class KnownTime(ForwardTime):
 class FakeTarget:
     def __init__(self) -> None:
         self.cache = self
+        self.exit_rest = 0.5
         self.slots: dict[int, tuple[int, ...]] = {}
 
     def copy_page(self, source: int, destination: int) -> None:
@@ -66,7 +74,15 @@ class FakeTarget:
     def prepare(self, rows: Sequence[Row]) -> Sequence[Row]:
         return rows
 
-    def compute(self, rows: Sequence[Row]) -> torch.Tensor:
+    def compute(self, rows: Sequence[Row], asked: Asked | None) -> torch.Tensor:
+        if asked is not None:
+            ends = [
+                (*row.session.transcript.ids[: row.start], *row.ids[: place + 1])
+                for row in rows
+                for place in range(len(row.ids))
+            ]
+            guesses = torch.tensor([guessed(ends[place]) for place in asked.places])
+            asked.tell(torch.nn.functional.one_hot(guesses, VOCAB).float())
         logits = []
         for row in rows:
             text = (*row.session.transcript.ids[: row.start], *row.ids)
@@ -106,8 +122,32 @@ class Engines(RuleBasedStateMachine):
         self.chats: dict[SessionKey, NodeSession] = {}
         self.prompts: dict[SessionKey, int] = {}  # length of what was appended last, with what is before it
         self.last: dict[SessionKey, Draft] = {}
+        self.early: dict[SessionKey, Early] = {}  # those whose verdict is still to come
+        self.earlies = self.right = 0
+
+    def hear_early(self, key: SessionKey, early: Early) -> None:
+        self.earlies += 1
+        self.early[key] = early
+        if key not in self.chats:
+            return
+        chat, draft = self.chats[key], self.last[key]
+        if (early.round, early.base) != (draft.round, len(chat)) or chat.outstanding is None:
+            self.errors.append("an early verdict of a round that is over")
+        text, tokens = list(chat.ids), draft.tokens[: early.accepted]
+        for token in tokens:
+            if guessed(text) != token:
+                self.errors.append("an early verdict accepts what the exit does not say")
+            text.append(token)
+        if early.ids != (() if 1 in tokens else (guessed(text),)):
+            self.errors.append("an early verdict has another id than the exit's")
 
     def hear(self, key: SessionKey, message: AnyMessage) -> None:
+        if isinstance(message, Early):
+            self.hear_early(key, message)
+            return
+        early = self.early.pop(key, None)
+        if early is not None and isinstance(message, Verdict):
+            self.right += (early.round, early.accepted, early.ids) == (message.round, message.accepted, message.ids)
         if isinstance(message, Fault):
             if message.code not in (FaultCode.BUSY, FaultCode.UNKNOWN_SESSION) or "failed" in message.detail:
                 self.errors.append(str(message))
@@ -201,6 +241,7 @@ class Engines(RuleBasedStateMachine):
     def holds(self) -> None:
         self.book.check_integrity()
         assert self.errors == []
+        assert (self.engine.stats.early, self.engine.stats.early_right) == (self.earlies, self.right)
 
     def teardown(self) -> None:
         self.settle()

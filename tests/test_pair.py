@@ -19,7 +19,9 @@ def test_the_built_in_pair_is_whole_and_small() -> None:
     pair = load_pair("home")
     for recorded in pair.sha256:
         pair.verify(pair.folder / recorded)
-    assert {"target/model.safetensors", "draft.onnx", "tokenizer.json", "tools.json"} <= set(pair.sha256)
+    assert {"target/model.safetensors", "draft.onnx", "exit.safetensors", "tools.json"} <= set(pair.sha256)
+    assert pair.exit_head is not None
+    assert pair.exit_head.stat().st_size < 1e6
     assert (pair.folder / "target" / "model.safetensors").stat().st_size <= 25e6
     assert pair.draft is not None
     assert pair.draft.stat().st_size <= 4e6
@@ -52,6 +54,8 @@ def test_what_is_not_a_pair_is_named(name: str) -> None:
         ('file = "tokenizer.json"', 'file = "other.json"', "lacks .*other.json"),
         ('file = "tools.json"', 'file = "other.json"', "lacks .*other.json"),
         ('file = "tools.json"', "", "lacks 'file'"),
+        ('head = "exit.safetensors"', 'head = "other.safetensors"', "lacks .*other.safetensors"),
+        ('head = "exit.safetensors"', "", "lacks 'head'"),
         ("temperature = 0.0", "temperature = -1.0", "temperature"),
         ("temperature = 0.0", "warmth = 1", "warmth"),
         ("schema = 1", "schema =", "cannot be read"),
@@ -71,6 +75,13 @@ def test_a_pair_may_do_without_tools(folder: Path) -> None:
     manifest = folder / MANIFEST
     manifest.write_text(manifest.read_text().replace('[tools]\nfile = "tools.json"\n', ""))
     assert load_pair(str(folder)).tools is None
+
+
+def test_a_pair_may_do_without_an_exit(folder: Path) -> None:
+    assert load_pair(str(folder)).exit_head == folder / "exit.safetensors"
+    manifest = folder / MANIFEST
+    manifest.write_text(manifest.read_text().replace('[exit]\nhead = "exit.safetensors"\n', ""))
+    assert load_pair(str(folder)).exit_head is None
 
 
 def test_a_changed_file_is_noticed(folder: Path) -> None:

@@ -3,6 +3,9 @@
 Random weights alone would be of no use: their logits are nearly flat, and in bfloat16 the text of a block and of single
 tokens comes apart within a few dozen tokens. Here the layers add little to the residual stream, and the LM head is the
 embedding with its rows permuted along one cycle: every token has one successor, by a wide margin.
+
+So any layer says what the last will say. For an exit to err as a trained one does, its head has one unit that takes a fifth of
+the vocabulary, those ids whose embedding lies furthest in a random direction, for one and the same other id.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from rich.console import Console
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from hub.exits import ExitHead
 from shared.pair import MANIFEST, Pair, load_pair
 
 _LLAMA = {
@@ -36,18 +40,23 @@ SHAPES: dict[str, dict[str, Any]] = {
            "intermediate_size": 14336, "vocab_size": 128256, "max_position_embeddings": 8192},
 }  # fmt: skip
 _RESIDUAL = 0.01  # of what a layer would add to the residual stream
+_EXIT_DEPTH = 1 / 3  # of the layers, before the exit
+_EXIT_WRONG = 0.2  # share of ids whose successor it does not know
+_EXIT_STEEPNESS = 100.0  # by which few ids are in between
+_EXIT = "exit.safetensors"
 _TEMPLATE = "{% for m in messages %}{{ m.content }} {% endfor %}"
 
 
 def shape_pair(shape: str, dtype: str, folder: Path) -> Pair:
     """The pair of that shape in `folder`, made when it is not there. It has no draft; id 0 ends a turn and is never drawn."""
     home = folder / f"{shape}-{dtype}"
-    if not (home / MANIFEST).exists():
+    if not (home / MANIFEST).exists() or not (home / _EXIT).exists():
         shutil.rmtree(home, ignore_errors=True)
         Console(stderr=True).print(f"making a target of shape {shape} in {dtype} in {home}")
         _make(SHAPES[shape], dtype, home)
         (home / MANIFEST).write_text(
             f'schema = 1\nname = "{shape}"\n\n[target]\ncheckpoint = "target"\ndtype = "{dtype}"\n\n'
+            f'[exit]\nhead = "{_EXIT}"\n\n'
             '[tokenizer]\nfile = "tokenizer.json"\nchat_template = "chat_template.jinja"\nend = ["0"]\n'
         )
     return load_pair(str(home))
@@ -67,8 +76,24 @@ def _make(shape: dict[str, Any], dtype: str, home: Path) -> None:
     model.lm_head.weight[successor] = model.model.embed_tokens.weight
     home.mkdir(parents=True)
     model.save_pretrained(home / "target")
+    _exit_head(model.model.embed_tokens.weight.float(), config.num_hidden_layers).save(home / _EXIT)
     vocabulary = {str(token): token for token in range(config.vocab_size)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="0"))  # noqa: S106
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.save(str(home / "tokenizer.json"))
     (home / "chat_template.jinja").write_text(_TEMPLATE)
+
+
+@torch.no_grad()
+def _exit_head(embedding: torch.Tensor, layers: int) -> ExitHead:
+    """A head that knows the successors of all but a fifth of the ids; `embedding` is [vocab, size]."""
+    size = embedding.shape[1]
+    head = ExitHead(round(_EXIT_DEPTH * layers), size, width=1)
+    direction = torch.nn.functional.normalize(torch.randn(size), dim=0)
+    places = head.norm(embedding)
+    along = places @ direction
+    threshold = along.quantile(1 - _EXIT_WRONG)
+    head.up.weight[0] = _EXIT_STEEPNESS * direction
+    head.up.bias.fill_(1 - _EXIT_STEEPNESS * threshold)
+    head.down.weight[:, 0] = 2 * places[along.argmin()]
+    return head

@@ -8,9 +8,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from hub.settings import Weights
+from hub.settings import Exits, Weights
 from shared.errors import SledError
-from tools.bench import capacity, curves, exactness, latency, modes, overhead, pair, prefix, round_trip, sessions
+from tools.bench import capacity, curves, early, exactness, latency, modes, overhead, pair, prefix, round_trip, sessions
 from tools.bench.site import TRANSPORTS, Rig
 from tools.fleet import Drafting
 from tools.shapes import SHAPES
@@ -118,6 +118,28 @@ def _overhead(
 ) -> None:
     """What the engine adds to the model's forward, with 1, 8 and 32 sessions."""
     overhead.run(Rig(shape, dtype, weights, device, seconds=seconds), pairs, as_json)
+
+
+@app.command("early")
+def _early(
+    requests: Annotated[int, typer.Option(min=1, help="how many requests, without --shape")] = 60,
+    shape: Annotated[Optional[str], typer.Option(help="emulated devices on a target of that shape instead")] = None,
+    sessions: Annotated[int, typer.Option(min=1, max=128, help="with --shape")] = 1,
+    acceptance: Annotated[float, typer.Option(min=0, max=1, help="with --shape: that a drafted token is right")] = 0.8,
+    draft_len: Annotated[Optional[int], typer.Option(min=1, max=16, help="with --shape; None: as advised")] = None,
+    draft_ms: Annotated[float, typer.Option(min=0, help="with --shape: a device's time for one token")] = 0.0,
+    seconds: Seconds = 10.0,
+    dtype: Dtype = "bfloat16",
+    device: Device = "auto",
+    pair_name: PairName = "home",
+    as_json: Json = False,
+) -> None:
+    """How often an early verdict is right, how much earlier than the verdict it comes, and what it costs."""
+    if shape is None:
+        early.run_pair(requests, pair_name, as_json)
+    else:
+        rig = Rig(shape, dtype, device=device, seconds=seconds, exits=Exits.ALWAYS)
+        early.run_shape(rig, sessions, Drafting(acceptance, draft_len, draft_ms), as_json)
 
 
 @app.command("prefix")

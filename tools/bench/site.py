@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from hub.settings import Weights
+from hub.settings import Exits, Weights
 from hub.target import Target, pick_device, pick_dtype
 from shared.errors import SettingsError
 from shared.pair import Pair
@@ -128,6 +128,7 @@ class Rig:
     device: str = "auto"
     transport: str = "broker"
     seconds: float = 6.0
+    exits: Exits = Exits.OFF  # whether the hub sends early verdicts
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
@@ -149,20 +150,23 @@ class Rig:
             dtype=pick_dtype(self.dtype),
             weights=self.weights,
             kv_memory=_KV_MEMORY,
+            exit_head=None if self.exits is Exits.OFF else self.pair.exit_head,
         )
 
-    def at_site(self, work: Callable[[Site], Result]) -> Result:
-        """What `work` returns for a site: behind a broker of its own, or in this process."""
+    def at_site(
+        self, work: Callable[[Site], Result], over: Callable[[Transport], Transport] = lambda transport: transport
+    ) -> Result:
+        """What `work` returns for a site: behind a broker of its own, or in this process; `over` may wrap the way there."""
         if self.transport == "memory":
-            transport = MemoryTransport(self.load(Target))
+            transport = over(MemoryTransport(self.load(Target)))
             try:
                 return work(Site(transport, self.pair, self.seconds))
             finally:
                 transport.close()
         options = ["--max-sessions-per-node", str(MOST_SESSIONS), "--kv-memory", str(_KV_MEMORY)]
-        options += ["--device", self.device, "--weights", self.weights.value]
+        options += ["--device", self.device, "--weights", self.weights.value, "--exits", self.exits.value]
         with running_hub([_NODE], str(self.pair.folder), options) as bed:
-            over_broker = BrokerTransport(bed.broker.settings(_NODE), _NODE, bed.latest_stats)
+            over_broker = over(BrokerTransport(bed.broker.settings(_NODE), _NODE, bed.latest_stats))
             try:
                 return work(Site(over_broker, self.pair, self.seconds))
             finally:
