@@ -114,8 +114,11 @@ class Lookahead:
             self._branches = self._likely_branches()
         return any(self._work_on(branch, length, left_s) for branch in self._branches)
 
-    def settle(self, ids: Sequence[int], count: int) -> None:
-        """Take in that the last `count` of `ids`, the whole text, were committed: learn from them, keep what proves right."""
+    def settle(self, ids: Sequence[int], count: int) -> bool:
+        """Take in that the last `count` of `ids`, the whole text, were committed: learn from them, keep what proves right.
+
+        Returns whether the trunk had foreseen all of it.
+        """
         written = tuple(ids[len(ids) - count :])
         if self._expected is not None and written:
             self.early_right.add(self._expected == (count - 1, written[-1]))
@@ -126,6 +129,7 @@ class Lookahead:
         elif not self._take_branch(same, ids, written):
             self._restart(ids)
         self._sent, self._branches, self._expected = 0, None, None
+        return same == count
 
     @property
     def _doubts_trunk(self) -> bool:

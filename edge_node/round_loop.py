@@ -290,7 +290,8 @@ class RoundLoop:
             stats.streamed += count
         self._last_at = at
         if self._lookahead is not None:
-            self._lookahead.settle(self.session.ids, count)
+            kept = self._lookahead.settle(self.session.ids, count)
+            stats.foreseen += kept and answered is not None and len(answered.tokens) == count - 1
         return receipt.committed
 
     def _learn(self, verdict: Verdict, answered: Draft | None, at: float, count: int) -> None:

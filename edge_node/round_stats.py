@@ -16,6 +16,7 @@ class RoundStats:
     rounds: int = 0  # drafts that were sent
     drafted: int = 0
     ahead: int = 0  # of those: tokens that were there already when the verdict before came
+    foreseen: int = 0  # blocks that were right, and so was the guess of the bonus token behind them
     early: int = 0  # early verdicts
     accepted: int = 0
     matched: int = 0  # drafted tokens that the target wrote itself, behind those that the hub looked at

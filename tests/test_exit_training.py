@@ -116,7 +116,7 @@ def test_layers_to_try() -> None:
         candidates(6, 6)
 
 
-def test_the_exit_of_a_shape_errs_for_a_fifth_of_the_ids(tmp_path: Path) -> None:
+def test_the_exit_of_a_shape_errs_for_some_of_the_ids(tmp_path: Path) -> None:
     made = shape_pair("20m", "bfloat16", tmp_path)
     assert made.exit_head is not None
     head = ExitHead.load(made.exit_head).bfloat16()
@@ -127,4 +127,4 @@ def test_the_exit_of_a_shape_errs_for_a_fifth_of_the_ids(tmp_path: Path) -> None
         output = model(ids, output_hidden_states=True, use_cache=False)
         said = model.lm_head(head(output.hidden_states[head.layer][:, 0])).argmax(-1)
     wrong = said != output.logits[:, 0].argmax(-1)
-    assert 0.18 < float(wrong.float().mean()) < 0.22
+    assert 0.055 < float(wrong.float().mean()) < 0.075

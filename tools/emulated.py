@@ -35,7 +35,7 @@ class EmulatedDrafter:
         self.context = 2**20
         self._text = list(text)
         self._skill = skill
-        self._seed = seed
+        self.seed = seed
         self._held: list[int] = []  # ids that it has taken in
 
     def draft(self, ids: Sequence[int], _: Sampling) -> Iterator[Guess | None]:
@@ -70,7 +70,7 @@ class EmulatedDrafter:
     def _fortune(self, position: int) -> tuple[bool, bool]:
         """Whether the first and the second choice for a position are right: of _SET positions in a row just that share is."""
         number, place = divmod(position, _SET)
-        rng = random.Random(f"{self._seed} {number}")
+        rng = random.Random(f"{self.seed} {number}")
         shares = (self._skill.acceptance, self._skill.runner_up)
         first, second = (rng.sample([k < round(share * _SET) for k in range(_SET)], _SET)[place] for share in shares)
         return first, second

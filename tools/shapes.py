@@ -4,7 +4,7 @@ Random weights alone would be of no use: their logits are nearly flat, and in bf
 tokens comes apart within a few dozen tokens. Here the layers add little to the residual stream, and the LM head is the
 embedding with its rows permuted along one cycle: every token has one successor, by a wide margin.
 
-So any layer says what the last will say. For an exit to err as a trained one does, its head has one unit that takes a fifth of
+So any layer says what the last will say. For an exit to err as a trained one does, its head has one unit that takes some of
 the vocabulary, those ids whose embedding lies furthest in a random direction, for one and the same other id.
 """
 
@@ -41,7 +41,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 _RESIDUAL = 0.01  # of what a layer would add to the residual stream
 _EXIT_DEPTH = 1 / 3  # of the layers, before the exit
-_EXIT_WRONG = 0.2  # share of ids whose successor it does not know
+_EXIT_WRONG = (
+    0.065  # share of ids whose successor it does not know: of blocks half of which are accepted it gets 0.8 right
+)
 _EXIT_STEEPNESS = 100.0  # by which few ids are in between
 _EXIT = "exit.safetensors"
 _TEMPLATE = "{% for m in messages %}{{ m.content }} {% endfor %}"
@@ -86,7 +88,7 @@ def _make(shape: dict[str, Any], dtype: str, home: Path) -> None:
 
 @torch.no_grad()
 def _exit_head(embedding: torch.Tensor, layers: int) -> ExitHead:
-    """A head that knows the successors of all but a fifth of the ids; `embedding` is [vocab, size]."""
+    """A head that knows the successors of all but some of the ids; `embedding` is [vocab, size]."""
     size = embedding.shape[1]
     head = ExitHead(round(_EXIT_DEPTH * layers), size, width=1)
     direction = torch.nn.functional.normalize(torch.randn(size), dim=0)

@@ -4,6 +4,7 @@ The target has the 1.1 B shape, the broker is behind a proxy that delays, and th
 and acceptance are set (`tools.emulated`); a drafted token is right with a chance that is decided before the text is looked at,
 and so is what the target's early exit says. With `pair` "home" it is the built-in pair with its real draft.
 
+    first_token_ratio   with a prompt of 512 ids and 120 ms for a drafted token: the first token's time over streaming's
     cells   for each: rtt_ms, draft_ms (of one token), acceptance, mode, ms_per_token and its ratio to streaming's
 
 Modes take turns, `stream` before and after each pass over the others; a ratio is the median of the passes. `speculate`, `ahead`
@@ -53,13 +54,16 @@ MODES: dict[str, dict[str, Any]] = {
     "auto": {"mode": Mode.AUTO},
 }
 RTTS, DRAFTS, ACCEPTANCES = (0, 20, 50, 100, 200), (5, 15, 40, 120), (0.4, 0.6, 0.8, 0.9)
-_SHORT = (  # rtt, draft, acceptance: those that promises are about first, then the corners
-    (20, 15, 0.8), (200, 120, 0.4), (0, 5, 0.8), (100, 15, 0.8), (200, 5, 0.9), (0, 120, 0.4), (50, 40, 0.6),
-)  # fmt: skip
+_THOROUGH = ((20, 15, 0.8), (20, 15, 0.9))  # rtt, draft, acceptance: those that promises are about
+_SHORT = (*_THOROUGH, (200, 120, 0.4), (0, 120, 0.4), (100, 15, 0.8), (200, 5, 0.9), (50, 40, 0.6))
 _REQUEST = "turn on the kitchen lights and the lamp in the hall, set the thermostat to twenty degrees, and close the garage door"
 _NODE = "device"
-_WARM_UP, _TOKENS = 24, 48  # of an answer that is not measured, and of those that are
-_PASSES = 3
+_WARM_UP = 24  # tokens of an answer that is not measured
+_TOKENS, _PASSES = 48, 2  # of those that are
+_MORE_TOKENS, _MORE_PASSES = 96, 4  # under the conditions of _THOROUGH: there, luck must not decide
+_LONG_PROMPT = 512  # ids, for the time of the first token
+_SLOW_S = 0.12  # for a drafted token then
+_FIRST_TOKENS = 3  # that are timed in each mode
 MAX_BLOCK = 16
 _LONG_S = 8.0  # for an answer: a mode that takes as long is not measured again
 _TRIAL_S = 0.1  # a forward's time, for the choice of a length
@@ -86,10 +90,11 @@ class Cell:
     mode: str
     ms_per_token: float
     ratio: float
-    streamed: int  # tokens of the answer that the hub decoded alone
+    streamed: int  # tokens of the answers that the hub decoded alone
     alpha: float  # accepted over looked at
     block: float  # mean length
     predicted: float  # share of a round's time that drafting while waiting should save
+    hits: float  # share of the blocks for which that came true: all of them and the guess of the bonus token were right
     gain: float  # share of speculate's time that this mode saves
 
 
@@ -99,7 +104,7 @@ def run(full: bool, fresh: bool, out: Path, state: Path, as_json: bool) -> None:
     groups += [Group("home", rtt, 0.0, 0.0) for rtt in (RTTS if full else (0, 100))]
     if fresh:
         state.unlink(missing_ok=True)
-    done = _read(state)
+    done, firsts = _read(state)
     missing = [g for g in groups if g not in done]
     state.parent.mkdir(parents=True, exist_ok=True)
     with progress() as bars:
@@ -107,12 +112,17 @@ def run(full: bool, fresh: bool, out: Path, state: Path, as_json: bool) -> None:
         for pair in dict.fromkeys(group.pair for group in missing):
             with _bed(pair) as (bed, served):
                 for group in [g for g in missing if g.pair == pair]:
-                    cells = _measure(bed, served, group)
+                    with _site(bed, served, group) as site:
+                        done[group] = site.compare()
+                        first = site.first_token() if group == groups[0] else None
+                    row = {
+                        "group": asdict(group),
+                        "cells": [asdict(cell) for cell in done[group]],
+                        "first_token": first,
+                    }
                     with state.open("a") as file:
-                        file.write(
-                            json.dumps({"group": asdict(group), "cells": [asdict(cell) for cell in cells]}) + "\n"
-                        )
-                    done[group] = cells
+                        file.write(json.dumps(row) + "\n")
+                    firsts += [first] if first else []
                     bars.advance(bar)
     cells = [cell for g in groups for cell in done[g]]
     draw(cells, out)
@@ -128,7 +138,7 @@ def run(full: bool, fresh: bool, out: Path, state: Path, as_json: bool) -> None:
     worst = max((cell.ratio for cell in cells if cell.mode == "auto"), default=0.0)
     show(
         "latency",
-        {"worst_auto_ratio": worst, "picture": str(out)},
+        {"worst_auto_ratio": worst, "first_token_ratio": round(firsts[-1], 3), "picture": str(out)},
         as_json,
         {"cells": [asdict(cell) for cell in cells]},
     )
@@ -168,11 +178,12 @@ def draw(cells: Sequence[Cell], out: Path) -> None:
     plt.close(figure)
 
 
-def _read(state: Path) -> dict[Group, list[Cell]]:
-    """Groups that were measured before."""
+def _read(state: Path) -> tuple[dict[Group, list[Cell]], list[float]]:
+    """Groups that were measured before, and ratios of the first token's time."""
     lines = state.read_text().splitlines() if state.exists() else []
     rows = [json.loads(line) for line in lines]
-    return {Group(**row["group"]): [Cell(**cell) for cell in row["cells"]] for row in rows}
+    cells = {Group(**row["group"]): [Cell(**cell) for cell in row["cells"]] for row in rows}
+    return cells, [row["first_token"] for row in rows if row["first_token"]]
 
 
 @contextmanager
@@ -182,15 +193,16 @@ def _bed(pair: str) -> Iterator[tuple[HubBed, Pair]]:
         yield bed, served
 
 
-def _measure(bed: HubBed, pair: Pair, group: Group) -> list[Cell]:
-    """All modes in turn."""
+@contextmanager
+def _site(bed: HubBed, pair: Pair, group: Group) -> Iterator[_Site]:
+    """A node's connection through a proxy that delays."""
     with delayed(bed.broker.port, group.rtt_ms) as port:
         settings = bed.node(_NODE)
         settings = replace(settings, broker=replace(settings.broker, port=port), patience_s=30.0)
         link = HubLink(settings.broker, settings.name, pair)
         link.connect()
         try:
-            return _Site(link, settings, pair, group).compare()
+            yield _Site(link, settings, pair, group)
         finally:
             link.close()
 
@@ -201,9 +213,10 @@ class _Entrant:
 
     mode: str
     loop: RoundLoop
+    drafter: Drafter | None
     ms: list[float] = field(default_factory=list)  # per token, of each pass
     ratios: list[float] = field(default_factory=list)
-    stats: RoundStats = field(default_factory=RoundStats)  # of the last answer
+    stats: list[RoundStats] = field(default_factory=list)
 
 
 class _Site:
@@ -218,9 +231,15 @@ class _Site:
         else:
             self._prompt = [rng.randrange(4, self._tokenizer.vocab_size) for _ in range(PROMPT)]
         stream = self._loop("stream", None)
-        self._text = [*self._prompt, *self._answer(stream, _TOKENS)[0]]
-        self._entrants = [_Entrant("stream", stream)]
-        self._entrants += [_Entrant(mode, self._loop(mode, self._drafter())) for mode in MODES if mode != "stream"]
+        more = (group.rtt_ms, group.draft_ms, group.acceptance) in _THOROUGH
+        self._tokens, self._passes = (_MORE_TOKENS, _MORE_PASSES) if more else (_TOKENS, _PASSES)
+        self._text = [*self._prompt, *self._answer(stream, self._tokens)[0]]
+        self._pass = 0
+        self._entrants = [_Entrant("stream", stream, None)]
+        for mode in MODES:
+            if mode != "stream":
+                drafter = self._drafter()
+                self._entrants.append(_Entrant(mode, self._loop(mode, drafter), drafter))
 
     def compare(self) -> list[Cell]:
         """A cell for each mode."""
@@ -228,8 +247,9 @@ class _Site:
         for entrant in self._entrants:
             self._answer(entrant.loop, _WARM_UP)
         self._time(stream)
-        for _ in range(_PASSES):
-            fresh = [e for e in others if not e.ms or e.ms[-1] * _TOKENS < 1e3 * _LONG_S]
+        for number in range(self._passes):
+            self._pass = number
+            fresh = [e for e in others if not e.ms or e.ms[-1] * self._tokens < 1e3 * _LONG_S]
             for entrant in fresh:
                 self._time(entrant)
             self._time(stream)
@@ -240,19 +260,25 @@ class _Site:
         return [self._cell(entrant, plain) for entrant in self._entrants]
 
     def _time(self, entrant: _Entrant) -> None:
-        ids, entrant.stats = self._answer(entrant.loop, _TOKENS)
+        if isinstance(entrant.drafter, EmulatedDrafter):
+            entrant.drafter.seed = self._pass  # all modes have the same luck, and another in each pass
+        ids, stats = self._answer(entrant.loop, self._tokens)
+        entrant.stats.append(stats)
         if ids != self._text[len(self._prompt) :]:
             raise RuntimeError(f"the text in mode {entrant.mode} is another than streaming's")
-        entrant.ms.append(1e3 * (entrant.stats.elapsed_s - entrant.stats.first_token_s) / len(ids))
+        entrant.ms.append(1e3 * (stats.elapsed_s - stats.first_token_s) / len(ids))
 
     def _cell(self, entrant: _Entrant, plain: float) -> Cell:
-        stats, pace = entrant.stats, entrant.loop.pace
+        pace = entrant.loop.pace
         home = self._group.pair == "home"
-        blocks = len(stats.accepted_by_round)
-        looked = stats.accepted + stats.matched + stats.rejected
-        alpha = (stats.accepted + stats.matched) / looked if looked else 0.0
+        rounds = [count for stats in entrant.stats for count in stats.accepted_by_round]
+        taken = sum(stats.accepted + stats.matched for stats in entrant.stats)
+        looked = taken + sum(stats.rejected for stats in entrant.stats)
+        alpha = taken / looked if looked else 0.0
         draft_s = pace.draft_s.value if home else self._group.draft_ms / 1e3
-        length = stats.drafted / blocks if blocks else 0.0
+        blocks = len(rounds)
+        length = sum(stats.drafted for stats in entrant.stats) / blocks if blocks else 0.0
+        hits = sum(stats.foreseen for stats in entrant.stats)
         rate = alpha if home else self._group.acceptance
         saved = rate ** (length + 1) * min(length * draft_s, pace.wait_s) if blocks else 0.0
         ratio = statistics.median(entrant.ratios)
@@ -264,10 +290,11 @@ class _Site:
             entrant.mode,
             round(statistics.median(entrant.ms), 2),
             round(ratio, 3),
-            stats.streamed,
+            sum(stats.streamed for stats in entrant.stats),
             round(alpha, 3),
             round(length, 2),
             round(saved / (length * draft_s + pace.wait_s), 3) if blocks else 0.0,
+            round(hits / blocks, 3) if blocks else 0.0,
             round(1 - ratio / plain, 3),
         )
 
@@ -291,6 +318,23 @@ class _Site:
         if self._group.pair == "home":
             return load_drafter(self._pair, 1, self._tokenizer)
         return EmulatedDrafter(self._text, Skill(self._group.acceptance, self._group.draft_ms / 1e3), seed=5)
+
+    def first_token(self) -> float:
+        """With a long prompt and a slow drafter: the time of the first token while speculating over that while streaming."""
+        rng = random.Random(9)
+        times: dict[str, list[float]] = {"stream": [], "auto": [], "early": []}
+        for _ in range(_FIRST_TOKENS):
+            for mode, each in times.items():
+                prompt = [rng.randrange(4, self._tokenizer.vocab_size) for _ in range(_LONG_PROMPT)]
+                drafter = EmulatedDrafter(prompt, Skill(0.8, _SLOW_S), seed=5)
+                loop = self._loop(mode, None if mode == "stream" else drafter)
+                stats = RoundStats()
+                for _ in loop.answer(prompt, Sampling(), 4, stats):
+                    pass
+                loop.reset()
+                each.append(stats.first_token_s)
+        medians = {mode: statistics.median(each) for mode, each in times.items()}
+        return max(medians["auto"], medians["early"]) / medians["stream"]
 
     def _answer(self, loop: RoundLoop, tokens: int) -> tuple[list[int], RoundStats]:
         stats = RoundStats()
