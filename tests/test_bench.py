@@ -31,6 +31,7 @@ def test_exactness() -> None:
     histogram = figures["accepted_histogram"]
     assert histogram["0"] > 0, "the random draft is rejected"
     assert histogram["8"] > 0, "the built-in draft is accepted"
+    assert all(figures[counter] > 0 for counter in ("streamed", "drafted_ahead", "early", "switched"))
 
 
 def test_pair(tmp_path: Path) -> None:
@@ -106,3 +107,21 @@ def test_early_verdicts_of_a_shape() -> None:
     assert 0.7 < figures["early_agreement_per_token"] < 0.9
     assert 0.7 < figures["alpha_realised"] < 0.9
     assert figures["lead_ms"] > 0
+
+
+def test_latency_of_every_mode(tmp_path: Path) -> None:
+    state = tmp_path / "cells.jsonl"
+    options = ("--only", "10,2,0.8", "--out", str(tmp_path / "map.png"), "--state", str(state))
+    figures = bench("latency", "--shape", "20m", *options)
+    cells = {cell["mode"]: cell for cell in figures["cells"]}
+    assert list(cells) == ["stream", "speculate", "ahead", "early", "auto"]
+    assert all(cell["ms_per_token"] > 0 and cell["rtt_ms"] == 10 and cell["draft_ms"] == 2 for cell in cells.values())
+    assert all(0.7 < cells[mode]["alpha"] < 0.9 for mode in ("speculate", "ahead", "early"))
+    assert cells["stream"]["ratio"] == 1.0
+    assert figures["first_token_ratio"] < 2
+    assert (tmp_path / "map.png").stat().st_size > 10_000
+    written = state.read_text()
+    assert bench("latency", "--shape", "20m", *options)["cells"] == figures["cells"], (
+        "what is there is not measured again"
+    )
+    assert state.read_text() == written

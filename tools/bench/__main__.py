@@ -168,10 +168,14 @@ def _latency(
     state: Annotated[Path, typer.Option(dir_okay=False, help="where cells are kept, to resume")] = Path(
         "build/latency.jsonl"
     ),
+    shape: Shape = "1.1b",
+    only: Annotated[
+        Optional[list[str]], typer.Option(help="RTT,DRAFT,ACCEPTANCE to measure, in ms; may be given more than once")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """What a device's tokens take over a network, by round trip, draft speed, acceptance and mode."""
-    latency.run(full, fresh, out, state, as_json)
+    latency.run(latency.wanted(shape, full, only or ()), fresh, out, state, as_json)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from edge_node.round_loop import RoundLoop
 from edge_node.round_stats import RoundStats
 from edge_node.settings import Mode, NodeSettings, Policy
 from edge_node.tokenizer import ChatTokenizer, Turn
+from shared.errors import SettingsError
 from shared.pair import Pair, load_pair
 from shared.sampling import Sampling
 from tools.bench.report import progress, show, show_rows
@@ -98,10 +99,20 @@ class Cell:
     gain: float  # share of speculate's time that this mode saves
 
 
-def run(full: bool, fresh: bool, out: Path, state: Path, as_json: bool) -> None:
+def wanted(shape: str, full: bool, only: Sequence[str]) -> list[Group]:
+    """The groups to measure: those of `only`, each as "RTT,DRAFT,ACCEPTANCE"; else all, or the telling ones. Raises SettingsError."""
+    if only:
+        try:
+            numbers = [tuple(map(float, each.split(","))) for each in only]
+            return [Group(shape, int(rtt), draft, acceptance) for rtt, draft, acceptance in numbers]
+        except ValueError:
+            raise SettingsError("give conditions as RTT,DRAFT,ACCEPTANCE in ms, for example 20,15,0.8") from None
+    groups = [Group(shape, *each) for each in (product(RTTS, DRAFTS, ACCEPTANCES) if full else _SHORT)]
+    return groups + [Group("home", rtt, 0.0, 0.0) for rtt in (RTTS if full else (0, 100))]
+
+
+def run(groups: Sequence[Group], fresh: bool, out: Path, state: Path, as_json: bool) -> None:
     """Measure what is not in `state` yet, draw it to `out`, and print it."""
-    groups = [Group("1.1b", *each) for each in (product(RTTS, DRAFTS, ACCEPTANCES) if full else _SHORT)]
-    groups += [Group("home", rtt, 0.0, 0.0) for rtt in (RTTS if full else (0, 100))]
     if fresh:
         state.unlink(missing_ok=True)
     done, firsts = _read(state)
@@ -138,7 +149,7 @@ def run(full: bool, fresh: bool, out: Path, state: Path, as_json: bool) -> None:
     worst = max((cell.ratio for cell in cells if cell.mode == "auto"), default=0.0)
     show(
         "latency",
-        {"worst_auto_ratio": worst, "first_token_ratio": round(firsts[-1], 3), "picture": str(out)},
+        {"worst_auto_ratio": worst, "first_token_ratio": round(firsts[-1], 3) if firsts else None, "picture": str(out)},
         as_json,
         {"cells": [asdict(cell) for cell in cells]},
     )
@@ -155,7 +166,7 @@ def draw(cells: Sequence[Cell], out: Path) -> None:
         ratios = {
             (c.draft_ms, c.rtt_ms): c.ratio
             for c in cells
-            if (c.pair, c.mode, c.acceptance) == ("1.1b", mode, acceptance)
+            if c.pair != "home" and (c.mode, c.acceptance) == (mode, acceptance)
         }
         grid = [[ratios.get((draft, rtt), float("nan")) for rtt in RTTS] for draft in DRAFTS]
         axis = axes[row][column]
