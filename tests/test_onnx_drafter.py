@@ -157,11 +157,9 @@ def test_drafts_that_take_turns_do_not_disturb_each_other(exported: Exported) ->
     texts = [ids, [*ids[:50], *random_ids(30, seed=2)], [*ids, 7]]
     drafts = [drafter.draft(text, SAMPLINGS[1]) for text in texts]
     tokens: list[list[int]] = [[], [], []]
-    while min(map(len, tokens)) < 4:
+    for _ in range(4):
         for said, draft in zip(tokens, drafts, strict=True):
-            guess = next(draft)
-            if guess is not None:
-                said.append(guess.token)
+            said.append(next(guess.token for guess in draft if guess is not None))
     for text, said in zip(texts, tokens, strict=True):
         assert tuple(said) == exported.draws(text, said, SAMPLINGS[1])
 
