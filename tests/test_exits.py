@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from hub import assembly
 from hub.batch import Row, places_wanted
 from hub.exits import Asked, ExitHead
 from hub.session import HubSession, Limits, SessionKey
+from hub.settings import Exits, HubSettings
 from hub.target import Target
 from shared.errors import PairError
+from shared.messages import Fault, FaultCode
 from tests import models
 
 CPU = torch.device("cpu")
@@ -79,6 +83,32 @@ def test_an_exit_that_fails_does_not_disturb_the_forward(
         assert target.compute(target.prepare(rows), Asked([0], fail)).equal(expected)
     assert calls == [1]
     assert "no early verdicts from now on" in caplog.text
+
+
+def test_early_verdicts_are_sent_where_they_can_be_of_use(
+    model: Any, head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = load(models.save(model, tmp_path), head)
+
+    def rest(exits: Exits) -> float:
+        limits = Limits(target.context, target.vocab_size, frozenset(), 8)
+        given: dict[str, Any] = {}
+        monkeypatch.setattr(assembly, "Engine", lambda *_, **options: given.update(options))
+        assembly.assemble(
+            target,
+            limits,
+            HubSettings(exits=exits),
+            group=lambda _: None,
+            answer_open=lambda m: Fault(FaultCode.BUSY),
+            publish=lambda key, message: None,
+        )
+        return float(given["least_rest_s"])
+
+    assert rest(Exits.ALWAYS) == 0
+    assert 1e-3 <= rest(Exits.AUTO) < 1e-2
+    monkeypatch.setattr(Target, "is_graphed", True)
+    assert rest(Exits.AUTO) == math.inf
+    assert rest(Exits.ALWAYS) == 0
 
 
 def test_a_head_is_what_was_saved_up_to_rounding(head: Path) -> None:

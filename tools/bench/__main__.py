@@ -123,6 +123,7 @@ def _overhead(
 @app.command("early")
 def _early(
     requests: Annotated[int, typer.Option(min=1, help="how many requests, without --shape")] = 60,
+    temperature: Annotated[float, typer.Option(min=0, max=100, help="without --shape")] = 0.0,
     shape: Annotated[Optional[str], typer.Option(help="emulated devices on a target of that shape instead")] = None,
     sessions: Annotated[int, typer.Option(min=1, max=128, help="with --shape")] = 1,
     acceptance: Annotated[float, typer.Option(min=0, max=1, help="with --shape: that a drafted token is right")] = 0.8,
@@ -136,7 +137,7 @@ def _early(
 ) -> None:
     """How often an early verdict is right, how much earlier than the verdict it comes, and what it costs."""
     if shape is None:
-        early.run_pair(requests, pair_name, as_json)
+        early.run_pair(requests, temperature, pair_name, as_json)
     else:
         rig = Rig(shape, dtype, device=device, seconds=seconds, exits=Exits.ALWAYS)
         early.run_shape(rig, sessions, Drafting(acceptance, draft_len, draft_ms), as_json)

@@ -1,7 +1,8 @@
 """What a hub gains from speculation: the same sessions streaming and speculating, in turn, on a target of real size.
 
 Devices are emulated (`tools.fleet`): broker, protocol, hub and the target's compute are real, and how often a drafted token
-is right is set. Each pair of runs is one after the other on the same hub, and figures are medians over the pairs.
+is right is set. Early verdicts are off, as these devices make no use of them. Each pair of runs is one after the other on the same
+hub, and figures are medians over the pairs.
 
     stream_tokens_per_s, speculate_tokens_per_s   all sessions together
     throughput_ratio     the latter over the former

@@ -69,15 +69,15 @@ class _Device:
         self._heard: queue.SimpleQueue[AnyMessage] = queue.SimpleQueue()
         transport.listen(lambda _, message: self._heard.put(message))
 
-    def ask(self, request: str) -> None:
+    def ask(self, request: str, sampling: Sampling) -> None:
         """Get the answer to `request`, in a session of its own. Raises RuntimeError when the hub does not give it."""
         chat, session = NodeSession(), secrets.token_bytes(16)
         self._transport.send(session, Open(session, self._pair.name, self._pair.tokenizer_hash()))
         self._await(Opened)
         prompt = self._tokenizer.prompt([Turn("user", request)])
-        self._round(session, chat, chat.compose(append=prompt, until=len(prompt) + 1, sampling=Sampling()))
+        self._round(session, chat, chat.compose(append=prompt, until=len(prompt) + 1, sampling=sampling))
         while chat.finish is Finish.NO and len(chat) < len(prompt) + _LONGEST:
-            tokens = first_tokens(self._drafter, chat.ids, _BLOCK, Sampling())
+            tokens = first_tokens(self._drafter, chat.ids, _BLOCK, sampling)
             self._round(session, chat, chat.compose(tokens=tokens))
         self._transport.send(session, Close())
 
@@ -94,7 +94,7 @@ class _Device:
                     return message
 
 
-def run_pair(requests: int, pair_name: str, as_json: bool) -> None:
+def run_pair(requests: int, temperature: float, pair_name: str, as_json: bool) -> None:
     """Print the figures of a pair with a draft and an exit. Raises PairError for one without."""
     pair = load_pair(pair_name)
     if pair.exit_head is None:
@@ -108,7 +108,7 @@ def run_pair(requests: int, pair_name: str, as_json: bool) -> None:
         for number, request in enumerate(bars.track(asked, description="requests")):
             if number == _WARM_UP:
                 watch.rounds.clear()
-            device.ask(request)
+            device.ask(request, Sampling(temperature, seed=number))
         watch.close()
     target = Target(
         pair.target,
@@ -117,7 +117,8 @@ def run_pair(requests: int, pair_name: str, as_json: bool) -> None:
         kv_memory=_KV_MEMORY,
         exit_head=pair.exit_head,
     )
-    show("early", {"pair": pair.name, "requests": requests, **_figures(watch.rounds), **_cost(target)}, as_json)
+    described = {"pair": pair.name, "requests": requests, "temperature": temperature}
+    show("early", {**described, **_figures(watch.rounds), **_cost(target)}, as_json)
 
 
 def run_shape(rig: Rig, sessions: int, drafting: Drafting, as_json: bool) -> None:
