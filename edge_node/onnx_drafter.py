@@ -54,7 +54,7 @@ class OnnxDrafter:
     def __init__(
         self, path: Path, *, threads: int = 0, vocab_size: int | None = None, end_ids: frozenset[int] = frozenset()
     ) -> None:
-        self._session = _open(path, threads)
+        self._session = _open(path, self._options(path, threads))
         facts = _facts(self._session, path)
         self.context = facts["context"]
         self.vocab_size = facts["vocab_size"] if vocab_size is None else vocab_size
@@ -160,6 +160,18 @@ class OnnxDrafter:
         np.exp(weights, out=weights)
         return float(weights[token] / weights.sum())
 
+    def _options(self, path: Path, threads: int) -> ort.SessionOptions:
+        """How the session is to run; `threads` is 0 to choose by the size of the graph."""
+        if not path.is_file():
+            raise DraftGraphError(f"there is no draft graph at {path}")
+        options = ort.SessionOptions()
+        chosen = 1 if path.stat().st_size < _LARGE_GRAPH else min(2, os.cpu_count() or 1)
+        options.intra_op_num_threads = threads or chosen
+        # Threads spin for work while a run lasts, and never between runs: a node mostly waits for its hub.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        return options
+
     def _bind(self, length: int) -> _Feed:
         feed = _Feed(np.empty((1, length), np.int64), self._session.io_binding())
         feed.binding.bind_ortvalue_input("input_ids", _value(feed.ids))
@@ -176,12 +188,7 @@ def _value(array: npt.NDArray[np.generic]) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_numpy(array)
 
 
-def _open(path: Path, threads: int) -> ort.InferenceSession:
-    if not path.is_file():
-        raise DraftGraphError(f"there is no draft graph at {path}")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or (1 if path.stat().st_size < _LARGE_GRAPH else min(2, os.cpu_count() or 1))
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no other base class

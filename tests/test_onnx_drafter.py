@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,6 +203,18 @@ def test_stores_a_tied_embedding_once(exported: Exported) -> None:
     width = onnx.load(exported.path).graph.input[3].type.tensor_type.shape.dim[3].dim_value
     numbers = exported.model.num_parameters() + CONTEXT * width  # the tables: cos and sin of half the width
     assert exported.path.stat().st_size < 4 * (numbers + VOCAB * 64 / 2)
+
+
+def test_the_graph_is_short(exported: Exported) -> None:
+    operators = Counter(node.op_type for node in onnx.load(exported.path).graph.node)
+    layers = SHAPE["num_hidden_layers"]
+    assert operators["GroupQueryAttention"] == layers
+    assert operators["MatMul"] == 4 * layers, "query, key and value are one product, and so are gate and up"
+    assert operators["SkipSimplifiedLayerNormalization"] == 2 * layers
+    of_heads = exported.model.config.model_type == "qwen3"
+    assert operators["SimplifiedLayerNormalization"] == 1 + (2 * layers if of_heads else 0)
+    assert operators["Split"] == layers * (2 if of_heads else 1), "attention takes the three as they are"
+    assert operators["Pow"] == 0
 
 
 def test_refuses_what_makes_no_sense(exported: Exported) -> None:

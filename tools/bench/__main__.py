@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from hub.settings import Weights
-from tools.bench import capacity, curves, exactness, modes, overhead, pair, prefix, round_trip, sessions
+from tools.bench import capacity, curves, draft, exactness, modes, overhead, pair, prefix, round_trip, sessions
 from tools.bench.site import TRANSPORTS, Rig
 from tools.fleet import Drafting
 from tools.shapes import SHAPES
@@ -116,6 +117,21 @@ def _overhead(
 ) -> None:
     """What the engine adds to the model's forward, with 1, 8 and 32 sessions."""
     overhead.run(Rig(shape, dtype, weights, device, seconds=seconds), pairs, as_json)
+
+
+@app.command("draft")
+def _draft(
+    shape: Shape = "smollm2-135m",
+    threads: Annotated[
+        Optional[list[int]], typer.Option(min=1, help="of each row; by default 1 and, if there are, 2")
+    ] = None,
+    precision: Annotated[Optional[list[draft.Precision]], typer.Option(help="by default all")] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="how often both are measured")] = 9,
+    as_json: Json = False,
+) -> None:
+    """A draft model's speed on this machine, beside llama.cpp where it is installed (pip install llama-cpp-python gguf)."""
+    counts = threads or range(1, min(2, os.cpu_count() or 1) + 1)
+    draft.run(shape, counts, precision or list(draft.Precision), pairs, as_json)
 
 
 @app.command("prefix")
