@@ -23,7 +23,7 @@ from shared.pair import load_pair
 from shared.sampling import Sampling
 from tools import quantize as quantizing
 from tools.export import TOLERANCE, TOLERANCES, Difference, ExportError, export_draft, main
-from tools.quantize import BLOCK, QuantizeError, blocks, quantize
+from tools.quantize import QuantizeError, block_size, blocks, quantize
 
 REQUESTS = (
     "turn on the kitchen lights",
@@ -68,27 +68,29 @@ def dequantized(numbers: npt.NDArray[np.uint8], scales: npt.NDArray[np.float32],
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_a_number_is_off_by_half_a_step_or_clipped(bits: int) -> None:
-    weights = np.random.default_rng(0).normal(size=(7, 3 * BLOCK)).astype(np.float32)
+@pytest.mark.parametrize("block", [32, 64])
+def test_a_number_is_off_by_half_a_step_or_clipped(bits: int, block: int) -> None:
+    weights = np.random.default_rng(0).normal(size=(7, 3 * block)).astype(np.float32)
     weights[2] *= 1e-4
-    weights[3, :BLOCK] = 0
+    weights[3, :block] = 0
     numbers, scales = blocks(weights, bits)
-    assert (numbers.shape, scales.shape) == ((7, 3, BLOCK), (7, 3))
+    assert block_size(3 * block) == block
+    assert (numbers.shape, scales.shape) == ((7, 3, block), (7, 3))
     assert numbers.max() < 2**bits
     restored = dequantized(numbers, scales, bits)
     steps = np.abs(scales)[..., None]
-    error = np.abs(restored - weights).reshape(7, 3, BLOCK)
+    error = np.abs(restored - weights).reshape(7, 3, block)
     assert (error <= steps * np.where(numbers == 2**bits - 1, 1.0001, 0.5001)).all()
-    assert (restored[3, :BLOCK] == 0).all()
-    farthest = np.abs(weights.reshape(7, 3, BLOCK)).max(axis=-1)
-    np.testing.assert_allclose(np.abs(restored).reshape(7, 3, BLOCK).max(axis=-1), farthest, rtol=1e-6)
+    assert (restored[3, :block] == 0).all()
+    farthest = np.abs(weights.reshape(7, 3, block)).max(axis=-1)
+    np.testing.assert_allclose(np.abs(restored).reshape(7, 3, block).max(axis=-1), farthest, rtol=1e-6)
 
 
 def test_quantized_is_small_and_near(both: Both) -> None:
     wide, narrow = both.differences
     assert wide.largest <= TOLERANCE
     assert narrow.largest > TOLERANCE
-    assert narrow.relative < {8: 0.1, 4: 0.5}[both.bits]
+    assert narrow.relative < {8: 0.1, 4: 0.6}[both.bits]
     assert both.narrow.stat().st_size < {8: 0.32, 4: 0.22}[both.bits] * both.wide.stat().st_size
     stored = onnx.load(both.narrow).graph.initializer
     wide_matrices = {t.name for t in stored if t.data_type == TensorProto.FLOAT and len(t.dims) == 2}
@@ -166,11 +168,11 @@ def test_refuses_a_quantization_that_computes_something_else(
 
 def test_a_head_keeps_its_bias() -> None:
     rng = np.random.default_rng(2)
-    weight, bias, x = (rng.normal(size=s).astype(np.float32) for s in ((12, BLOCK), (12,), (1, BLOCK)))
+    weight, bias, x = (rng.normal(size=s).astype(np.float32) for s in ((12, 32), (12,), (1, 32)))
     graph = helper.make_graph(
         [helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=1)],
         "head",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, BLOCK])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 32])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 12])],
         [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(bias, "b")],
     )

@@ -1,8 +1,7 @@
 """Makes an exported draft graph shorter, so that a step runs fewer operators and its threads meet less often.
 
     reshapes   heads need not be split and joined around GroupQueryAttention, which takes them side by side
-    scales     what attention multiplies its scores by goes into the weights of the query: unscaled products are faster
-    joined     projections of the same input (query, key and value; gate and up) are one product of their weights
+    joined     query, key and value are one product, which GroupQueryAttention takes as it is
     norms      a sum of the residual stream and the RMS norm behind it are one SkipSimplifiedLayerNormalization
 
 What a graph does not have in that form stays as it is.
@@ -10,7 +9,7 @@ What a graph does not have in that form stays as it is.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +24,6 @@ _MICROSOFT = "com.microsoft"
 def fuse(model: onnx.ModelProto) -> None:
     """Fuse the nodes of the graph, in place."""
     _drop_reshapes(model.graph)
-    _fold_scales(model.graph)
     _join_projections(model.graph)
     _join_norms(model.graph)
     _drop_unread(model.graph)
@@ -46,47 +44,6 @@ def _drop_reshapes(graph: onnx.GraphProto) -> None:
     _drop_unread(graph)
 
 
-def _fold_scales(graph: onnx.GraphProto) -> None:
-    """Multiply what makes a query, which nothing else reads, by the attention's scale, and let that be 1.
-
-    A product with scale 1 has a kernel of its own in ONNX Runtime for a single row, which reads the keys in place.
-    """
-    made_by = {name: node for node in graph.node for name in node.output}
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    read = _reads(graph)
-    for node in graph.node:
-        if node.op_type != ATTENTION:
-            continue
-        factors = _factors(made_by, weights, node.input[0])
-        if not factors or any(read[tensor.name] > 1 for tensor in factors):
-            continue
-        scale = next(attribute for attribute in node.attribute if attribute.name == "scale")
-        for tensor in factors:
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(scale.f), tensor.name))
-        scale.f = 1.0
-
-
-def _factors(
-    made_by: dict[str, onnx.NodeProto], weights: dict[str, onnx.TensorProto], name: str
-) -> list[onnx.TensorProto]:
-    """The weights that `name` is in proportion to when all are multiplied by a number; none when it is not known."""
-    node = made_by.get(name)
-    if node is None:
-        return []
-    match node.op_type:
-        case "Reshape" | "Transpose":
-            return _factors(made_by, weights, node.input[0])
-        case "MatMul" | "SimplifiedLayerNormalization":
-            return [weights[node.input[1]]] if node.input[1] in weights else []
-        case "Add":
-            bias = [weights[name] for name in node.input if name in weights]
-            product = [name for name in node.input if name not in weights]
-            made = _factors(made_by, weights, product[0]) if len(product) == 1 else []
-            return [*bias, *made] if made else []
-        case _:
-            return []
-
-
 @dataclass(frozen=True)
 class _Projection:
     """y = x · weight [+ bias], in one node or two; the names are those of the graph."""
@@ -96,31 +53,29 @@ class _Projection:
     bias: onnx.TensorProto | None
 
     @property
-    def output(self) -> str:
-        """The name of y."""
-        return str(self.nodes[-1].output[0])
+    def source(self) -> str:
+        """The name of x."""
+        return str(self.nodes[0].input[0])
 
 
 def _join_projections(graph: onnx.GraphProto) -> None:
-    """Replace the projections of one input by a single one, whose result attention takes as it is, or Split takes apart."""
-    attended = {frozenset(node.input[:3]): node for node in graph.node if node.op_type == ATTENTION}
-    read = _reads(graph)
+    """Replace query, key and value, where attention takes them straight from their projections, by a single one.
+
+    Gate and up are not joined: taking the product apart again costs as much as the second product.
+    """
+    projections = _projections(graph)
     made: dict[str, list[onnx.NodeProto]] = {}  # by the output before which they go
     gone: set[str] = set()
-    for source, projections in _projections(graph).items():
-        outputs = {projection.output for projection in projections}
-        if len(projections) < 2 or len({projection.bias is None for projection in projections}) > 1:
+    for attention in graph.node:
+        if attention.op_type != ATTENTION:
             continue
-        first = projections[0].nodes[0].output[0]
-        joined = f"{source}.joined"
-        attention = attended.get(frozenset(outputs)) if all(read[name] == 1 for name in outputs) else None
-        if attention is not None:
-            projections.sort(key=lambda projection: list(attention.input).index(projection.output))
-            made[first] = _joined(graph, source, projections, joined)
-            attention.input[:3] = [joined, "", ""]
-        else:
-            made[first] = [*_joined(graph, source, projections, joined), _split(graph, joined, projections)]
-        gone.update(node.output[0] for projection in projections for node in projection.nodes)
+        parts = [projections[name] for name in attention.input[:3] if name in projections]
+        if len(parts) < 3 or len({part.source for part in parts}) > 1 or len({part.bias is None for part in parts}) > 1:
+            continue
+        joined = f"{attention.name}.joined"
+        made[attention.output[0]] = _joined(graph, parts, joined)
+        attention.input[:3] = [joined, "", ""]
+        gone.update(node.output[0] for part in parts for node in part.nodes)
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         nodes += made.get(node.output[0], [])
@@ -130,34 +85,34 @@ def _join_projections(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def _projections(graph: onnx.GraphProto) -> dict[str, list[_Projection]]:
-    """The graph's projections by the name of their input."""
+def _projections(graph: onnx.GraphProto) -> dict[str, _Projection]:
+    """The graph's projections by the name of their output, if that is read once."""
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    read = _reads(graph)
+    read = Counter(name for node in graph.node for name in node.input)
     added = {name: node for node in graph.node if node.op_type == "Add" for name in node.input}
-    found: dict[str, list[_Projection]] = defaultdict(list)
+    found: dict[str, _Projection] = {}
     for node in graph.node:
-        if node.op_type != "MatMul" or node.input[1] not in weights:
+        if node.op_type != "MatMul" or node.input[1] not in weights or read[node.output[0]] != 1:
             continue
-        add = added.get(node.output[0]) if read[node.output[0]] == 1 else None
-        bias = next((weights[name] for name in add.input if name in weights), None) if add else None
+        add = added.get(node.output[0])
+        bias = next((weights[name] for name in add.input if name in weights), None) if add is not None else None
         nodes = (node, add) if add is not None and bias is not None else (node,)
-        found[node.input[0]].append(_Projection(nodes, weights[node.input[1]], bias))
+        if read[nodes[-1].output[0]] == 1:
+            found[nodes[-1].output[0]] = _Projection(nodes, weights[node.input[1]], bias)
     return found
 
 
-def _joined(graph: onnx.GraphProto, source: str, projections: list[_Projection], output: str) -> list[onnx.NodeProto]:
+def _joined(graph: onnx.GraphProto, parts: list[_Projection], output: str) -> list[onnx.NodeProto]:
     """Add the weights side by side to the graph; return the nodes that make `output` with them."""
-    name = f"{projections[0].weight.name}.joined"
-    _store(graph, name, [projection.weight for projection in projections])
-    first = projections[0].nodes[0].name
-    product = onnx.helper.make_node("MatMul", [source, name], [output], name=first)
-    biases = [projection.bias for projection in projections if projection.bias is not None]
-    if not biases:
-        return [product]
-    _store(graph, f"{name}.bias", biases)
-    product.output[0] = f"{output}.product"
-    return [product, onnx.helper.make_node("Add", [product.output[0], f"{name}.bias"], [output], name=f"{first}.bias")]
+    weight, bias = f"{output}.weight", f"{output}.bias"
+    _store(graph, weight, [part.weight for part in parts])
+    biases = [part.bias for part in parts if part.bias is not None]
+    product = f"{output}.product" if biases else output
+    nodes = [onnx.helper.make_node("MatMul", [parts[0].source, weight], [product], name=product)]
+    if biases:
+        _store(graph, bias, biases)
+        nodes.append(onnx.helper.make_node("Add", [product, bias], [output], name=output))
+    return nodes
 
 
 def _store(graph: onnx.GraphProto, name: str, parts: list[onnx.TensorProto]) -> None:
@@ -165,18 +120,11 @@ def _store(graph: onnx.GraphProto, name: str, parts: list[onnx.TensorProto]) -> 
     graph.initializer.append(numpy_helper.from_array(whole, name))
 
 
-def _split(graph: onnx.GraphProto, joined: str, projections: list[_Projection]) -> onnx.NodeProto:
-    widths = np.array([projection.weight.dims[1] for projection in projections], np.int64)
-    graph.initializer.append(numpy_helper.from_array(widths, f"{joined}.widths"))
-    outputs = [projection.output for projection in projections]
-    return onnx.helper.make_node("Split", [joined, f"{joined}.widths"], outputs, name=f"{joined}.split", axis=-1)
-
-
 def _join_norms(graph: onnx.GraphProto) -> None:
     """Join every RMS norm with the sum that it reads; one that reads something else is given its own domain."""
     made_by = {name: node for node in graph.node for name in node.output}
     weights = {tensor.name for tensor in graph.initializer}
-    read = _reads(graph)
+    read = Counter(name for node in graph.node for name in node.input)
     for node in graph.node:
         if node.op_type != NORM:
             continue
@@ -209,8 +157,3 @@ def _drop_unread(graph: onnx.GraphProto) -> None:
     kept = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-
-
-def _reads(graph: onnx.GraphProto) -> Counter[str]:
-    """How often each name is read."""
-    return Counter(name for node in graph.node for name in node.input)

@@ -109,8 +109,8 @@ class LlamaCpp:
 
     def feed(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         """Append ids; return the logits behind the last, in llama.cpp's own memory."""
-        batch = self._api.llama_batch_get_one((ctypes.c_int32 * len(ids))(*ids), len(ids))
-        if self._api.llama_decode(self._context, batch) != 0:
+        array = (ctypes.c_int32 * len(ids))(*ids)  # the batch points to it
+        if self._api.llama_decode(self._context, self._api.llama_batch_get_one(array, len(ids))) != 0:
             raise RuntimeError("llama.cpp cannot decode")
         pointer = self._api.llama_get_logits_ith(self._context, -1)
         logits: npt.NDArray[np.float32] = np.ctypeslib.as_array(pointer, shape=(self._vocab_size,))
