@@ -26,7 +26,10 @@ from shared.sampling import Sampling, draw
 logger = logging.getLogger(__name__)
 
 _CHUNK = 256  # tokens per run while prefilling: bounds the memory of activations
-_LARGE_GRAPH = 64 * 2**20  # bytes: below it a second thread costs more than it saves (break-even measured near 86 MB)
+_LARGE_GRAPH = 8 * 2**20  # bytes: at 1.5 MB a second thread costs a tenth, at 15 MB it saves a third
+_SPIN_US = (
+    100  # how long a thread looks for work before it sleeps: longer than the gaps within a run, shorter than a round
+)
 _COLDEST = 1e-6  # at lower temperatures softmax is the same, and their division would overflow float32
 _FACTS = ("context", "layers", "kv_heads", "head_dim", "vocab_size")  # metadata of the graph, as sled.NAME
 
@@ -167,9 +170,8 @@ class OnnxDrafter:
         options = ort.SessionOptions()
         chosen = 1 if path.stat().st_size < _LARGE_GRAPH else min(2, os.cpu_count() or 1)
         options.intra_op_num_threads = threads or chosen
-        # Threads spin for work while a run lasts, and never between runs: a node mostly waits for its hub.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
         return options
 
     def _bind(self, length: int) -> _Feed:

@@ -2,13 +2,13 @@
 
 The draft is exported as anyone would (`tools.export`), runs in the node's own drafter, and takes the likeliest token each time.
 llama.cpp gets the same checkpoint in as many bits and the same ids; a wrong conversion would show in its tokens. Both are measured in
-turn on the same machine, so the ratio is the median over pairs of runs that are a second apart.
+turn on the same machine, so the ratio is the median over pairs of runs that follow each other.
 
     tokens_per_s       rows of precision, threads, context, tokens_per_s, prefill_tokens_per_s, and for llama.cpp
                        llama_cpp_tokens_per_s, llama_cpp_ratio (ours over theirs) and same_tokens; null without it
     llama_cpp_ratio    the smallest of the rows
-    us_by_operator     rows of precision, context, and microseconds per token by operator, as ONNX Runtime's profiler has them,
-                       with as many threads as the last of `threads`
+    us_by_operator     rows of precision, threads, context, and microseconds per token by operator, as ONNX Runtime's profiler has
+                       them; profiling adds a few for every node
 """
 
 from __future__ import annotations
@@ -120,10 +120,9 @@ def run(shape: str, threads: Sequence[int], precisions: Sequence[Precision], pai
                         rows.append({"precision": precision.value, "threads": count, "context": context})
                         rows[-1] |= _measure(decoders, context, pairs)
                         bars.advance(task)
-            profiles += [
-                {"precision": precision.value, "context": context, **_profile(graph, threads[-1], context)}
-                for context in CONTEXTS
-            ]
+                for context in CONTEXTS:
+                    profiles.append({"precision": precision.value, "threads": count, "context": context})
+                    profiles[-1] |= _profile(graph, count, context)
     _report(shape, rows, profiles, as_json)
 
 
@@ -195,9 +194,12 @@ def _profile(graph: Path, threads: int, context: int) -> dict[str, float]:
 
 
 def _report(shape: str, rows: list[dict[str, Any]], profiles: list[dict[str, Any]], as_json: bool) -> None:
-    show_rows(f"draft of shape {shape}", list(rows[0]), [list(row.values()) for row in rows])
-    operators = list(dict.fromkeys(name for profile in profiles for name in profile))
-    show_rows("µs per token by operator", operators, [[p.get(name, "") for name in operators] for p in profiles])
+    columns = ("bits", "threads", "context", "tok/s", "prefill", "llama.cpp", "prefill", "ratio", "same")
+    show_rows(f"draft of shape {shape}", columns, [list(row.values()) for row in rows])
+    names = [f"{p['precision']}\n{p['threads']}, {p['context']}" for p in profiles]
+    operators = [name for name in profiles[0] if name not in {"precision", "threads", "context"}]
+    table = [[operator, *(round(profile.get(operator, 0)) for profile in profiles)] for operator in operators]
+    show_rows("µs per token by operator; threads, context", ("", *names), table)
     ratios = [row["llama_cpp_ratio"] for row in rows if row["llama_cpp_ratio"] is not None]
     figures: dict[str, Any] = {
         "shape": shape,
