@@ -31,7 +31,10 @@ _CHUNK = 256  # tokens per run while prefilling: bounds the memory of activation
 _FIRST_PIECE = 16  # tokens of the first run, until it is known how long one takes
 _PIECE_S = 0.02  # that a run may take, so that whoever drafts can look at what has come meanwhile
 _AT_ONCE = 2  # ids without K/V that are no piece of work of their own: behind an accepted block there are two
-_LARGE_GRAPH = 64 * 2**20  # bytes: below it a second thread costs more than it saves (break-even measured near 86 MB)
+_LARGE_GRAPH = 8 * 2**20  # bytes: at 1.5 MB a second thread costs a tenth, at 15 MB it saves a third
+_SPIN_US = (
+    100  # how long a thread looks for work before it sleeps: longer than the gaps within a run, shorter than a round
+)
 _COLDEST = 1e-6  # at lower temperatures softmax is the same, and their division would overflow float32
 _FACTS = ("context", "layers", "kv_heads", "head_dim", "vocab_size")  # metadata of the graph, as sled.NAME
 
@@ -59,7 +62,7 @@ class OnnxDrafter:
     def __init__(
         self, path: Path, *, threads: int = 0, vocab_size: int | None = None, end_ids: frozenset[int] = frozenset()
     ) -> None:
-        self._session = _open(path, threads)
+        self._session = _open(path, self._options(path, threads))
         facts = _facts(self._session, path)
         self.context = facts["context"]
         self.vocab_size = facts["vocab_size"] if vocab_size is None else vocab_size
@@ -172,6 +175,17 @@ class OnnxDrafter:
         np.exp(weights, out=weights)
         return float(weights[token] / weights.sum())
 
+    def _options(self, path: Path, threads: int) -> ort.SessionOptions:
+        """How the session is to run; `threads` is 0 to choose by the size of the graph."""
+        if not path.is_file():
+            raise DraftGraphError(f"there is no draft graph at {path}")
+        options = ort.SessionOptions()
+        chosen = 1 if path.stat().st_size < _LARGE_GRAPH else min(2, os.cpu_count() or 1)
+        options.intra_op_num_threads = threads or chosen
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
+        return options
+
     def _bind(self, length: int) -> _Feed:
         feed = _Feed(np.empty((1, length), np.int64), self._session.io_binding())
         feed.binding.bind_ortvalue_input("input_ids", _value(feed.ids))
@@ -188,12 +202,7 @@ def _value(array: npt.NDArray[np.generic]) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_numpy(array)
 
 
-def _open(path: Path, threads: int) -> ort.InferenceSession:
-    if not path.is_file():
-        raise DraftGraphError(f"there is no draft graph at {path}")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or (1 if path.stat().st_size < _LARGE_GRAPH else min(2, os.cpu_count() or 1))
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no other base class

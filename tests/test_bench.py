@@ -68,6 +68,18 @@ def test_overhead() -> None:
     assert all(0.7 < figures[f"ratio_{n}"] < 3 for n in (1, 8, 32)), "a forward of this shape takes a few ms only"
 
 
+def test_draft() -> None:
+    figures = bench("draft", "--shape", "20m", "--threads", "1", "--pairs", "2")
+    rows = figures["tokens_per_s"]
+    assert [(r["precision"], r["threads"], r["context"]) for r in rows] == [
+        (precision, 1, context) for precision in ("int4", "int8") for context in (128, 1024)
+    ]
+    assert all(row["tokens_per_s"] > 10 and row["prefill_tokens_per_s"] > row["tokens_per_s"] for row in rows)
+    assert (figures["llama_cpp_ratio"] is None) == any(row["llama_cpp_ratio"] is None for row in rows)
+    assert all(row["same_tokens"] in {True, None} for row in rows)
+    assert all(p["MatMulNBits"] > p["SkipSimplifiedLayerNormalization"] > 0 for p in figures["us_by_operator"])
+
+
 def test_prefix() -> None:
     figures = bench("prefix")
     assert figures["prefill_tokens_asked"] > 32 * 512

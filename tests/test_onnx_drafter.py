@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -218,6 +219,20 @@ def test_stores_a_tied_embedding_once(exported: Exported) -> None:
     width = onnx.load(exported.path).graph.input[3].type.tensor_type.shape.dim[3].dim_value
     numbers = exported.model.num_parameters() + CONTEXT * width  # the tables: cos and sin of half the width
     assert exported.path.stat().st_size < 4 * (numbers + VOCAB * 64 / 2)
+
+
+def test_the_graph_is_short(exported: Exported) -> None:
+    graph = onnx.load(exported.path).graph
+    operators = Counter(node.op_type for node in graph.node)
+    layers = SHAPE["num_hidden_layers"]
+    of_heads = exported.model.config.model_type == "qwen3"  # has norms between projection and attention
+    assert operators["GroupQueryAttention"] == layers
+    assert operators["MatMul"] == layers * (7 if of_heads else 5), "query, key and value are one product"
+    assert operators["SkipSimplifiedLayerNormalization"] == 2 * layers
+    assert operators["SimplifiedLayerNormalization"] == 1 + (2 * layers if of_heads else 0)
+    assert operators["Pow"] == 0
+    read = {name for node in graph.node for name in node.input}
+    assert {tensor.name for tensor in graph.initializer} <= read
 
 
 def test_refuses_what_makes_no_sense(exported: Exported) -> None:

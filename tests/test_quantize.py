@@ -1,4 +1,4 @@
-"""int8 drafts: the numbers, and the graph of a trained model in int8 beside that in float32."""
+"""Quantized drafts: the numbers, and the graph of a trained model in int8 and int4 beside that in float32."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.pair import load_pair
 from shared.sampling import Sampling
 from tools import quantize as quantizing
-from tools.export import INT8_TOLERANCE, TOLERANCE, Difference, ExportError, export_draft, main
-from tools.quantize import BLOCK, QuantizeError, blocks, quantize
+from tools.export import TOLERANCE, TOLERANCES, Difference, ExportError, export_draft, main
+from tools.quantize import QuantizeError, block_size, blocks, quantize
 
 REQUESTS = (
     "turn on the kitchen lights",
@@ -40,43 +40,59 @@ REQUESTS = (
 
 @dataclass(frozen=True)
 class Both:
-    """The pair's target, a trained model, as a draft graph in float32 and in int8."""
+    """The pair's target, a trained model, as a draft graph in float32 and in fewer bits."""
 
     wide: Path
     narrow: Path
+    bits: int
     differences: tuple[Difference, Difference]
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
-    folder = tmp_path_factory.mktemp("both")
-    checkpoint = Path(load_pair("home").target)
-    wide, narrow = folder / "wide.onnx", folder / "narrow.onnx"
-    return Both(wide, narrow, (export_draft(checkpoint, wide), export_draft(checkpoint, narrow, bits=8)))
+def wide(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Difference]:
+    path = tmp_path_factory.mktemp("wide") / "wide.onnx"
+    return path, export_draft(Path(load_pair("home").target), path)
 
 
-def dequantized(numbers: npt.NDArray[np.uint8], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    restored: npt.NDArray[np.float32] = (numbers.astype(np.float32) - 128) * scales[..., None]
+@pytest.fixture(scope="module", params=[8, 4])
+def both(
+    request: pytest.FixtureRequest, wide: tuple[Path, Difference], tmp_path_factory: pytest.TempPathFactory
+) -> Both:
+    narrow = tmp_path_factory.mktemp("narrow") / "narrow.onnx"
+    difference = export_draft(Path(load_pair("home").target), narrow, bits=request.param)
+    return Both(wide[0], narrow, request.param, (wide[1], difference))
+
+
+def dequantized(numbers: npt.NDArray[np.uint8], scales: npt.NDArray[np.float32], bits: int) -> npt.NDArray[np.float32]:
+    restored: npt.NDArray[np.float32] = (numbers.astype(np.float32) - 2 ** (bits - 1)) * scales[..., None]
     return restored.reshape(len(numbers), -1)
 
 
-def test_a_number_is_off_by_half_a_step_at_most() -> None:
-    weights = np.random.default_rng(0).normal(size=(7, 3 * BLOCK)).astype(np.float32)
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("block", [32, 64])
+def test_a_number_is_off_by_half_a_step_or_clipped(bits: int, block: int) -> None:
+    weights = np.random.default_rng(0).normal(size=(7, 3 * block)).astype(np.float32)
     weights[2] *= 1e-4
-    weights[3, :BLOCK] = 0
-    numbers, scales = blocks(weights)
-    assert (numbers.shape, scales.shape) == ((7, 3, BLOCK), (7, 3))
-    error = np.abs(dequantized(numbers, scales) - weights).reshape(7, 3, BLOCK)
-    assert (error <= scales[..., None] * 0.5001).all()
-    assert (dequantized(numbers, scales)[3, :BLOCK] == 0).all()
+    weights[3, :block] = 0
+    numbers, scales = blocks(weights, bits)
+    assert block_size(3 * block) == block
+    assert (numbers.shape, scales.shape) == ((7, 3, block), (7, 3))
+    assert numbers.max() < 2**bits
+    restored = dequantized(numbers, scales, bits)
+    steps = np.abs(scales)[..., None]
+    error = np.abs(restored - weights).reshape(7, 3, block)
+    assert (error <= steps * np.where(numbers == 2**bits - 1, 1.0001, 0.5001)).all()
+    assert (restored[3, :block] == 0).all()
+    farthest = np.abs(weights.reshape(7, 3, block)).max(axis=-1)
+    np.testing.assert_allclose(np.abs(restored).reshape(7, 3, block).max(axis=-1), farthest, rtol=1e-6)
 
 
-def test_int8_is_small_and_near(both: Both) -> None:
+def test_quantized_is_small_and_near(both: Both) -> None:
     wide, narrow = both.differences
     assert wide.largest <= TOLERANCE
     assert narrow.largest > TOLERANCE
-    assert narrow.relative < INT8_TOLERANCE / 2
-    assert both.narrow.stat().st_size < 0.32 * both.wide.stat().st_size
+    assert narrow.relative < {8: 0.1, 4: 0.6}[both.bits]
+    assert both.narrow.stat().st_size < {8: 0.32, 4: 0.22}[both.bits] * both.wide.stat().st_size
     stored = onnx.load(both.narrow).graph.initializer
     wide_matrices = {t.name for t in stored if t.data_type == TensorProto.FLOAT and len(t.dims) == 2}
     assert all("scales" in name or "rotary" in name for name in wide_matrices)
@@ -91,7 +107,7 @@ def test_says_what_float32_says(both: Both) -> None:
         text = first_tokens(wide, prompt, 80, Sampling())
         same += [first_tokens(narrow, [*prompt, *text[:k]], 1, Sampling())[0] == text[k] for k in range(len(text))]
     assert len(same) > 150
-    assert np.mean(same) > 0.97
+    assert np.mean(same) > {8: 0.97, 4: 0.9}[both.bits]
 
 
 def test_rewinds_and_blocks_leave_no_trace(both: Both) -> None:
@@ -118,9 +134,9 @@ def test_refuses_other_bits_and_shapes(tmp_path: Path) -> None:
     out = tmp_path / "draft.onnx"
     llama().save_pretrained(tmp_path / "fits")
     llama(hidden_size=80, num_attention_heads=5).save_pretrained(tmp_path / "odd")
-    with pytest.raises(ExportError, match="weights of 8 bits or, by default, float32; not of 4 bits"):
-        export_draft(tmp_path / "fits", out, bits=4)
-    with pytest.raises(ExportError, match="rows of 80: int8 needs a multiple of 32"):
+    with pytest.raises(ExportError, match="weights of 4 or 8 bits or, by default, float32; not of 2 bits"):
+        export_draft(tmp_path / "fits", out, bits=2)
+    with pytest.raises(ExportError, match="rows of 80: int4 and int8 need a multiple of 32"):
         export_draft(tmp_path / "odd", out, bits=8)
     app = typer.Typer()
     app.command()(main)
@@ -132,9 +148,12 @@ def test_refuses_other_bits_and_shapes(tmp_path: Path) -> None:
     assert out.exists()
 
 
-def test_refuses_a_quantization_that_computes_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(rows: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        numbers, scales = blocks(rows)
+@pytest.mark.parametrize("bits", [4, 8])
+def test_refuses_a_quantization_that_computes_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int
+) -> None:
+    def broken(rows: npt.NDArray[np.float32], bits: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        numbers, scales = blocks(rows, bits)
         return np.roll(numbers, 1, axis=-1), scales
 
     llama(tie_word_embeddings=False).save_pretrained(tmp_path / "model")
@@ -142,29 +161,29 @@ def test_refuses_a_quantization_that_computes_something_else(tmp_path: Path, mon
     out.write_text("as it was")
     with monkeypatch.context() as patch:
         patch.setattr(quantizing, "blocks", broken)
-        with pytest.raises(ExportError, match="in int8 the logits are off by"):
-            export_draft(tmp_path / "model", out, bits=8)
+        with pytest.raises(ExportError, match=f"in int{bits} the logits are off by"):
+            export_draft(tmp_path / "model", out, bits=bits)
     assert out.read_text() == "as it was"
-    assert export_draft(tmp_path / "model", out, bits=8).relative < INT8_TOLERANCE
+    assert export_draft(tmp_path / "model", out, bits=bits).relative < TOLERANCES[bits]
 
 
 def test_a_head_keeps_its_bias() -> None:
     rng = np.random.default_rng(2)
-    weight, bias, x = (rng.normal(size=s).astype(np.float32) for s in ((12, BLOCK), (12,), (1, BLOCK)))
+    weight, bias, x = (rng.normal(size=s).astype(np.float32) for s in ((12, 32), (12,), (1, 32)))
     graph = helper.make_graph(
         [helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=1)],
         "head",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, BLOCK])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 32])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 12])],
         [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(bias, "b")],
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    quantize(model)
+    quantize(model, 4)  # the head has 8 bits all the same
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(None, {"x": x})[0], x @ weight.T + bias, atol=0.1)
     del model.graph.initializer[:]
     model.graph.initializer.append(numpy_helper.from_array(weight[:, :31], "w"))
     model.graph.node[0].CopyFrom(helper.make_node("Gemm", ["x", "w"], ["y"], transB=1))
     with pytest.raises(QuantizeError, match="rows of 31"):
-        quantize(model)
+        quantize(model, 8)

@@ -1,16 +1,16 @@
 """Exports a Llama-like causal LM to a draft graph for `edge_node.onnx_drafter`, through Optimum.
 
-    python -m tools.export CHECKPOINT_FOLDER OUT.onnx [--bits 8]
+    python -m tools.export CHECKPOINT_FOLDER OUT.onnx [--bits 4]
 
-Each attention becomes one com.microsoft::GroupQueryAttention, which rotates and writes K/V into the buffers it reads:
+Each attention becomes one com.microsoft::GroupQueryAttention, which rotates and writes K/V into the buffers it reads, and
+`tools.fuse` shortens the rest:
 
     input_ids int64 [1, tokens], seqlens_k int32 [1] (= total - 1), total_length int32 [],
     past_key_values.I.key/value float32 [1, kv_heads, capacity, head_dim]
     -> logits float32 [1, vocab] behind the last id, present.I.key/value like past
 
 What does not fit that operator (another rotary rule, a bias on scores) shows when the graph is compared with transformers.
-With 8 bits the graph that passed is quantized (`tools.quantize`) and compared again: 0.3 of the size, and on
-a CPU 1.4 (3 million parameters) to 2.6 times (135 million) as fast.
+With 4 or 8 bits the graph that passed is quantized (`tools.quantize`) and compared again; docs/draft.md has what that gains.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,12 +35,13 @@ from optimum.utils import NormalizedTextConfig
 from transformers import AttentionInterface, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from edge_node.onnx_drafter import OnnxDrafter
-from tools.quantize import BITS, QuantizeError, quantize
+from tools.fuse import ATTENTION, NORM, fuse
+from tools.quantize import QuantizeError, quantize
 
 TOLERANCE = 1e-3  # largest difference of logits between the graph and transformers, both in float32
-# Of an int8 graph's logits: root mean square of the error over that of the logits about their mean. Measured: 0.03 to
-# 0.08 on models of 2 to 6 layers, 0.14 on 30 layers of random weights; a graph that computes something else has 1 or more.
-INT8_TOLERANCE = 0.2
+# By bits, of a quantized graph's logits: root mean square of the error over that of the logits about their mean. Measured: int8
+# 0.03 to 0.08 on models of 2 to 6 layers, 0.14 on 30 layers of random weights; a graph that computes something else has 1 or more.
+TOLERANCES = {8: 0.2, 4: 0.7}
 _ATTENTION = "sled_group_query"
 _ROTARY = "apply_rotary_pos_emb"
 _TABLES = ("rotary_cos", "rotary_sin")
@@ -61,7 +63,7 @@ class _GroupQueryAttention(torch.autograd.Function):
     def symbolic(g: Any, *inputs: Any) -> Any:
         *tensors, heads, kv_heads, scale = inputs
         attributes = {"num_heads_i": heads, "kv_num_heads_i": kv_heads, "scale_f": scale, "do_rotary_i": 1}
-        outputs = g.op("com.microsoft::GroupQueryAttention", *tensors, **attributes, outputs=3)
+        outputs = g.op(f"com.microsoft::{ATTENTION}", *tensors, **attributes, outputs=3)
         for output, like in zip(outputs, (tensors[0], tensors[3], tensors[4]), strict=True):
             output.setType(like.type())
         return outputs
@@ -77,6 +79,20 @@ class _Head(torch.autograd.Function):
     @staticmethod
     def symbolic(g: Any, *tensors: Any) -> Any:
         return g.op("Gemm", *tensors, transB_i=1)
+
+
+class _Norm(torch.autograd.Function):
+    """An RMS norm as one operator; `tools.fuse` puts it where ONNX Runtime looks for it."""
+
+    @staticmethod
+    def forward(_: Any, hidden: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+        return weight * hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + epsilon)
+
+    @staticmethod
+    def symbolic(g: Any, hidden: Any, weight: Any, epsilon: float) -> Any:
+        output = g.op(f"com.microsoft::{NORM}", hidden, weight, axis_i=-1, epsilon_f=epsilon)
+        output.setType(hidden.type())
+        return output
 
 
 def _attend(
@@ -97,6 +113,16 @@ def _attend(
     return output, None
 
 
+def _is_rms_norm(module: Any) -> bool:
+    """Whether the module says that it is one; that it computes it shows in the comparison."""
+    return hasattr(module, "variance_epsilon") and hasattr(module, "weight")
+
+
+def _normalize(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
+    normalized: torch.Tensor = _Norm.apply(hidden, norm.weight, norm.variance_epsilon)  # type: ignore[no-untyped-call]
+    return normalized
+
+
 class _DraftPatcher(ModelPatcher):  # type: ignore[misc]
     """While active, the model's forward is the draft graph's."""
 
@@ -109,6 +135,7 @@ class _DraftPatcher(ModelPatcher):  # type: ignore[misc]
         for o, name, new in (
             (sys.modules[type(model).__module__], _ROTARY, lambda query, key, *_, **__: (query, key)),
             (head, "forward", lambda hidden: project(hidden.reshape(-1, head.in_features), *tensors)),
+            *((norm, "forward", partial(_normalize, norm)) for norm in filter(_is_rms_norm, model.modules())),
             (model.config, "_attn_implementation", _ATTENTION),
         ):
             self._patching_specs.append(PatchingSpec(o, name, new, getattr(o, name)))
@@ -179,26 +206,6 @@ def _refuse_unfit(model: PreTrainedModel, context: int) -> None:
         raise ExportError(f"{name} has {size:,} parameters: in float32 they do not fit one ONNX file")
 
 
-def _drop_reshapes(graph: onnx.GraphProto) -> None:
-    """Drop the pairs of reshapes by which heads are split and joined again around each attention operator.
-
-    With the arithmetic for their shapes they are half the nodes, and a sixth of the time of a very small graph.
-    """
-    made_by = {name: node for node in graph.node for name in node.output}
-    reshaped = {name: node.input[0] for name, node in made_by.items() if node.op_type == "Reshape"}
-    for node in graph.node:
-        if node.op_type == "GroupQueryAttention":
-            node.input[:3] = [reshaped.get(reshaped.get(name, ""), name) for name in node.input[:3]]
-        elif node.op_type == "MatMul" and (source := made_by.get(reshaped.get(node.input[0], ""))):
-            node.input[0] = source.output[0] if source.op_type == "GroupQueryAttention" else node.input[0]
-    needed = {output.name for output in graph.output}
-    for node in reversed(list(graph.node)):
-        if needed.isdisjoint(node.output):
-            graph.node.remove(node)
-        else:
-            needed.update(node.input)
-
-
 @dataclass(frozen=True)
 class Difference:
     """How far a graph's logits are from those of transformers: the largest difference, and the mean one.
@@ -229,12 +236,12 @@ def _compare(path: Path, model: PreTrainedModel) -> Difference:
 def export_draft(checkpoint: Path, out: Path, context: int | None = None, bits: int | None = None) -> Difference:
     """Export the checkpoint in a folder to the draft graph `out`; return how far its logits are from transformers'.
 
-    It is made for `context` positions, the model's own number by default, in float32 or with `bits` = 8 in int8.
+    It is made for `context` positions, the model's own number by default, in float32 or with weights of 4 or 8 `bits`.
     Raises ExportError, and leaves `out` as it was, when the model does not fit or the graph's logits are not those of
-    transformers: within TOLERANCE in float32, and then within INT8_TOLERANCE of their spread in int8.
+    transformers: within TOLERANCE in float32, and then within TOLERANCES of their spread when quantized.
     """
-    if bits not in (None, BITS):
-        raise ExportError(f"a draft graph has weights of {BITS} bits or, by default, float32; not of {bits} bits")
+    if bits is not None and bits not in TOLERANCES:
+        raise ExportError(f"a draft graph has weights of 4 or 8 bits or, by default, float32; not of {bits} bits")
     model: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, local_files_only=True)
     _refuse_unfit(model, context := context or model.config.max_position_embeddings)
     config = _DraftConfig(model.config, context)
@@ -246,26 +253,26 @@ def export_draft(checkpoint: Path, out: Path, context: int | None = None, bits: 
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
             export(model, config, path, disable_dynamic_axes_fix=True)
         graph = onnx.load(path)
-        _drop_reshapes(graph.graph)
+        fuse(graph)
         onnx.helper.set_model_props(graph, {f"sled.{name}": str(number) for name, number in config.facts.items()})
         onnx.save(graph, path)
         if not (difference := _compare(path, model)).largest <= TOLERANCE:  # so also of a NaN
             raise ExportError(f"the graph's logits differ from those of transformers by {difference.largest:.2g}")
         if bits is not None:
-            difference = _quantize(graph, path, model)
+            difference = _quantize(graph, bits, path, model)
         path.replace(out)
     return difference
 
 
-def _quantize(graph: onnx.ModelProto, path: Path, model: PreTrainedModel) -> Difference:
-    """Overwrite the float32 graph at `path` with `graph` in int8. Raises ExportError."""
+def _quantize(graph: onnx.ModelProto, bits: int, path: Path, model: PreTrainedModel) -> Difference:
+    """Overwrite the float32 graph at `path` with `graph` in that many bits. Raises ExportError."""
     try:
-        quantize(graph)
+        quantize(graph, bits)
     except QuantizeError as error:
         raise ExportError(str(error)) from None
     onnx.save(graph, path)
-    if not (difference := _compare(path, model)).relative <= INT8_TOLERANCE:
-        raise ExportError(f"in int8 the logits are off by {difference.relative:.0%} of their spread")
+    if not (difference := _compare(path, model)).relative <= TOLERANCES[bits]:
+        raise ExportError(f"in int{bits} the logits are off by {difference.relative:.0%} of their spread")
     return difference
 
 
@@ -273,7 +280,7 @@ def main(
     checkpoint: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="folder of the checkpoint")],
     out: Annotated[Path, typer.Argument(dir_okay=False, help="the ONNX file to write")],
     context: Annotated[int | None, typer.Option(min=64, help="positions, if fewer than the model has")] = None,
-    bits: Annotated[int | None, typer.Option(help="8 for weights in int8; float32 by default")] = None,
+    bits: Annotated[int | None, typer.Option(help="4 or 8 for weights in int4 or int8; float32 by default")] = None,
 ) -> None:
     """Export a Llama-like causal LM to a draft graph."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -10,7 +11,20 @@ import typer
 
 from hub.settings import Exits, Weights
 from shared.errors import SledError
-from tools.bench import capacity, curves, early, exactness, latency, modes, overhead, pair, prefix, round_trip, sessions
+from tools.bench import (
+    capacity,
+    curves,
+    draft,
+    early,
+    exactness,
+    latency,
+    modes,
+    overhead,
+    pair,
+    prefix,
+    round_trip,
+    sessions,
+)
 from tools.bench.site import TRANSPORTS, Rig
 from tools.fleet import Drafting
 from tools.shapes import SHAPES
@@ -141,6 +155,21 @@ def _early(
     else:
         rig = Rig(shape, dtype, device=device, seconds=seconds, exits=Exits.ALWAYS)
         early.run_shape(rig, sessions, Drafting(acceptance, draft_len, draft_ms), as_json)
+
+
+@app.command("draft")
+def _draft(
+    shape: Shape = "smollm2-135m",
+    threads: Annotated[
+        Optional[list[int]], typer.Option(min=1, help="of each row; by default 1 and, if there are, 2")
+    ] = None,
+    precision: Annotated[Optional[list[draft.Precision]], typer.Option(help="by default all")] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="how often both are measured")] = 9,
+    as_json: Json = False,
+) -> None:
+    """A draft model's speed on this machine, beside llama.cpp where it is installed (pip install llama-cpp-python gguf)."""
+    counts = threads or range(1, min(2, os.cpu_count() or 1) + 1)
+    draft.run(shape, counts, precision or list(draft.Precision), pairs, as_json)
 
 
 @app.command("prefix")
