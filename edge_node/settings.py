@@ -52,8 +52,8 @@ class NodeSettings:
     """Whether to draft on while a verdict is awaited."""
     early: bool = True
     """Whether early verdicts count then."""
-    threads: int = 1
-    """ONNX Runtime's threads."""
+    threads: int = 0
+    """ONNX Runtime's threads; 0: by the size of the draft."""
     wait_s: float = 10.0
     """How long to wait for a hub that serves the pair."""
     patience_s: float = 5.0
