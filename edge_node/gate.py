@@ -5,7 +5,7 @@ from __future__ import annotations
 from edge_node.pace import Pace
 from edge_node.settings import Mode
 
-_FIRST_LOOKS = 8  # tokens drafted beside the first stream
+_FIRST_LOOKS = 16  # tokens drafted beside the first stream
 _LOOKS = 4  # tokens drafted beside a stream, to see what drafts would be worth,
 _LOOK_EVERY = 64  # each time that so many tokens were streamed,
 _LOOK_SELDOM = 512  # or so many where drafting is far too slow

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import sqrt
 
-_FIRST_ACCEPTANCE, _FIRST_RUNNER_UP = 0.75, 0.4
-_BELIEVED = 10  # measurements that those count for
+_FIRST_ACCEPTANCE, _FIRST_RUNNER_UP = 0.7, 0.4
+_BELIEVED = 5  # measurements that those count for
 _SLOW = 0.02  # of a new measurement in a mean of chances, which need many
 _FAST = 0.1  # in a mean of times, which change
 _FIRST_DRAFT_S, _FIRST_WAIT_S = 0.005, 0.02  # while nobody knows
 _TRUSTED = 4  # measurements that a choice needs
-_FIRM = 0.05  # by how much the other mode must be faster before it is taken
 _ROUNDING = 1e-9
 _ROUNDS = 8  # after which what they took counts, instead of what was computed
 
@@ -68,9 +68,12 @@ class Pace:
         """Whether drafting a token takes as long as streaming two, the most that it can bring."""
         return self.known and self.draft_s.value >= 2 * self.stream_s.value
 
-    def block(self, length: int) -> tuple[float, float]:
-        """Seconds that a round with a block of that length takes, and the tokens that it is expected to commit."""
-        rate = self.acceptance.value
+    def block(self, length: int, rate: float | None = None) -> tuple[float, float]:
+        """Seconds that a round with a block of that length takes, and the tokens that it is expected to commit.
+
+        `rate` is the chance that a token is accepted, by default as measured.
+        """
+        rate = self.acceptance.value if rate is None else rate
         expected = sum(rate**place for place in range(length + 1))
         drafting = length * self.draft_s.value
         saved = rate ** (length + 1) * min(drafting, self.wait_s) if self.ahead else 0.0
@@ -81,10 +84,17 @@ class Pace:
         return min(range(1, max(1, longest) + 1), key=self._seconds_per_token)
 
     def speculating_s(self, longest: int) -> float:
-        """Seconds for a token with drafted blocks: what the last ones took, or, before there were enough, as computed."""
+        """Seconds for a token with drafted blocks: what the last ones took, or, before there were enough, as computed.
+
+        The latter is cautious: with an acceptance lower by the error that it may have, after so few measurements.
+        """
         if self.round_s.count >= _ROUNDS:
             return self.round_s.value / max(self.round_tokens.value, 1e-9)
-        return self._seconds_per_token(self.best_length(longest))
+        rate = self.acceptance.value
+        rate -= sqrt(rate * (1 - rate) / min(self.acceptance.count + _BELIEVED, 1 / _SLOW))
+        return min(
+            seconds / expected for seconds, expected in (self.block(g + 1, max(0.0, rate)) for g in range(longest))
+        )
 
     def forget_rounds(self) -> None:
         """What blocks took some time ago no longer counts."""
@@ -102,12 +112,10 @@ class Pace:
         return reached >= self.acceptance.value ** (self.best_length(longest) - 1) - _ROUNDING
 
     def prefers_streaming(self, streams: bool, longest: int) -> bool:
-        """Whether to stream from here on, who does so now or not; `longest` is the longest block that is of use."""
+        """Whether to stream from here on, as now where nothing is known; `longest` is the longest block that is of use."""
         if not self.known:
             return streams
-        speculating, streaming = self.speculating_s(longest), self.stream_s.value
-        better, other = (streaming, speculating) if streams else (speculating, streaming)
-        return streams != (better > (1 + _FIRM) * other)
+        return self.speculating_s(longest) > self.stream_s.value
 
     def explained(self, longest: int) -> str:
         """The comparison of both modes with its numbers, for blocks of at most `longest` tokens."""

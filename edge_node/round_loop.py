@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 _ATTEMPTS = 4  # times that a round is sent before its hub counts as silent
 _REOPENINGS = 4  # of one answer
 _JOINING = 4  # tokens that the hub decodes alone while the drafter takes in the text, or where it has no idea
-_TRYING = 8  # while neither drafting nor streaming has been timed
+_TRYING = 16  # while neither drafting nor streaming has been timed
+_TRIPS = 3  # round trips that the credit of a stream lasts for at least,
+_MOST_CREDIT = 512  # up to so many tokens
 _LEAST_REACHED = 0.05  # chance from which on a token that is drafted already goes along
 
 
@@ -140,6 +142,9 @@ class RoundLoop:
             ahead = min(ahead, _JOINING)
         elif self._settings.mode is Mode.AUTO and not self.pace.known:
             ahead = min(ahead, _TRYING)
+        elif self.pace.stream_s.count:
+            # Half of it is left when it is renewed, and has to last for a round trip.
+            ahead = min(max(ahead, int(_TRIPS * self.pace.trip_s.value / self.pace.stream_s.value)), _MOST_CREDIT)
         return min(length + ahead, self._limit)
 
     def _next(self, stats: RoundStats) -> Draft | None:
