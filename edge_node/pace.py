@@ -45,7 +45,7 @@ class Pace:
     block_s: Mean = field(default_factory=lambda: Mean(_FIRST_WAIT_S))  # from a block to its verdict
     trip_s: Mean = field(default_factory=lambda: Mean(_FIRST_WAIT_S))  # of that, or of another round, outside the hub
     hub_s: Mean = field(default_factory=lambda: Mean(0.0))  # in the hub: queue and forward
-    stream_s: Mean = field(default_factory=lambda: Mean(0.0))  # for a streamed token
+    stream_s: Mean = field(default_factory=lambda: Mean(0.0))  # for a streamed token, in the hub
     acceptance: Mean = field(default_factory=lambda: Mean(_FIRST_ACCEPTANCE, _SLOW, _BELIEVED))
     runner_up: Mean = field(
         default_factory=lambda: Mean(_FIRST_RUNNER_UP, _SLOW, _BELIEVED)

@@ -309,11 +309,12 @@ class RoundLoop:
                 pace.block_s.add(at - self._sent_at)
         if verdict.forward_us and not (answered is not None and answered.append):
             pace.hub_s.add(hub_s)
+            if answered is None or not answered.tokens:
+                # As the hub says, for what arrives may have waited for credit.
+                pace.stream_s.add(hub_s)
         if self._last_at is None or not count:
             return
         elapsed = at - self._last_at
-        if self._until > len(self.session) - count and (answered is None or not self._timed):
-            pace.stream_s.add(elapsed / count)
         if self.gate.streams:
             self.gate.streamed(count)
         elif self._joined:
