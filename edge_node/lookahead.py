@@ -96,10 +96,11 @@ class Lookahead:
             return
         self._expected = (accepted, token)
         if self._doubts_trunk:
-            known = next((b for b in self._branches or () if (b.place, b.token) == self._expected), None)
-            branch = known or self._branch(accepted, token, self.early_right.value)
-            branch.chance = self.early_right.value
-            self._branches = [branch]
+            others = [b for b in self._branches or () if (b.place, b.token) != self._expected]
+            known = [b for b in self._branches or () if b not in others]
+            likely = known or [self._branch(accepted, token, 0.0)]
+            likely[0].chance = self.early_right.value
+            self._branches = likely + others
 
     def work(self, length: int, left_s: float) -> bool:
         """Draft something that may be of use when the verdict comes, in about `left_s` seconds; False when nothing is worth it.

@@ -135,6 +135,19 @@ def test_an_early_verdict_that_agrees_changes_nothing_and_a_wrong_one_costs_noth
     assert found.grow()
 
 
+def test_what_was_prepared_outlives_an_early_verdict() -> None:
+    drafter = Counting(confidence=0.6)
+    found = lookahead(drafter)
+    sent(found, 2)
+    exhaust(found, 3)
+    found.expect(1, 60)
+    exhaust(found, 3)
+    asked = len(drafter.asked)
+    found.settle([*PROMPT, 110], 1)  # the first token's runner-up, and not what the early verdict said
+    assert trunk(found) == [111, 112, 113]
+    assert len(drafter.asked) == asked
+
+
 def test_nothing_is_begun_that_would_make_the_next_block_late() -> None:
     found = lookahead(Counting(confidence=0.5))
     sent(found, 3)
