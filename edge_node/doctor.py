@@ -168,7 +168,7 @@ def _look_at_hub(settings: NodeSettings, finding: Finding) -> None:
                 pass
             conversation.clear()
         loop = conversation.loop
-        mode = "stream" if loop.streams else "speculate"
+        mode = "stream" if loop.gate.streams else "speculate"
         finding.figures |= {
             "first_token_ms": _ms(answers[-1].stats.first_token_s),
             "gate": mode,

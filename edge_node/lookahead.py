@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from edge_node.calibration import Calibration
 from edge_node.drafter import Drafter, Guess
@@ -148,9 +149,7 @@ class Lookahead:
         if self._expected is not None:
             confirmed = 0 if self._doubts_trunk else self._sent + 1
             chance = 1 - self.early_right.value if self._doubts_trunk else self.early_right.value
-        for each in self.chances[confirmed:]:
-            chance *= each
-        return chance
+        return chance * prod(self.chances[confirmed:])
 
     def _pays(self, chance: float, left_s: float) -> bool:
         """Whether to begin with a token that is of use with that chance.
@@ -189,9 +188,7 @@ class Lookahead:
         return _Branch(place, token, chance, self._drafter.draft(ids, self._sampling))
 
     def _work_on(self, branch: _Branch, length: int, left_s: float) -> bool:
-        chance = branch.chance
-        for guess in branch.guesses:
-            chance *= self._calibration.chance(guess)
+        chance = branch.chance * prod(map(self._calibration.chance, branch.guesses))
         if branch.ended or len(branch.guesses) >= length or not self._pays(chance, left_s):
             return False
         drafted = next(branch.source, _END)

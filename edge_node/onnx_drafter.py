@@ -7,9 +7,7 @@ buffers hold the K/V of the ids in `held`; what lies behind them is void.
 
 from __future__ import annotations
 
-import itertools
 import logging
-import operator
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +21,7 @@ import onnxruntime as ort
 from edge_node.drafter import Guess
 from shared.errors import PairError
 from shared.sampling import Sampling, draw
+from shared.transcript import common_length
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +99,7 @@ class OnnxDrafter:
 
     def align(self, ids: Sequence[int]) -> None:
         """Hold nothing but a beginning of `ids`, which must not be empty, and not the last of them."""
-        self.rewind(min(self._common(ids), len(ids) - 1))
+        self.rewind(min(common_length(self._held, ids), len(ids) - 1))
 
     def draft(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Guess | None]:
         """See `Drafter`."""
@@ -161,11 +160,6 @@ class OnnxDrafter:
             self._session.run_with_iobinding(feed.binding)
             self._held.extend(chunk)
         return self._logits
-
-    def _common(self, ids: Sequence[int]) -> int:
-        """Length of the longest common prefix of what is held and `ids`."""
-        differ = itertools.compress(itertools.count(), map(operator.ne, self._held, ids))
-        return next(differ, min(len(self._held), len(ids)))
 
     def _confidence(self, token: int, temperature: float) -> float:
         """softmax(logits / T)[token], before any filter; with T = 1 in place of 0."""

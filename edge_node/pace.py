@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import sqrt
+from math import prod, sqrt
 
 _FIRST_ACCEPTANCE, _FIRST_RUNNER_UP = 0.7, 0.4
 _BELIEVED = 5  # measurements that those count for
@@ -106,10 +106,7 @@ class Pace:
         It does as long as the block is as likely to be accepted as one of the best length is before its last token, tokens
         being alike: so a drafter that knows when it is right gets longer blocks then, and shorter ones else.
         """
-        reached = 1.0
-        for chance in chances:
-            reached *= chance
-        return reached >= self.acceptance.value ** (self.best_length(longest) - 1) - _ROUNDING
+        return prod(chances) >= self.acceptance.value ** (self.best_length(longest) - 1) - _ROUNDING
 
     def prefers_streaming(self, streams: bool, longest: int) -> bool:
         """Whether to stream from here on, as now where nothing is known; `longest` is the longest block that is of use."""

@@ -19,6 +19,7 @@ from edge_node.settings import Mode, NodeSettings, Policy
 from shared.errors import HubRefused, HubSilent
 from shared.messages import Draft, Early, Fault, FaultCode, Finish, Verdict
 from shared.sampling import Sampling
+from shared.transcript import common_length
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,7 @@ class RoundLoop:
         self.pace = Pace(settings.ahead)
         self._link = link
         self._settings = settings
-        self._calibration = calibration or Calibration()
-        self._lookahead = Lookahead(drafter, self._calibration, self.pace) if drafter else None
+        self._lookahead = Lookahead(drafter, calibration or Calibration(), self.pace) if drafter else None
         self.gate = Gate(self.pace, settings.mode)
         self._advised: int | None = None  # block length that the hub would like
         self._sampling = Sampling()
@@ -56,11 +56,6 @@ class RoundLoop:
         self._last_at: float | None = None  # when the last verdict came, if nothing disturbed what came after
         self._timed = False  # whether the round that is under way went undisturbed
         self._joined = False  # whether the answer has come to drafted blocks
-
-    @property
-    def streams(self) -> bool:
-        """Whether the next round would be streamed."""
-        return self.gate.streams
 
     @property
     def explained(self) -> str:
@@ -124,10 +119,8 @@ class RoundLoop:
 
     def _begin(self, prompt: Sequence[int]) -> Draft:
         """The draft that brings the hub from what it holds to `prompt`, and lets it stream."""
-        held, shared = self.session.ids, 0
-        while shared < min(len(held), len(prompt)) and held[shared] == prompt[shared]:
-            shared += 1
-        shared = min(shared, len(prompt) - 1)
+        held = self.session.ids
+        shared = min(common_length(held, prompt), len(prompt) - 1)
         return self.session.compose(
             keep=shared if shared < len(held) else None,
             append=prompt[shared:],
@@ -256,13 +249,14 @@ class RoundLoop:
         if lookahead is None:
             return False
         outstanding = self.session.outstanding
-        length = self.pace.best_length(self._longest) if self._settings.policy is Policy.AUTO else self._longest
-        if outstanding is not None and outstanding.tokens:
-            if not self._settings.ahead:
-                return False
-            return lookahead.work(length, self._sent_at + self.pace.wait_s - time.monotonic())
-        if self.gate.streams:
+        awaits_block = outstanding is not None and bool(outstanding.tokens)
+        if awaits_block and not self._settings.ahead:
+            return False
+        if self.gate.streams and not awaits_block:
             return self.gate.spies and not lookahead.trunk and self._spy(lookahead)
+        length = self.pace.best_length(self._longest) if self._settings.policy is Policy.AUTO else self._longest
+        if awaits_block:
+            return lookahead.work(length, self._sent_at + self.pace.wait_s - time.monotonic())
         streamed = max(0, self._until - len(self.session))
         return len(lookahead.trunk) < (streamed + length if self._settings.ahead else 1) and lookahead.grow()
 

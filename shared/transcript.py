@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
@@ -12,6 +14,12 @@ def chain(digest: int, token: int) -> int:
     """The digest of a sequence from that of all but its last id: 64-bit BLAKE2b over both, little endian."""
     packed = digest.to_bytes(8, "little") + token.to_bytes(4, "little")
     return int.from_bytes(blake2b(packed, digest_size=8).digest(), "little")
+
+
+def common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """Length of the longest common prefix."""
+    differ = itertools.compress(itertools.count(), map(operator.ne, first, second))
+    return next(differ, min(len(first), len(second)))
 
 
 class Transcript:

@@ -6,11 +6,10 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress, count
-from operator import ne
 
 from edge_node.drafter import Guess
 from shared.sampling import Sampling
+from shared.transcript import common_length
 
 SOURCE = "emulated"
 _PREFILL_SHARE = 0.2  # of a token's time that one more id of a run takes, as measured on small models
@@ -48,7 +47,7 @@ class EmulatedDrafter:
         id_s = _PREFILL_SHARE * self._skill.draft_s
         known = ids == self._text[: len(ids)]
         while True:
-            same = next(compress(count(), map(ne, self._held, ids)), min(len(self._held), len(ids)))
+            same = common_length(self._held, ids)
             missing = len(ids) - 1 - same
             if missing > 1:
                 piece = max(1, min(missing, int(_PIECE_S / id_s))) if id_s else missing

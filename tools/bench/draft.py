@@ -32,13 +32,13 @@ import onnxruntime as ort
 from edge_node.onnx_drafter import OnnxDrafter
 from tools.bench.llama import LlamaCpp, is_installed, write_gguf
 from tools.bench.report import progress, show, show_rows
+from tools.bench.site import FOLDER
 from tools.export import export_draft
 from tools.shapes import shape_pair
 
 CONTEXTS = (128, 1024)
 _TOKENS = 24  # of a run, behind the context
 _REST_S = 0.03  # between runs: threads that wait for work spin for a while
-_SHAPES = Path("build/shapes")
 
 
 class Precision(str, Enum):
@@ -101,7 +101,7 @@ class _Runs:
 
 def run(shape: str, threads: Sequence[int], precisions: Sequence[Precision], pairs: int, as_json: bool) -> None:
     """Print the figures above."""
-    checkpoint = Path(shape_pair(shape, "float32", _SHAPES).target)
+    checkpoint = Path(shape_pair(shape, "float32", FOLDER).target)
     rows: list[dict[str, Any]] = []
     profiles: list[dict[str, Any]] = []
     combinations = len(precisions) * len(threads) * len(CONTEXTS)
