@@ -17,7 +17,7 @@ setup: $(STAMP) mosquitto
 $(STAMP): constraints.txt
 $(STAMP): INSTALLED := '.[dev]'
 $(STAMP_5): constraints-transformers5.txt
-$(STAMP_5): INSTALLED := '.[hub]' pytest
+$(STAMP_5): INSTALLED := '.[hub]' pytest trustme
 $(STAMP) $(STAMP_5): %/.set-up: pyproject.toml
 	$(PYTHON) -m venv $*
 	$*/bin/pip install --quiet --disable-pip-version-check --constraint $(filter %.txt,$^) torch

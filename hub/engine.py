@@ -14,11 +14,11 @@ from hub.early import EarlyVerdicts
 from hub.forward_time import ForwardTime
 from hub.inbox import Arrival, Inbox
 from hub.memory import KVMemory
-from hub.sampling import draw_wanted
 from hub.scheduler import Plan, Scheduler, advised_length
 from hub.session import HubSession, SessionKey
 from hub.stats import HubStats
 from hub.target import Target
+from hub.verifier import Forwarded, Verifier
 from hub.window import Window
 from shared.messages import (
     MAX_MICROSECONDS,
@@ -75,11 +75,11 @@ class Engine:
         self._inbox = Inbox()
         self._working: dict[SessionKey, HubSession] = {}  # sessions with work
         self._drafted = 0  # drafted tokens that came since the last forward
-        self._forward_began = 0.0
         self._stalled = False  # whether none of them could be given memory
         self._answers = 0  # begun so far
         self._time = forward_time
         self._early = EarlyVerdicts(target.exit_rest, least_rest_s, book.limits.vocab_size, publish, self.stats)
+        self._verifier = Verifier(target, forward_time, self._early, book.limits.vocab_size)
         self._scheduler = Scheduler(budget, forward_time, book.limits.max_draft)
 
     def submit(self, arrival: Arrival) -> None:
@@ -95,7 +95,9 @@ class Engine:
         """Once around the loop."""
         self._collect()
         plan = self._plan()
-        self._housekeep(self._publish_verdicts(plan, self._forward(plan)))
+        forwarded = self._forward(plan)
+        self._publish_verdicts(plan, forwarded)
+        self._housekeep(plan, forwarded)
 
     @property
     def has_work(self) -> bool:
@@ -217,20 +219,13 @@ class Engine:
         rows = tuple(row for row in plan.rows if row.session.key in planned)
         return replace(plan, rows=rows), {row.session for row in plan.rows if row.session.key not in planned}
 
-    def _forward(self, plan: Plan) -> list[int] | None:
-        """The target's tokens at the places that the rows want, in order; None when there is nothing to do or it failed."""
+    def _forward(self, plan: Plan) -> Forwarded | None:
+        """What the target says of the plan's rows; None when there is nothing to do or it failed."""
         rows = plan.rows
         if not rows:
             return None
-        ids = sum(len(row.ids) for row in rows)
-        asked = self._early.asked_of(rows, self._time.estimate(len(rows), ids))
-        started = self._forward_began = time.monotonic()
         try:
-            inputs = self._target.prepare(rows)
-            prepared = time.monotonic()
-            logits = self._target.compute(inputs, asked)
-            model_seconds = time.monotonic() - prepared
-            drawn = draw_wanted(logits, rows, self.book.limits.vocab_size)
+            forwarded = self._verifier.forward(rows)
         except Exception:
             log.exception("a forward over %d rows failed; their sessions are closed", len(rows))
             # A masked position still counts when it holds NaN: leave none for the next that gets these pages.
@@ -240,36 +235,33 @@ class Engine:
                 self._reply(row.session.key, fault)
                 self._forget(row.session.key)
             return None
-        seconds = time.monotonic() - started
-        self._time.learn(len(rows), ids, seconds)
-        self.stats.count_forward(rows, seconds, model_seconds)
-        return drawn
+        self.stats.count_forward(rows, forwarded.seconds, forwarded.model_seconds)
+        return forwarded
 
-    def _publish_verdicts(self, plan: Plan, drawn: Sequence[int] | None) -> Sequence[Row]:
-        """Commit what the target says, publish it, and return the rows that were computed."""
-        if drawn is None:
-            return ()
+    def _publish_verdicts(self, plan: Plan, forwarded: Forwarded | None) -> None:
+        """Commit what the target says, and publish it."""
+        if forwarded is None:
+            return
         first = 0
         for row in plan.rows:
             if row.wanted:
                 try:
-                    self._settle(row, drawn[first : first + row.wanted], plan.price)
+                    self._settle(row, forwarded.drawn[first : first + row.wanted], forwarded.began, plan.price)
                 except Exception:
                     log.exception("a verdict for %s failed; its session is closed", row.session.key.node)
                     self._forget(row.session.key)
                 first += row.wanted
             else:
                 row.session.fed(row.end)
-        return plan.rows
 
-    def _settle(self, row: Row, drawn: Sequence[int], price: float | None) -> None:
+    def _settle(self, row: Row, drawn: Sequence[int], began: float, price: float | None) -> None:
         session = row.session
         self.stats.speculated += bool(session.drafted)
         self.stats.trimmed += len(session.drafted) - (row.wanted - 1)
         verdict = replace(
             session.commit(drawn),
             forward_us=self.stats.last_forward_us,
-            queued_us=min(int(max(0.0, self._forward_began - session.waiting_since) * 1e6), MAX_MICROSECONDS),
+            queued_us=min(int(max(0.0, began - session.waiting_since) * 1e6), MAX_MICROSECONDS),
             advised=None if price is None else advised_length(session.acceptance.rate, price, session.limits.max_draft),
         )
         self._reply(session.key, verdict)
@@ -281,16 +273,18 @@ class Engine:
         if verdict.finish is Finish.NO and not session.wants_tokens:
             self._window.expect(session, time.monotonic())
 
-    def _housekeep(self, rows: Sequence[Row]) -> None:
-        """Share new pages, note who still has work, forget the silent."""
+    def _housekeep(self, plan: Plan, forwarded: Forwarded | None) -> None:
+        """Learn from the forward, share new pages, note who still has work, forget the silent."""
         now = time.monotonic()
-        for row in rows:
-            self._memory.offer(row.session)
-            self.book.hear(row.session.key, now)  # who is served is not silent
-            if not row.session.has_work:
-                self._working.pop(row.session.key, None)
-            elif row.wanted:
-                row.session.waiting_since = now
+        if forwarded is not None:
+            self._verifier.learn(plan.rows, forwarded)
+            for row in plan.rows:
+                self._memory.offer(row.session)
+                self.book.hear(row.session.key, now)  # who is served is not silent
+                if not row.session.has_work:
+                    self._working.pop(row.session.key, None)
+                elif row.wanted:
+                    row.session.waiting_since = now
         self.book.expire(now)
 
     def _reply(self, key: SessionKey, message: Opened | Verdict | Fault) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import numpy as np
-import numpy.typing as npt
 
 _SHAPES = 64  # that are remembered, the latest seen
 _RATE = 0.2  # of a new measurement, in the mean of its shape
@@ -21,7 +20,7 @@ class ForwardTime:
     """
 
     def __init__(self, fixed: float = 10e-3, row: float = 0.1e-3, token: float = 0.2e-3) -> None:
-        self._believed: npt.NDArray[np.float64] = np.array([fixed, row, token])
+        self._believed: tuple[float, float, float] = (fixed, row, token)
         self._seen: OrderedDict[tuple[int, int], tuple[float, int]] = (
             OrderedDict()
         )  # mean seconds, measurement's number
@@ -30,16 +29,17 @@ class ForwardTime:
     @property
     def fixed(self) -> float:
         """Seconds that a forward takes whatever is in it: what sharing it saves."""
-        return float(self._believed[0])
+        return self._believed[0]
 
     @property
     def token(self) -> float:
         """Seconds of one more token."""
-        return float(self._believed[2])
+        return self._believed[2]
 
     def estimate(self, rows: int, tokens: int) -> float:
         """Seconds of a forward of that many rows and tokens."""
-        return max(float(self._believed @ (1, rows, tokens)), _LEAST_S)
+        fixed, row, token = self._believed
+        return max(fixed + row * rows + token * tokens, _LEAST_S)
 
     def learn(self, rows: int, tokens: int, seconds: float) -> None:
         """Take in a measured forward."""
@@ -64,5 +64,7 @@ class ForwardTime:
             if found.min() >= 0:
                 break
             free.pop(int(found.argmin()))
-        self._believed = np.zeros(3)
-        self._believed[free] = found * scale[free]
+        fitted = np.zeros(3)
+        fitted[free] = found * scale[free]
+        fixed, row, token = fitted.tolist()
+        self._believed = fixed, row, token

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _LIMITS = Limits(context=2**30, vocab_size=2**31, end_ids=frozenset(), max_draft=1)
 _SHAPES = ((1, 1), (1, 8), (8, 1), (8, 4), (24, 1))  # rows, ids of each
 _THREADED = ((1, 8), (4, 4))  # for which the number of threads is chosen
+_WORTH = 0.9  # of the time is what twice the threads must get by with: the rest of the machine has use for cores too
 _TIMES = 3  # that each is measured, after a first time that does not count
 
 
@@ -59,17 +60,21 @@ def measured_forward_time(target: Target) -> ForwardTime:
 
 
 def fastest_threads(target: Target) -> int:
-    """The number of torch's CPU threads with which forwards take least time; torch uses it from here on.
+    """The number of torch's CPU threads with which forwards are fast; torch uses it from here on.
 
-    What threads cost each other is more than they bring where the target is small, and cores are needed for else.
+    What threads cost each other is more than they bring where the target is small. Of two numbers that are about as
+    fast it is the smaller, which leaves cores to the broker and to whatever else runs on the machine.
     """
     counts = [torch.get_num_threads()]
     if target.pool.available < max(rows * pages_for(fed) for rows, fed in _THREADED):
         return counts[0]
     while counts[-1] > 1:
         counts.append(counts[-1] // 2)
-    times = {count: [_forward_seconds(target, count, *shape) for shape in _THREADED] for count in counts}
-    best = min(counts, key=lambda count: math.prod(times[count]))
+    times = {count: math.prod(_forward_seconds(target, count, *shape) for shape in _THREADED) for count in counts}
+    best = counts[-1]
+    for count in reversed(counts):
+        if times[count] < _WORTH ** len(_THREADED) * times[best]:
+            best = count
     torch.set_num_threads(best)
     return best
 

@@ -20,8 +20,8 @@ from hub.settings import Exits, HubSettings, Sharing, Weights
 from hub.target import Target, pick_device, pick_dtype
 from shared.codec import decode, encode
 from shared.errors import LinkError, PairError, ProtocolError
-from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Open, Opened
-from shared.mqtt import MqttLink
+from shared.messages import AnyMessage, Close, Draft, Early, Fault, FaultCode, Open, Opened
+from shared.mqtt import DROPPABLE, MqttLink
 from shared.pair import Pair, load_pair
 from shared.topics import Topics, check_name
 
@@ -198,7 +198,10 @@ class Hub:
         at_open = isinstance(message, Opened) or (isinstance(message, Fault) and message.session is not None)
         topic = self._topics.opened(key.node) if at_open else self._topics.verdict(self._name, key.node, key.id.hex())
         try:
-            self._link.publish(topic, encode(message), expiry_s=_EXPIRY_S)
+            if isinstance(message, Early):
+                self._link.publish(topic, encode(message), qos=DROPPABLE)
+            else:
+                self._link.publish(topic, encode(message), expiry_s=_EXPIRY_S)
         except LinkError as error:
             # The node asks again; the hub goes on serving the others.
             self.engine.stats.dropped += 1

@@ -9,23 +9,26 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from shared.errors import BrokerRefused, BrokerUnreachable, LinkError, SettingsError
+from shared.prompt_client import PromptClient
 from shared.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
 
 MAX_OUTGOING = 10_000  # messages that wait for the broker
 MAX_INFLIGHT = 1_000  # QoS 1 messages without their PUBACK; mosquitto's own limit is raised to the same in deploy/
-_KEPT = 1  # QoS of everything: a lost round costs a timeout, a repeated one nothing
+_KEPT = 1  # QoS of what is awaited: a lost round costs a timeout, a repeated one nothing
+DROPPABLE = 0  # QoS of what is not: without its PUBACK a message costs both sides half as much
 
 Handler = Callable[[str, bytes], None]
 
@@ -50,18 +53,14 @@ class MqttLink:
         self._grants: dict[int, threading.Event] = {}
         self._grants_lock = threading.Lock()  # a SUBACK can arrive before subscribe() has returned its id
         # The id is random and told to nobody: a client that connects with another's id would disconnect it.
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=f"sled-{secrets.token_hex(8)}", protocol=paho.MQTTv5
-        )
+        client = PromptClient(f"sled-{secrets.token_hex(8)}")
         client.max_inflight_messages_set(MAX_INFLIGHT)
         client.max_queued_messages_set(MAX_OUTGOING)
-        client.reconnect_delay_set(min_delay=1, max_delay=30)
         client.on_socket_open = _without_delay
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
         if will is not None:
             client.will_set(will[0], json.dumps(will[1]), qos=_KEPT, retain=True)
         password = settings.password()
@@ -86,7 +85,7 @@ class MqttLink:
             raise BrokerUnreachable(
                 f"no MQTT broker answers at {where} ({error}); start one there or set broker host and port"
             ) from None
-        self._client.loop_start()
+        self._client.start()
         answered = self._connected.wait(timeout_s)
         if self._refusal is not None:
             self.close()
@@ -118,13 +117,15 @@ class MqttLink:
         self._greetings.append(greeting)
         greeting()
 
-    def publish(self, topic: str, payload: bytes | str, *, retain: bool = False, expiry_s: int | None = None) -> None:
-        """Send at QoS 1 without waiting. Raises LinkError when too much already waits for the broker."""
+    def publish(
+        self, topic: str, payload: bytes | str, *, qos: int = _KEPT, retain: bool = False, expiry_s: int | None = None
+    ) -> None:
+        """Send without waiting. Raises LinkError when too much already waits for the broker."""
         properties = None
         if expiry_s is not None:
             properties = Properties(PacketTypes.PUBLISH)
             properties.MessageExpiryInterval = expiry_s
-        info = self._client.publish(topic, payload, qos=_KEPT, retain=retain, properties=properties)
+        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
         if info.rc is MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
             raise LinkError(f"{MAX_OUTGOING} messages already wait for the broker; this one is not sent")
 
@@ -145,8 +146,7 @@ class MqttLink:
 
     def close(self) -> None:
         """Disconnect and stop the client's thread."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._client.stop()
 
     def flush(self, timeout_s: float = 2.0) -> None:
         """Wait until the broker has confirmed a marker publish behind all earlier ones, at most `timeout_s`."""
@@ -157,15 +157,16 @@ class MqttLink:
             log.debug("not connected: nothing to flush")
 
     def _guarded(self, handler: Handler) -> Callable[[paho.Client, Any, paho.MQTTMessage], None]:
-        def guarded(_client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        def handle(message: paho.MQTTMessage) -> None:
             try:
                 handler(message.topic, bytes(message.payload))
             except Exception:
-                # paho's thread would end with the exception, and the device would be deaf without a word.
+                # The client's thread would end with the exception, and the device would be deaf without a word.
                 self.handler_errors += 1
                 log.exception("a handler failed on %s", message.topic)
+            self._client.ack(message.mid, message.qos)
 
-        return guarded
+        return lambda _client, _userdata, message: self._client.afterwards(partial(handle, message))
 
     def _on_connect(
         self, client: paho.Client, _userdata: Any, _flags: paho.ConnectFlags, reason: ReasonCode, _: Properties | None
@@ -179,7 +180,7 @@ class MqttLink:
                 client.subscribe(topic_filter, options=options)
             if self._connected.is_set():
                 for greeting in self._greetings:
-                    greeting()
+                    self._client.afterwards(greeting)
         self._connected.set()
 
     def _on_disconnect(
@@ -206,13 +207,13 @@ class MqttLink:
         for reason in reasons:
             if reason.is_failure:
                 log.error("the broker refused a subscription: %s", reason)
+        self._client.afterwards(partial(self._granted, mid))
+
+    def _granted(self, mid: int) -> None:
         with self._grants_lock:
             granted = self._grants.pop(mid, None)
         if granted is not None:
             granted.set()
-
-    def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
-        log.debug("nothing listens on %s any more", message.topic)
 
 
 def _without_delay(_client: paho.Client, _userdata: Any, sock: Any) -> None:

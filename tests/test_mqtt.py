@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import queue
 import socket
+import threading
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 
 from shared.errors import BrokerRefused, BrokerUnreachable
-from shared.mqtt import MqttLink
+from shared.mqtt import DROPPABLE, MqttLink
 from shared.settings import BrokerSettings
 from tools.broker import broker_command, private_broker
 from tools.process import started
@@ -74,3 +79,90 @@ def test_subscriptions_and_greetings_outlive_the_broker(tmp_path: Path) -> None:
                 status = heard.get(timeout=30)
             speaker.close()
             listener.close()
+
+
+def test_many_threads_publish_at_once_and_no_message_is_torn(tmp_path: Path) -> None:
+    kept, droppable, each, half = range(3), range(3, 6), 250, 60_000  # the socket is soon full
+    with private_broker(tmp_path, hubs=["h"], nodes=[]) as broker:
+        speaker, listener = MqttLink(broker.settings("h"), "h"), MqttLink(broker.settings("h"), "h")
+        for link in (speaker, listener):
+            link.connect()
+        heard: queue.Queue[bytes] = queue.Queue()
+        listener.subscribe("sled/hub/h/stats", lambda _, payload: heard.put(payload))
+
+        def speak(thread: int) -> None:
+            for number in range(each):
+                qos = DROPPABLE if thread in droppable else 1
+                speaker.publish("sled/hub/h/stats", bytes([thread, number]) * half, qos=qos)
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(speak, (*kept, *droppable)))
+        arrived: dict[int, list[int]] = defaultdict(list)
+        while sum(len(arrived[thread]) for thread in kept) < len(kept) * each:
+            payload = heard.get(timeout=20)
+            assert payload == payload[:2] * half
+            arrived[payload[0]].append(payload[1])
+        for link in (speaker, listener):
+            link.close()
+    for thread in kept:
+        assert arrived[thread] == list(range(each))
+
+
+def test_a_handler_may_publish(tmp_path: Path) -> None:
+    with private_broker(tmp_path, hubs=["h"], nodes=[]) as broker:
+        link = MqttLink(broker.settings("h"), "h")
+        link.connect()
+        heard: queue.Queue[bytes] = queue.Queue()
+        link.subscribe("sled/hub/h/info", lambda _, payload: link.publish("sled/hub/h/stats", payload))
+        link.subscribe("sled/hub/h/stats", lambda _, payload: heard.put(payload))
+        for number in range(50):
+            link.publish("sled/hub/h/info", b"%d" % number)
+        assert [heard.get(timeout=5) for _ in range(50)] == [b"%d" % number for number in range(50)]
+        link.close()
+
+
+def test_publishing_threads_outlive_the_broker(tmp_path: Path) -> None:
+    with private_broker(tmp_path, hubs=["h"], nodes=[]) as broker:
+        link = MqttLink(broker.settings("h"), "h")
+        link.connect()
+        heard: queue.Queue[bytes] = queue.Queue()
+        link.subscribe("sled/hub/h/info", lambda _, payload: heard.put(payload))
+        done = threading.Event()
+
+        def speak(thread: int) -> None:
+            while not done.wait(0.002):
+                link.publish("sled/hub/h/info", b"%d" % thread)
+
+        with ThreadPoolExecutor(4) as pool:
+            speaking = [pool.submit(speak, thread) for thread in range(4)]
+            try:
+                heard.get(timeout=5)
+                broker.stop()
+                with started(broker_command(tmp_path / "mosquitto.conf"), tmp_path / "second.log"):
+                    while not heard.empty():
+                        heard.get()
+                    assert {heard.get(timeout=30) for _ in range(200)} == {b"0", b"1", b"2", b"3"}
+            finally:
+                done.set()
+        assert [speaker.result() for speaker in speaking] == [None] * 4
+        link.close()
+
+
+def test_an_encrypted_connection_carries_what_several_threads_publish(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    ca, key = tmp_path / "ca.pem", tmp_path / "key.pem"
+    authority.cert_pem.write_to_path(ca)
+    certificate.private_key_and_cert_chain_pem.write_to_path(key)
+    key.chmod(0o600)
+    with private_broker(tmp_path, hubs=["h"], nodes=[], tls_key=key) as broker:
+        link = MqttLink(replace(broker.settings("h"), tls_ca=ca), "h")
+        link.connect()
+        heard: queue.Queue[bytes] = queue.Queue()
+        link.subscribe("sled/hub/h/info", lambda _, payload: heard.put(payload))
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: link.publish("sled/hub/h/info", b"%d" % n * 10_000), range(100)))
+        assert sorted(heard.get(timeout=10) for _ in range(100)) == sorted(b"%d" % n * 10_000 for n in range(100))
+        link.close()
+        with pytest.raises(BrokerUnreachable):
+            MqttLink(broker.settings("h"), "h").connect(timeout_s=1)

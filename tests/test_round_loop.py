@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -140,14 +141,15 @@ def test_drafting_while_waiting_takes_time_off_and_early_verdicts_more() -> None
         return Early(verdict.round, verdict.base, verdict.accepted, verdict.ids[-1:])
 
     times = {}
-    for name, ahead, told in (("plain", False, False), ("ahead", True, False), ("early", True, True)):
+    # Twice, for whatever else the machine does can only make it slower.
+    for name, ahead, told in 2 * (("plain", False, False), ("ahead", True, False), ("early", True, True)):
         hub = ScriptedHub(target, step_s=0.05)
         if told:
             hub.early = early
         node = loop(hub, Mode.SPECULATE, drafter(0.8, 0.008), ahead=ahead, policy=Policy.FIXED, draft_length=4)
         ask(node, 10)
-        stats = ask(node, 120)
-        times[name] = stats.elapsed_s - stats.first_token_s
+        stats = ask(node, 80)
+        times[name] = min(stats.elapsed_s - stats.first_token_s, times.get(name, math.inf))
         assert (stats.ahead > 0) == ahead
         assert (stats.early > 0) == told
     assert times["ahead"] < 0.93 * times["plain"]

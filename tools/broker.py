@@ -40,8 +40,13 @@ class PrivateBroker:
 
 
 @contextmanager
-def private_broker(folder: Path, hubs: Sequence[str], nodes: Sequence[str]) -> Iterator[PrivateBroker]:
-    """Run mosquitto with its files in `folder` until the context ends; raises RuntimeError when it does not start."""
+def private_broker(
+    folder: Path, hubs: Sequence[str], nodes: Sequence[str], *, tls_key: Path | None = None
+) -> Iterator[PrivateBroker]:
+    """Run mosquitto with its files in `folder` until the context ends; raises RuntimeError when it does not start.
+
+    With `tls_key`, a file with a private key and its certificates, connections are encrypted.
+    """
     passwd = _program("mosquitto_passwd")
     port = _free_port()
     password_file, acl_file = folder / "passwd", folder / "acl"
@@ -55,7 +60,8 @@ def private_broker(folder: Path, hubs: Sequence[str], nodes: Sequence[str]) -> I
     acl_file.touch(mode=0o600)
     acl_file.write_text(_acl(hubs))
     config = folder / "mosquitto.conf"
-    config.write_text(_config(port, password_file, acl_file))
+    encrypted = f"keyfile {tls_key}\ncertfile {tls_key}\n" if tls_key else ""
+    config.write_text(_config(port, password_file, acl_file) + encrypted)
     with started(broker_command(config), log=folder / "mosquitto.log") as process:
         deadline = time.monotonic() + _START_S
         while not _answers(port):

@@ -1,0 +1,112 @@
+"""paho's MQTT client, driven so that a message is on its way when `publish` returns."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+import ssl
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+
+log = logging.getLogger(__name__)
+
+_IDLE_S = 1.0  # between two looks at the keepalive
+_FIRST_PAUSE_S = 1.0  # before a lost connection is tried again; doubled each time,
+_LONGEST_PAUSE_S = 30.0  # up to this
+
+
+class PromptClient(paho.Client):
+    """Reads on a thread of its own; whoever publishes writes to the socket itself.
+
+    paho's own loop thread does both: each message then waits until that thread is awake and has the interpreter's lock,
+    a millisecond and more where others compute. Here paho's callbacks, which run under its locks, may do nothing but
+    call `afterwards`; what is given to that runs on the reading thread without any lock, and may publish.
+    """
+
+    def __init__(self, client_id: str) -> None:
+        """`client_id` must be this client's alone. What is given to `afterwards` for a message must acknowledge it."""
+        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=True)
+        self.__writing = threading.Lock()
+        self.__afterwards: deque[Callable[[], None]] = deque()
+        self.__closing = threading.Event()
+        self.__thread: threading.Thread | None = None
+        self.__alarm: socket.socket | None = None
+
+    def start(self) -> None:
+        """Read, and connect again whenever the connection is lost. To be called once, after `connect`."""
+        self.__alarm, alarmed = socket.socketpair()
+        self.__alarm.setblocking(False)
+        self.__thread = threading.Thread(target=self.__run, args=(alarmed,), name="mqtt", daemon=True)
+        self.__thread.start()
+
+    def stop(self) -> None:
+        """Disconnect and end the thread."""
+        self.__closing.set()
+        self.__wake()
+        if self.__thread is not None:
+            self.__thread.join()
+        self.disconnect()
+
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Have `work` done as soon as paho's callback has returned."""
+        self.__afterwards.append(work)
+
+    def loop_write(self) -> MQTTErrorCode:
+        """Write what waits to be sent, as paho does from `publish`."""
+        if isinstance(self.socket(), ssl.SSLSocket) and threading.current_thread() is not self.__thread:
+            self.__wake()  # OpenSSL does not let one thread write while another reads
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
+        with self.__writing:
+            result = super().loop_write()
+        if self.want_write():
+            self.__wake()  # the socket is full: the reading thread writes the rest
+        return result
+
+    def __run(self, alarmed: socket.socket) -> None:
+        assert self.__alarm is not None
+        pause_s = _FIRST_PAUSE_S
+        with self.__alarm, alarmed:
+            while not self.__closing.is_set():
+                sock: Any = self.socket()
+                if sock is not None:
+                    self.__serve(sock, alarmed)
+                    if self.is_connected():
+                        pause_s = _FIRST_PAUSE_S
+                elif not self.__closing.wait(pause_s):
+                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                    try:
+                        self.reconnect()
+                    except OSError as error:
+                        log.debug("the broker does not answer yet: %s", error)
+
+    def __serve(self, sock: Any, alarmed: socket.socket) -> None:
+        """Wait for something to happen on the connection, and do what is to be done."""
+        decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        poll = select.poll()
+        try:
+            poll.register(sock, select.POLLIN | (select.POLLOUT if self.want_write() else 0))
+        except ValueError:
+            return  # a thread that failed to write has closed it
+        poll.register(alarmed, select.POLLIN)
+        ready = dict(poll.poll(0 if decrypted else 1e3 * _IDLE_S))
+        if alarmed.fileno() in ready:
+            alarmed.recv(4096)
+        if decrypted or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
+            self.loop_read()
+        while self.__afterwards:
+            self.__afterwards.popleft()()
+        if self.want_write():
+            self.loop_write()
+        self.loop_misc()
+
+    def __wake(self) -> None:
+        if self.__alarm is not None:
+            with contextlib.suppress(OSError):  # full: it is being woken; closed: there is nothing to wake
+                self.__alarm.send(b"\0")
