@@ -140,7 +140,7 @@ def test_drafting_while_waiting_takes_time_off_and_early_verdicts_more() -> None
     def early(verdict: Verdict) -> Early:
         return Early(verdict.round, verdict.base, verdict.accepted, verdict.ids[-1:])
 
-    times = {}
+    times: dict[str, float] = {}
     # Twice, for whatever else the machine does can only make it slower.
     for name, ahead, told in 2 * (("plain", False, False), ("ahead", True, False), ("early", True, True)):
         hub = ScriptedHub(target, step_s=0.05)
