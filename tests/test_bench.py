@@ -71,12 +71,15 @@ def test_overhead() -> None:
 def test_draft() -> None:
     figures = bench("draft", "--shape", "20m", "--threads", "1", "--pairs", "2")
     rows = figures["tokens_per_s"]
-    assert [(r["precision"], r["threads"], r["context"]) for r in rows] == [
-        (precision, 1, context) for precision in ("int4", "int8") for context in (128, 1024)
+    assert [(r["precision"], r["threads"], r["context"], r["head"]) for r in rows] == [
+        (precision, 1, context, head)
+        for precision in ("int4", "int8")
+        for context in (128, 1024)
+        for head in (8192, 2048)
     ]
     assert all(row["tokens_per_s"] > 10 and row["prefill_tokens_per_s"] > row["tokens_per_s"] for row in rows)
     assert (figures["llama_cpp_ratio"] is None) == any(row["llama_cpp_ratio"] is None for row in rows)
-    assert all(row["same_tokens"] in {True, None} for row in rows)
+    assert all(row["same_tokens"] in {True, None} for row in rows if row["head"] == 8192)
     assert all(p["MatMulNBits"] > p["SkipSimplifiedLayerNormalization"] > 0 for p in figures["us_by_operator"])
 
 

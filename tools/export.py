@@ -1,6 +1,6 @@
 """Exports a Llama-like causal LM to a draft graph for `edge_node.onnx_drafter`, through Optimum.
 
-    python -m tools.export CHECKPOINT_FOLDER OUT.onnx [--bits 4]
+    python -m tools.export CHECKPOINT_FOLDER OUT.onnx [--bits 4] [--head 12288 --text FILE]
 
 Each attention becomes one com.microsoft::GroupQueryAttention, which rotates and writes K/V into the buffers it reads, and
 `tools.fuse` shortens the rest:
@@ -10,15 +10,18 @@ Each attention becomes one com.microsoft::GroupQueryAttention, which rotates and
     -> logits float32 [1, vocab] behind the last id, present.I.key/value like past
 
 What does not fit that operator (another rotary rule, a bias on scores) shows when the graph is compared with transformers.
-With 4 or 8 bits the graph that passed is quantized (`tools.quantize`) and compared again; docs/draft.md has what that gains.
+With 4 or 8 bits the graph that passed is quantized (`tools.quantize`) and compared again, with --head its head is left with the
+ids that are frequent in a text (`tools.head`); docs/draft.md has what that gains.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +39,7 @@ from transformers import AttentionInterface, AutoModelForCausalLM, PretrainedCon
 
 from edge_node.onnx_drafter import OnnxDrafter
 from tools.fuse import ATTENTION, NORM, fuse
+from tools.head import frequent_ids, shorten_head
 from tools.quantize import QuantizeError, quantize
 
 TOLERANCE = 1e-3  # largest difference of logits between the graph and transformers, both in float32
@@ -217,27 +221,34 @@ class Difference:
     relative: float
 
 
-def _compare(path: Path, model: PreTrainedModel) -> Difference:
+def _compare(path: Path, model: PreTrainedModel, head: Sequence[int]) -> Difference:
+    """How far the graph's logits of the ids in `head` are from the model's."""
     drafter = OnnxDrafter(path)
     generator = torch.Generator().manual_seed(0)
     differences, spreads = [], []
     # A prefill, a block, two single ids, and the same after rewinds; (held before, fed).
     for held, fed in ((0, 24), (24, 5), (29, 1), (30, 1), (28, 3), (31, 1), (7, 13), (20, 1)):
         drafter.rewind(held)
-        logits = drafter.feed(torch.randint(model.config.vocab_size, (fed,), generator=generator).tolist())
+        logits = drafter.feed(torch.randint(model.config.vocab_size, (fed,), generator=generator).tolist())[head]
         with torch.no_grad():
-            expected = model(input_ids=torch.tensor([drafter.held]), use_cache=False).logits[0, -1]
-        differences.append(logits - expected.numpy())
-        spreads.append(expected.numpy() - expected.numpy().mean())
+            expected = model(input_ids=torch.tensor([drafter.held]), use_cache=False).logits[0, -1, head].numpy()
+        differences.append(logits - expected)
+        spreads.append(expected - expected.mean())
     error, spread = (float(np.sqrt(np.mean(np.square(rows)))) for rows in (differences, spreads))
     return Difference(largest=float(np.abs(differences).max()), relative=error / spread)
 
 
-def export_draft(checkpoint: Path, out: Path, context: int | None = None, bits: int | None = None) -> Difference:
+def export_draft(
+    checkpoint: Path,
+    out: Path,
+    context: int | None = None,
+    bits: int | None = None,
+    head: Sequence[int] | None = None,
+) -> Difference:
     """Export the checkpoint in a folder to the draft graph `out`; return how far its logits are from transformers'.
 
-    It is made for `context` positions, the model's own number by default, in float32 or with weights of 4 or 8 `bits`.
-    Raises ExportError, and leaves `out` as it was, when the model does not fit or the graph's logits are not those of
+    It is made for `context` positions, the model's own number by default, in float32 or with weights of 4 or 8 `bits`, and
+    drafts the ids in `head` alone, if that is given. Raises ExportError, and leaves `out` as it was, when the model does not fit or the graph's logits are not those of
     transformers: within TOLERANCE in float32, and then within TOLERANCES of their spread when quantized.
     """
     if bits is not None and bits not in TOLERANCES:
@@ -254,24 +265,27 @@ def export_draft(checkpoint: Path, out: Path, context: int | None = None, bits: 
             export(model, config, path, disable_dynamic_axes_fix=True)
         graph = onnx.load(path)
         fuse(graph)
+        if head is not None:
+            shorten_head(graph, head)
+        ids = range(model.config.vocab_size) if head is None else head
         onnx.helper.set_model_props(graph, {f"sled.{name}": str(number) for name, number in config.facts.items()})
         onnx.save(graph, path)
-        if not (difference := _compare(path, model)).largest <= TOLERANCE:  # so also of a NaN
+        if not (difference := _compare(path, model, ids)).largest <= TOLERANCE:  # so also of a NaN
             raise ExportError(f"the graph's logits differ from those of transformers by {difference.largest:.2g}")
         if bits is not None:
-            difference = _quantize(graph, bits, path, model)
+            difference = _quantize(graph, bits, path, partial(_compare, path, model, ids))
         path.replace(out)
     return difference
 
 
-def _quantize(graph: onnx.ModelProto, bits: int, path: Path, model: PreTrainedModel) -> Difference:
-    """Overwrite the float32 graph at `path` with `graph` in that many bits. Raises ExportError."""
+def _quantize(graph: onnx.ModelProto, bits: int, path: Path, compare: Callable[[], Difference]) -> Difference:
+    """Overwrite the float32 graph at `path` with `graph` in that many bits, and compare. Raises ExportError."""
     try:
         quantize(graph, bits)
     except QuantizeError as error:
         raise ExportError(str(error)) from None
     onnx.save(graph, path)
-    if not (difference := _compare(path, model)).relative <= TOLERANCES[bits]:
+    if not (difference := compare()).relative <= TOLERANCES[bits]:
         raise ExportError(f"in int{bits} the logits are off by {difference.relative:.0%} of their spread")
     return difference
 
@@ -281,10 +295,14 @@ def main(
     out: Annotated[Path, typer.Argument(dir_okay=False, help="the ONNX file to write")],
     context: Annotated[int | None, typer.Option(min=64, help="positions, if fewer than the model has")] = None,
     bits: Annotated[int | None, typer.Option(help="4 or 8 for weights in int4 or int8; float32 by default")] = None,
+    head: Annotated[int | None, typer.Option(min=2, help="ids that it drafts: the most frequent in --text")] = None,
+    text: Annotated[
+        list[Path] | None, typer.Option(exists=True, dir_okay=False, help="text such as devices see, for --head")
+    ] = None,
 ) -> None:
     """Export a Llama-like causal LM to a draft graph."""
     try:
-        difference = export_draft(checkpoint, out, context, bits)
+        difference = export_draft(checkpoint, out, context, bits, _head_ids(checkpoint, head, text or []))
     except (ExportError, RuntimeError) as error:  # torch and ONNX Runtime say in a RuntimeError what they cannot do
         typer.echo(f"{checkpoint}: {error}", err=True)
         raise typer.Exit(1) from None
@@ -292,6 +310,19 @@ def main(
         f"{out}: {out.stat().st_size / 1e6:.2f} MB, logits within {difference.largest:.1e} of transformers' "
         f"({difference.relative:.1e} of their spread, root mean square)"
     )
+
+
+def _head_ids(checkpoint: Path, count: int | None, texts: Sequence[Path]) -> list[int] | None:
+    if (count is None) != (not texts):
+        raise ExportError("--head and --text go together: the ids of a short head are those that the text has most of")
+    if count is None:
+        return None
+    with contextlib.ExitStack() as files:
+        lines = itertools.chain(*(files.enter_context(path.open(encoding="utf-8", errors="replace")) for path in texts))
+        try:
+            return frequent_ids(checkpoint, lines, count)
+        except ValueError as error:
+            raise ExportError(str(error)) from None
 
 
 if __name__ == "__main__":

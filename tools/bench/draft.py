@@ -4,21 +4,23 @@ The draft is exported as anyone would (`tools.export`), runs in the node's own d
 llama.cpp gets the same checkpoint in as many bits and the same ids; a wrong conversion would show in its tokens. Both are measured in
 turn on the same machine, so the ratio is the median over pairs of runs that follow each other.
 
-    tokens_per_s       rows of precision, threads, context, tokens_per_s, prefill_tokens_per_s, and for llama.cpp
+    tokens_per_s       rows of precision, threads, context, head (the ids that are drafted: all, or a quarter as by `tools.export
+                       --head`), tokens_per_s, prefill_tokens_per_s, and for llama.cpp, whose head always has all,
                        llama_cpp_tokens_per_s, llama_cpp_ratio (ours over theirs) and same_tokens; null without it
-    llama_cpp_ratio    the smallest of the rows
-    us_by_operator     rows of precision, threads, context, and microseconds per token by operator, as ONNX Runtime's profiler has
-                       them; profiling adds a few for every node
+    llama_cpp_ratio    the smallest of the rows with all ids; llama_cpp_ratio_short_head: of the others
+    us_by_operator     rows of precision, threads, context, head, and microseconds per token by operator, as ONNX Runtime's profiler
+                       has them; profiling adds a few for every node
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -34,9 +36,10 @@ from tools.bench.llama import LlamaCpp, is_installed, write_gguf
 from tools.bench.report import progress, show, show_rows
 from tools.bench.site import FOLDER
 from tools.export import export_draft
-from tools.shapes import shape_pair
+from tools.shapes import SHAPES, shape_pair
 
 CONTEXTS = (128, 1024)
+_SHORT_HEAD = 4  # one in so many ids
 _TOKENS = 24  # of a run, behind the context
 _REST_S = 0.03  # between runs: threads that wait for work spin for a while
 
@@ -102,6 +105,7 @@ class _Runs:
 def run(shape: str, threads: Sequence[int], precisions: Sequence[Precision], pairs: int, as_json: bool) -> None:
     """Print the figures above."""
     checkpoint = Path(shape_pair(shape, "float32", FOLDER).target)
+    vocab = SHAPES[shape]["vocab_size"]
     rows: list[dict[str, Any]] = []
     profiles: list[dict[str, Any]] = []
     combinations = len(precisions) * len(threads) * len(CONTEXTS)
@@ -109,29 +113,31 @@ def run(shape: str, threads: Sequence[int], precisions: Sequence[Precision], pai
         task = bars.add_task("exporting", total=combinations)
         for precision in precisions:
             bars.update(task, description=f"exporting {precision.value}")
-            graph, gguf = Path(name) / f"{precision.value}.onnx", Path(name) / f"{precision.value}.gguf"
-            export_draft(checkpoint, graph, bits=precision.bits)
+            graphs = {head: Path(name) / f"{precision.value}-{head}.onnx" for head in (vocab, vocab // _SHORT_HEAD)}
+            for head, graph in graphs.items():
+                export_draft(checkpoint, graph, bits=precision.bits, head=range(head) if head < vocab else None)
+            gguf = Path(name) / f"{precision.value}.gguf"
             if is_installed():
                 write_gguf(checkpoint, precision.bits, gguf)
             for count in threads:
                 bars.update(task, description=f"{precision.value}, threads {count}")
-                with _decoders(graph, gguf if is_installed() else None, count) as decoders:
+                drafters = {head: OnnxDrafter(graph, threads=count) for head, graph in graphs.items()}
+                with _llama_cpp(gguf if is_installed() else None, count) as llama:
                     for context in CONTEXTS:
-                        rows.append({"precision": precision.value, "threads": count, "context": context})
-                        rows[-1] |= _measure(decoders, context, pairs)
+                        at = {"precision": precision.value, "threads": count, "context": context}
+                        rows += [at | row for row in _measure(drafters, llama, context, pairs)]
                         bars.advance(task)
-                for context in CONTEXTS:
-                    profiles.append({"precision": precision.value, "threads": count, "context": context})
+                for context, (head, graph) in itertools.product(CONTEXTS, graphs.items()):
+                    profiles.append({"precision": precision.value, "threads": count, "context": context, "head": head})
                     profiles[-1] |= _profile(graph, count, context)
-    _report(shape, rows, profiles, as_json)
+    _report(shape, vocab, rows, profiles, as_json)
 
 
 @contextmanager
-def _decoders(graph: Path, gguf: Path | None, threads: int) -> Iterator[list[Decoder]]:
-    """Our decoder, and llama.cpp's when there is a file for it."""
-    decoders: list[Decoder] = [OnnxDrafter(graph, threads=threads)]
+def _llama_cpp(gguf: Path | None, threads: int) -> Iterator[Decoder | None]:
+    """llama.cpp's decoder, when there is a file for it."""
     llama = LlamaCpp(gguf, threads=threads, context=max(CONTEXTS) + 2 * _TOKENS) if gguf is not None else None
-    yield [*decoders, llama] if llama is not None else decoders
+    yield llama
     if llama is not None:
         llama.close()
 
@@ -141,26 +147,32 @@ def _ids(context: int) -> list[int]:
     return [int(i) for i in np.random.default_rng(context).integers(1, 1000, size=context + 1)]
 
 
-def _measure(decoders: Sequence[Decoder], context: int, pairs: int) -> dict[str, Any]:
+def _measure(drafters: Mapping[int, Decoder], llama: Decoder | None, context: int, pairs: int) -> list[dict[str, Any]]:
+    """A row for each of our drafters, by the size of its head; all run in turn."""
     ids = _ids(context)
-    measured = [_Runs(decoder, context) for decoder in decoders]
-    for runs in measured:
+    ours = {head: _Runs(drafter, context) for head, drafter in drafters.items()}
+    theirs = None if llama is None else _Runs(llama, context)
+    everyone = [*ours.values(), *([theirs] if theirs else [])]
+    for runs in everyone:
         runs.prefill(ids)
     for _ in range(pairs):
-        for runs in measured:
+        for runs in everyone:
             runs.decode(ids[-1])
-    ours, *others = measured
+    return [{"head": head} | _row(runs, theirs) for head, runs in ours.items()]
+
+
+def _row(ours: _Runs, theirs: _Runs | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "tokens_per_s": round(ours.rate, 1),
-        "prefill_tokens_per_s": round(context / ours.prefill_s),
+        "prefill_tokens_per_s": round(ours.context / ours.prefill_s),
         "llama_cpp_tokens_per_s": None,
         "llama_cpp_prefill_tokens_per_s": None,
         "llama_cpp_ratio": None,
         "same_tokens": None,
     }
-    for theirs in others:
+    if theirs is not None:
         row["llama_cpp_tokens_per_s"] = round(theirs.rate, 1)
-        row["llama_cpp_prefill_tokens_per_s"] = round(context / theirs.prefill_s)
+        row["llama_cpp_prefill_tokens_per_s"] = round(theirs.context / theirs.prefill_s)
         ratios = [b / a for a, b in zip(ours.seconds, theirs.seconds, strict=True)]
         row["llama_cpp_ratio"] = round(statistics.median(ratios), 3)
         row["same_tokens"] = ours.tokens == theirs.tokens
@@ -193,17 +205,18 @@ def _profile(graph: Path, threads: int, context: int) -> dict[str, float]:
     return drafter.operators(_TOKENS)
 
 
-def _report(shape: str, rows: list[dict[str, Any]], profiles: list[dict[str, Any]], as_json: bool) -> None:
-    columns = ("bits", "threads", "context", "tok/s", "prefill", "llama.cpp", "prefill", "ratio", "same")
+def _report(shape: str, vocab: int, rows: list[dict[str, Any]], profiles: list[dict[str, Any]], as_json: bool) -> None:
+    columns = ("bits", "threads", "context", "head", "tok/s", "prefill", "llama.cpp", "prefill", "ratio", "same")
     show_rows(f"draft of shape {shape}", columns, [list(row.values()) for row in rows])
-    names = [f"{p['precision']}\n{p['threads']}, {p['context']}" for p in profiles]
-    operators = [name for name in profiles[0] if name not in {"precision", "threads", "context"}]
+    names = [f"{p['precision']}\n{p['threads']}, {p['context']}\n{p['head']}" for p in profiles]
+    operators = [name for name in profiles[-1] if name not in {"precision", "threads", "context", "head"}]
     table = [[operator, *(round(profile.get(operator, 0)) for profile in profiles)] for operator in operators]
-    show_rows("µs per token by operator; threads, context", ("", *names), table)
-    ratios = [row["llama_cpp_ratio"] for row in rows if row["llama_cpp_ratio"] is not None]
+    show_rows("µs per token by operator; threads, context, head", ("", *names), table)
+    ratios = [(row["llama_cpp_ratio"], row["head"]) for row in rows if row["llama_cpp_ratio"] is not None]
     figures: dict[str, Any] = {
         "shape": shape,
         "onnxruntime": ort.__version__,
-        "llama_cpp_ratio": min(ratios, default=None),
+        "llama_cpp_ratio": min((ratio for ratio, head in ratios if head == vocab), default=None),
+        "llama_cpp_ratio_short_head": min((ratio for ratio, head in ratios if head < vocab), default=None),
     }
     show("draft", figures, as_json, {"tokens_per_s": rows, "us_by_operator": profiles})
