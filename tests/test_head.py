@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -64,9 +65,7 @@ def test_a_short_head_says_what_the_whole_one_says_of_its_ids(
         assert set(np.flatnonzero(np.isfinite(logits))) == set(ids)
         for sampling in (Sampling(), Sampling(temperature=1.0, seed=5), Sampling(temperature=2.0, top_p=0.7, seed=6)):
             assert draw(logits, sampling, 40) in ids
-    drafted = [
-        guess for guess, _ in zip(short.draft([9, 30, 7], Sampling(temperature=1.5, seed=1)), range(20)) if guess
-    ]
+    drafted = [guess for guess in islice(short.draft([9, 30, 7], Sampling(temperature=1.5, seed=1)), 20) if guess]
     assert {guess.token for guess in drafted} <= set(ids)
     assert all(guess.runner_up in ids for guess in drafted)
     assert all(0 < guess.confidence <= 1 for guess in drafted)

@@ -8,13 +8,12 @@ turn on the same machine, so the ratio is the median over pairs of runs that fol
                        --head`), tokens_per_s, prefill_tokens_per_s, and for llama.cpp, whose head always has all,
                        llama_cpp_tokens_per_s, llama_cpp_ratio (ours over theirs) and same_tokens; null without it
     llama_cpp_ratio    the smallest of the rows with all ids; llama_cpp_ratio_short_head: of the others
-    us_by_operator     rows of precision, threads, context, head, and microseconds per token by operator, as ONNX Runtime's profiler
-                       has them; profiling adds a few for every node
+    us_by_operator     rows of precision, threads, context, and microseconds per token by operator with the whole head, as ONNX
+                       Runtime's profiler has them; profiling adds a few for every node
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import statistics
 import tempfile
@@ -127,9 +126,9 @@ def run(shape: str, threads: Sequence[int], precisions: Sequence[Precision], pai
                         at = {"precision": precision.value, "threads": count, "context": context}
                         rows += [at | row for row in _measure(drafters, llama, context, pairs)]
                         bars.advance(task)
-                for context, (head, graph) in itertools.product(CONTEXTS, graphs.items()):
-                    profiles.append({"precision": precision.value, "threads": count, "context": context, "head": head})
-                    profiles[-1] |= _profile(graph, count, context)
+                for context in CONTEXTS:
+                    profiles.append({"precision": precision.value, "threads": count, "context": context})
+                    profiles[-1] |= _profile(graphs[vocab], count, context)
     _report(shape, vocab, rows, profiles, as_json)
 
 
@@ -208,10 +207,10 @@ def _profile(graph: Path, threads: int, context: int) -> dict[str, float]:
 def _report(shape: str, vocab: int, rows: list[dict[str, Any]], profiles: list[dict[str, Any]], as_json: bool) -> None:
     columns = ("bits", "threads", "context", "head", "tok/s", "prefill", "llama.cpp", "prefill", "ratio", "same")
     show_rows(f"draft of shape {shape}", columns, [list(row.values()) for row in rows])
-    names = [f"{p['precision']}\n{p['threads']}, {p['context']}\n{p['head']}" for p in profiles]
-    operators = [name for name in profiles[-1] if name not in {"precision", "threads", "context", "head"}]
+    names = [f"{p['precision']}\n{p['threads']}, {p['context']}" for p in profiles]
+    operators = [name for name in profiles[0] if name not in {"precision", "threads", "context"}]
     table = [[operator, *(round(profile.get(operator, 0)) for profile in profiles)] for operator in operators]
-    show_rows("µs per token by operator; threads, context, head", ("", *names), table)
+    show_rows("µs per token by operator; threads, context", ("", *names), table)
     ratios = [(row["llama_cpp_ratio"], row["head"]) for row in rows if row["llama_cpp_ratio"] is not None]
     figures: dict[str, Any] = {
         "shape": shape,
