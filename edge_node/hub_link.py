@@ -75,6 +75,9 @@ class HubLink:
         self._opens: queue.Queue[Opened | Fault] = queue.Queue(64)
         self._verdicts: queue.Queue[Arrival] = queue.Queue(4096)
         self._news: queue.Queue[None] = queue.Queue(1)  # wakes whoever waits for a hub
+        # Another program of the same name may have sessions of its own: what is said of them is not for us.
+        self._opening: bytes | None = None  # the session that was asked for last,
+        self._spoken: bytes | None = None  # and the one that was opened last
         self._refusal: str | None = None
         self._link = MqttLink(settings, node)
         self._link.on_refused = self._on_refused
@@ -165,7 +168,7 @@ class HubLink:
         raise NoHub(f"no hub is online below {self._topics.prefix!r} on this broker; start one with: sled-hub serve")
 
     def _try_open(self, hub: str) -> Channel | Fault:
-        session = secrets.token_bytes(16)
+        session = self._opening = secrets.token_bytes(16)
         request = encode(Open(session, self._pair.name, self._tokenizer))
         for _ in range(_OPEN_ATTEMPTS):
             self._link.publish(self._topics.open(hub, self._node), request, expiry_s=_EXPIRY_S)
@@ -176,8 +179,12 @@ class HubLink:
                     answer = self._opens.get(timeout=min(remaining, 0.2))
                 except queue.Empty:
                     continue
-                if answer.session == session:
-                    return Channel(hub, session, answer) if isinstance(answer, Opened) else answer
+                if answer.session != session:
+                    continue
+                if isinstance(answer, Fault):
+                    return answer
+                self._spoken = session
+                return Channel(hub, session, answer)
         raise HubSilent(
             f"hub {hub!r} says it is online but does not answer; either it hangs, or the broker's ACL does not let "
             f"{self._node!r} read {self._topics.opened(self._node)}"
@@ -223,19 +230,21 @@ class HubLink:
 
     def _on_opened(self, topic: str, payload: bytes) -> None:
         message = self._decode(topic, payload)
-        if isinstance(message, (Opened, Fault)) and not self._opens.full():
+        if not isinstance(message, (Opened, Fault)) or message.session != self._opening:
+            return
+        if not self._opens.full():
             self._opens.put_nowait(message)
 
     def _on_verdict(self, topic: str, payload: bytes) -> None:
-        message = self._decode(topic, payload)
-        if not isinstance(message, (Verdict, Early, Fault)):
-            return
-        self.bytes_down += len(payload)
         try:
             session = self._topics.session_of(topic).session
         except ProtocolError as error:
             self._count_malformed(topic, error)
             return
+        message = self._decode(topic, payload) if session == self._spoken else None
+        if not isinstance(message, (Verdict, Early, Fault)):
+            return
+        self.bytes_down += len(payload)
         if self._verdicts.full():
             log.warning("verdicts arrive faster than they are read; one is dropped and will be asked for again")
         else:

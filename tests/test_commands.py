@@ -288,6 +288,17 @@ def ask(node: object, request: str = REQUEST) -> str:
     return answer.text
 
 
+def test_programs_of_one_name_do_not_hear_each_others_sessions(bed: HubBed) -> None:
+    with connected(bed.node("node-2")) as idle, connected(bed.node("node-2")) as busy:
+        idle.begin()
+        heard = idle.loop._link.bytes_down
+        assert '"HassTurnOn"' in ask(busy)
+        assert idle.loop._link.bytes_down == heard
+        assert idle.loop._link._verdicts.empty()
+        assert idle.loop._link._opens.empty()
+        assert '"HassTurnOn"' in ask(idle)
+
+
 def test_a_node_can_neither_read_nor_forge_another_nodes_session(bed: HubBed) -> None:
     topics = Topics()
     stranger = MqttLink(bed.broker.settings("stranger"), "stranger")
