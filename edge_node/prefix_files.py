@@ -39,7 +39,7 @@ class Reading:
         """`size` is that of the K/V in bytes."""
         self.ids = ids
         self._path = path
-        self._data = memoryview(bytearray(size + _CHECKSUM))
+        self._data = np.empty(size + _CHECKSUM, np.uint8).data  # takes no memory until it is read
         self._at = 0
         self._checksum = zlib.crc32(path.name.encode())
 
