@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from edge_node.drafter import Guess
+from edge_node.settings import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +82,8 @@ class Calibration:
 
 
 def kept_in(name: str) -> Path:
-    """Where the calibration of a drafter of that name is kept: below XDG_CACHE_HOME or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sled" / f"calibration-{name}.json"
+    """Where the calibration of a drafter of that name is kept."""
+    return cache_folder() / f"calibration-{name}.json"
 
 
 def _bin(confidence: float) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from edge_node.calibration import Calibration
 from edge_node.conversation import Answer, Generation
 from edge_node.drafter import Guess
-from edge_node.node import connected, pick_drafter
+from edge_node.node import connected, pick_drafter, pick_model
 from edge_node.settings import Mode, NodeSettings, Policy
 from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.errors import SledError
@@ -128,7 +128,7 @@ def _echo_s(asking: MqttLink, answering: MqttLink, topics: Topics, node: str) ->
 def _look_at_draft(settings: NodeSettings, finding: Finding) -> None:
     pair = load_pair(settings.pair)
     tokenizer = ChatTokenizer(pair)
-    drafter = pick_drafter(settings, pair, tokenizer, Calibration())
+    drafter = pick_drafter(settings, tokenizer, pick_model(settings, pair, tokenizer), Calibration())
     ids = tokenizer.prompt([Turn("user", _PROMPT)])[: drafter.context - _DRAFTED - 1]
     for _ in drafter.draft(ids[:8], Sampling()):
         break  # what is run first takes longer

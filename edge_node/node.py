@@ -11,6 +11,8 @@ from edge_node.drafter import Drafter
 from edge_node.hub_link import HubLink
 from edge_node.ngram import Cascade, NgramDrafter
 from edge_node.onnx_drafter import SOURCE, OnnxDrafter
+from edge_node.prefix_drafter import PrefixDrafter
+from edge_node.prefix_files import files_of
 from edge_node.round_loop import RoundLoop
 from edge_node.settings import DrafterKind, Mode, NodeSettings
 from edge_node.tokenizer import ChatTokenizer
@@ -28,10 +30,14 @@ def connected(settings: NodeSettings, system: str | None = None) -> Iterator[Con
     tokenizer = ChatTokenizer(pair)
     file = kept_in(f"{pair.name}-{settings.drafter.value}")
     calibration = Calibration.load(file)
-    drafter = None if settings.mode is Mode.STREAM else pick_drafter(settings, pair, tokenizer, calibration)
+    speculates = settings.mode is not Mode.STREAM
+    model = pick_model(settings, pair, tokenizer) if speculates else None
+    prefixes = PrefixDrafter(model, files_of(pair, model)) if model is not None else None
+    drafter = pick_drafter(settings, tokenizer, prefixes, calibration) if speculates else None
     link = HubLink(settings.broker, settings.name, pair)
     link.connect()
-    conversation = Conversation(tokenizer, RoundLoop(link, settings, drafter, calibration), system)
+    loop = RoundLoop(link, settings, drafter, calibration)
+    conversation = Conversation(tokenizer, loop, system, prefixes.keep if prefixes is not None else None)
     try:
         yield conversation
     finally:
@@ -41,14 +47,22 @@ def connected(settings: NodeSettings, system: str | None = None) -> Iterator[Con
             calibration.save(file)
 
 
-def pick_drafter(settings: NodeSettings, pair: Pair, tokenizer: ChatTokenizer, calibration: Calibration) -> Drafter:
-    """The drafter that the settings name. Raises PairError when it needs a model and the pair has none."""
+def pick_model(settings: NodeSettings, pair: Pair, tokenizer: ChatTokenizer) -> OnnxDrafter | None:
+    """The pair's draft, if the settings have a use for it. Raises PairError when they need it and the pair has none."""
     kind = settings.drafter
-    lookup = NgramDrafter(tokenizer.end_ids)
     if kind is DrafterKind.NGRAM or (kind is DrafterKind.AUTO and pair.draft is None):
+        return None
+    return load_drafter(pair, settings.threads, tokenizer)
+
+
+def pick_drafter(
+    settings: NodeSettings, tokenizer: ChatTokenizer, model: Drafter | None, calibration: Calibration
+) -> Drafter:
+    """The drafter that the settings name; `model` is what `pick_model` gave, or drafts by it."""
+    lookup = NgramDrafter(tokenizer.end_ids)
+    if model is None:
         return lookup
-    model = load_drafter(pair, settings.threads, tokenizer)
-    return model if kind is DrafterKind.MODEL else Cascade(lookup, model, calibration, SOURCE)
+    return model if settings.drafter is DrafterKind.MODEL else Cascade(lookup, model, calibration, SOURCE)
 
 
 def load_drafter(pair: Pair, threads: int, tokenizer: ChatTokenizer) -> OnnxDrafter:

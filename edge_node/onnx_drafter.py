@@ -61,6 +61,7 @@ class OnnxDrafter:
     def __init__(
         self, path: Path, *, threads: int = 0, vocab_size: int | None = None, end_ids: frozenset[int] = frozenset()
     ) -> None:
+        self.path = path
         self._session = _open(path, self._options(path, threads))
         facts = _facts(self._session, path)
         self.context = facts["context"]
@@ -72,6 +73,8 @@ class OnnxDrafter:
         self._feeds: dict[int, _Feed] = {}
         self._user: list[int] | None = None  # the text of the draft that was at the cache last
         self._piece = _FIRST_PIECE
+        self._prefilled = 0  # ids, in pieces of prompts,
+        self._prefilling_s = 0.0  # which took so long
 
         logits = np.empty((1, facts["vocab_size"]), np.float32)
         self._logits: npt.NDArray[np.float32] = logits[0, : self.vocab_size]
@@ -81,7 +84,9 @@ class OnnxDrafter:
         # Zeros are not resident until they are written: a long context costs no memory that is not used.
         cache_shape = (1, facts["kv_heads"], self.context, facts["head_dim"])
         names = [f"{layer}.{part}" for layer in range(facts["layers"]) for part in ("key", "value")]
-        caches = {name: _value(np.zeros(cache_shape, np.float32)) for name in names}
+        self._caches = [np.zeros(cache_shape, np.float32) for _ in names]
+        self.bytes_per_id = len(names) * facts["kv_heads"] * facts["head_dim"] * self._caches[0].itemsize
+        caches = dict(zip(names, map(_value, self._caches), strict=True))
         self._inputs = {"seqlens_k": _value(self._last), "total_length": _value(self._total)}
         self._inputs |= {f"past_key_values.{name}": cache for name, cache in caches.items()}
         self._outputs = {"logits": _value(logits)} | {f"present.{name}": cache for name, cache in caches.items()}
@@ -100,6 +105,27 @@ class OnnxDrafter:
     def align(self, ids: Sequence[int]) -> None:
         """Hold nothing but a beginning of `ids`, which must not be empty, and not the last of them."""
         self.rewind(min(common_length(self._held, ids), len(ids) - 1))
+
+    @property
+    def prefill_s(self) -> float:
+        """Seconds that taking in an id of a prompt takes, as measured; 0 before any was."""
+        return self._prefilling_s / max(1, self._prefilled)
+
+    def kv(self, length: int) -> npt.NDArray[np.float32]:
+        """A copy of the K/V of the first `length` held ids: [2 * layers, kv_heads, length, head_dim]."""
+        if not 0 <= length <= len(self._held):
+            raise ValueError(f"there are no K/V of {length} ids: the cache holds {len(self._held)}")
+        return np.stack([cache[0, :, :length] for cache in self._caches])
+
+    def adopt(self, ids: Sequence[int], kv: npt.NDArray[np.float32]) -> None:
+        """Hold `ids` and nothing else, by the K/V that `kv` gave for them. Raises ValueError when they are not as many."""
+        _, heads, context, size = self._caches[0].shape
+        if len(ids) > context:
+            raise ValueError(f"{len(ids)} ids do not fit the draft's context of {context}")
+        parts = kv.reshape(len(self._caches), heads, len(ids), size)
+        self._held, self._user = list(ids), None
+        for cache, part in zip(self._caches, parts, strict=True):
+            cache[0, :, : len(ids)] = part
 
     def draft(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Guess | None]:
         """See `Drafter`."""
@@ -129,6 +155,8 @@ class OnnxDrafter:
         started = time.perf_counter()
         self.feed(piece)
         elapsed = time.perf_counter() - started
+        self._prefilled += len(piece)
+        self._prefilling_s += elapsed
         if elapsed > _PIECE_S:
             self._piece = max(1, self._piece // 2)
         elif len(piece) == self._piece and elapsed < _PIECE_S / 3:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from shared.messages import MAX_DRAFT
 from shared.settings import BrokerSettings, default_name, require
@@ -72,3 +74,8 @@ class NodeSettings:
         require("patience_s", self.patience_s, 0.01, 3600)
         require("max_tokens", self.max_tokens, 1, 1e6)
         require("credit", self.credit, 1, 1e4)
+
+
+def cache_folder() -> Path:
+    """Where a node keeps what it can do without: below XDG_CACHE_HOME or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sled"

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from shared.errors import PairError
 from shared.pair import Pair
+from shared.transcript import common_length
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,12 @@ class ChatTokenizer:
                 before, text = text.split(mark, 1)
                 ids += [*self._encode(before), *answer]
         return ids + self._encode(text)
+
+    def beginning(self, opening: Sequence[Turn]) -> list[int]:
+        """The ids that all chats have in common that begin with the turns of `opening`."""
+        # Line feeds at both sides of a turn's edge are often one id: one of the requests begins with one.
+        first, second = (self.prompt([*opening, Turn("user", request)]) for request in ("a", "\nb"))
+        return first[: common_length(first, second)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`, special tokens left out."""
