@@ -66,18 +66,20 @@ class ServingHub:
     def reopen(self, reason: str) -> Channel:
         """Leave the session for a new one, with the same hub if it is there.
 
-        Raises SessionError or LinkError: HubRefused when another target runs there.
+        Raises SessionError or LinkError, HubRefused where another target runs, and then no session is open.
         """
         log.warning("%s; opening a new session", reason)
         left = self._open_channel
-        self._link.leave(left)
-        self.channel = self._link.open(self._wait_s, prefer=left.hub)
-        if self.channel.opened.target != left.opened.target:
+        self.leave()
+        channel = self._link.open(self._wait_s, prefer=left.hub)
+        if channel.opened.target != left.opened.target:
+            self._link.leave(channel)
             raise HubRefused(
-                f"{reason}, and hub {self.channel.hub!r} runs {self.channel.opened.target!r} instead of "
+                f"{reason}, and hub {channel.hub!r} runs {channel.opened.target!r} instead of "
                 f"{left.opened.target!r}, which would go on with another text; ask again"
             )
-        return self.channel
+        self.channel = channel
+        return channel
 
     @property
     def _open_channel(self) -> Channel:
