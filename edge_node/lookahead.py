@@ -9,11 +9,12 @@ tokens are committed, what proves right is kept.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
 from edge_node.calibration import Calibration
+from edge_node.continuation import Continuation
 from edge_node.drafter import Drafter, Guess
 from edge_node.pace import Mean, Pace
 from shared.sampling import Sampling
@@ -27,27 +28,23 @@ _EARLY_RATE = 0.02
 
 @dataclass
 class _Branch:
-    """Guesses behind trunk[:place] and `token`."""
+    """What may come behind trunk[:place] and `token`."""
 
     place: int
     token: int
     chance: float  # that the verdict leads here
-    source: Iterator[Guess | None]
-    guesses: list[Guess] = field(default_factory=list)
-    ended: bool = False
+    behind: Continuation
 
 
 class Lookahead:
     """Drafts ahead for one session; what it holds is never sent on its own, the round loop takes it."""
 
     def __init__(self, drafter: Drafter, calibration: Calibration, pace: Pace) -> None:
-        self.trunk: list[Guess] = []
         self.early_right = Mean(_EARLY_CHANCE, _EARLY_RATE, _EARLY_BELIEVED)
         self._drafter, self._calibration, self._pace = drafter, calibration, pace
         self._ids: tuple[int, ...] = ()
         self._sampling = Sampling()
-        self._source: Iterator[Guess | None] = iter(())
-        self._ended = True
+        self._trunk = Continuation(iter(()))
         self._taken_in = 0  # ids of the text that the drafter has drafted behind
         self._warm = False  # whether it has drafted before: what is run first takes longer
         self._sent = 0  # tokens of the trunk that await a verdict
@@ -58,12 +55,18 @@ class Lookahead:
         """Go on behind `ids`, the whole text."""
         self._sampling = sampling
         self._taken_in = 0
-        self._restart(ids)
+        self._ids = tuple(ids)
+        self._trunk = self._begun(self._ids)
+
+    @property
+    def trunk(self) -> Sequence[Guess]:
+        """What was drafted behind the committed ids."""
+        return self._trunk.guesses
 
     @property
     def ready(self) -> bool:
         """Whether the next token can be had at once: the drafter has taken in all but a bit of the text, or has no idea."""
-        return self._ended or len(self._ids) - self._taken_in <= _A_BIT
+        return self._trunk.ended or len(self._ids) - self._taken_in <= _A_BIT
 
     @property
     def chances(self) -> list[float]:
@@ -72,17 +75,14 @@ class Lookahead:
 
     def grow(self) -> bool:
         """Do a piece of work on the trunk; False when there is no more to be drafted."""
-        if self._ended:
+        if self._trunk.ended:
             return False
         started = time.perf_counter()
-        guess = next(self._source, _END)
-        if isinstance(guess, Guess):
-            self.trunk.append(guess)
+        if self._trunk.grow():
             if self._warm:
                 self._pace.draft_s.add(time.perf_counter() - started)
             self._warm = True
             self._taken_in = len(self._ids)
-        self._ended = guess is _END
         return True
 
     def send(self, count: int) -> tuple[int, ...]:
@@ -125,11 +125,11 @@ class Lookahead:
         if self._expected is not None and written:
             self.early_right.add(self._expected == (count - 1, written[-1]))
         same = self._judge(written)
+        self._ids = tuple(ids)
         if same == count:
-            del self.trunk[:count]
-            self._ids = tuple(ids)
-        elif not self._take_branch(same, ids, written):
-            self._restart(ids)
+            del self._trunk.guesses[:count]
+        else:
+            self._trunk = self._branch_taken(same, written) or self._begun(self._ids)
         self._sent, self._branches, self._expected = 0, None, None
         return same == count
 
@@ -185,35 +185,22 @@ class Lookahead:
 
     def _branch(self, place: int, token: int, chance: float) -> _Branch:
         ids = (*self._ids, *(guess.token for guess in self.trunk[:place]), token)
-        return _Branch(place, token, chance, self._drafter.draft(ids, self._sampling))
+        return _Branch(place, token, chance, self._begun(ids))
 
     def _work_on(self, branch: _Branch, length: int, left_s: float) -> bool:
-        chance = branch.chance * prod(map(self._calibration.chance, branch.guesses))
-        if branch.ended or len(branch.guesses) >= length or not self._pays(chance, left_s):
+        guesses = branch.behind.guesses
+        chance = branch.chance * prod(map(self._calibration.chance, guesses))
+        if branch.behind.ended or len(guesses) >= length or not self._pays(chance, left_s):
             return False
-        drafted = next(branch.source, _END)
-        if isinstance(drafted, Guess):
-            branch.guesses.append(drafted)
-        branch.ended = drafted is _END
+        branch.behind.grow()
         return True
 
-    def _take_branch(self, place: int, ids: Sequence[int], written: Sequence[int]) -> bool:
-        """Go on with the branch that the target has taken, if there is one."""
+    def _branch_taken(self, place: int, written: Sequence[int]) -> Continuation | None:
+        """What was drafted behind the tokens that the target has written, where it left the trunk at `place`."""
         for branch in self._branches or ():
             if (branch.place, branch.token) == (place, written[place]) and place + 1 == len(written):
-                self._ids, self.trunk, self._source, self._ended = (
-                    tuple(ids),
-                    branch.guesses,
-                    branch.source,
-                    branch.ended,
-                )
-                return True
-        return False
+                return branch.behind
+        return None
 
-    def _restart(self, ids: Sequence[int]) -> None:
-        self._ids = tuple(ids)
-        self.trunk = []
-        self._source, self._ended = self._drafter.draft(self._ids, self._sampling), False
-
-
-_END = object()
+    def _begun(self, ids: tuple[int, ...]) -> Continuation:
+        return Continuation(self._drafter.draft(ids, self._sampling))

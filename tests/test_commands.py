@@ -291,11 +291,11 @@ def ask(node: object, request: str = REQUEST) -> str:
 def test_programs_of_one_name_do_not_hear_each_others_sessions(bed: HubBed) -> None:
     with connected(bed.node("node-2")) as idle, connected(bed.node("node-2")) as busy:
         idle.begin()
-        heard = idle.loop._link.bytes_down
+        heard = idle.loop._hub._link.bytes_down
         assert '"HassTurnOn"' in ask(busy)
-        assert idle.loop._link.bytes_down == heard
-        assert idle.loop._link._verdicts.empty()
-        assert idle.loop._link._opens.empty()
+        assert idle.loop._hub._link.bytes_down == heard
+        assert idle.loop._hub._link._verdicts.empty()
+        assert idle.loop._hub._link._opens.empty()
         assert '"HassTurnOn"' in ask(idle)
 
 

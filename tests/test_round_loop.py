@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from edge_node.hub_link import Channel
 from edge_node.round_loop import RoundLoop
 from edge_node.round_stats import RoundStats
 from edge_node.settings import Mode, NodeSettings, Policy
-from shared.messages import Early, Verdict
+from shared.errors import HubRefused
+from shared.messages import Early, Fault, FaultCode, Verdict
 from shared.sampling import Sampling
 from tests.scripted_hub import ScriptedHub
 from tools.emulated import EmulatedDrafter, Skill
@@ -134,6 +137,25 @@ def test_a_hub_that_asks_to_stream_is_heard_until_it_says_otherwise() -> None:
     hub.advised = 0
     assert ask(node, 60).drafted <= 2
     assert ask(loop(hub, Mode.SPECULATE, drafter(0.9, 0.0), policy=Policy.FIXED), 60).drafted, "fixed is fixed"
+
+
+def test_after_a_session_that_cannot_go_on_the_next_answer_begins_a_new_one() -> None:
+    class Changing(ScriptedHub):
+        runs = "target"
+
+        def open(self, wait_s: float, prefer: str | None = None) -> Channel:
+            channel = super().open(wait_s, prefer)
+            return replace(channel, opened=replace(channel.opened, target=self.runs))
+
+    hub = Changing(target)
+    node = loop(hub, Mode.SPECULATE, drafter(0.9, 0.0))
+    ask(node, 10)
+    hub.runs = "other"
+    hub._coming.append((0.0, Fault(FaultCode.UNKNOWN_SESSION)))
+    with pytest.raises(HubRefused, match="runs 'other' instead of 'target'"):
+        ask(node, 10)
+    assert node.channel is None
+    assert ask(node, 10).reopened == 0
 
 
 def test_drafting_while_waiting_takes_time_off_and_early_verdicts_more() -> None:

@@ -16,87 +16,17 @@ what a node does by itself. ms_per_token counts from an answer's first token on,
 from __future__ import annotations
 
 import json
-import random
-import statistics
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
-
-from edge_node.drafter import Drafter
-from edge_node.hub_link import HubLink
-from edge_node.node import load_drafter
-from edge_node.pace import Pace
-from edge_node.round_loop import RoundLoop
-from edge_node.round_stats import RoundStats
-from edge_node.settings import Mode, NodeSettings, Policy
-from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.errors import SettingsError
-from shared.pair import Pair, load_pair
-from shared.sampling import Sampling
+from tools.bench.contest import MODES, THOROUGH, Cell, Group, contest, serving
+from tools.bench.heat_maps import ACCEPTANCES, DRAFTS, RTTS, draw
 from tools.bench.report import progress, show, show_rows
-from tools.bench.site import PROMPT, Rig
-from tools.delay_proxy import delayed
-from tools.emulated import EmulatedDrafter, Skill
-from tools.testbed import HubBed, running_hub
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
-MODES: dict[str, dict[str, Any]] = {
-    "stream": {"mode": Mode.STREAM},
-    "speculate": {"mode": Mode.SPECULATE, "policy": Policy.FIXED, "ahead": False},
-    "ahead": {"mode": Mode.SPECULATE, "policy": Policy.FIXED, "early": False},
-    "early": {"mode": Mode.SPECULATE, "policy": Policy.FIXED},
-    "auto": {"mode": Mode.AUTO},
-}
-RTTS, DRAFTS, ACCEPTANCES = (0, 20, 50, 100, 200), (5, 15, 40, 120), (0.4, 0.6, 0.8, 0.9)
-_THOROUGH = ((20, 15, 0.8), (20, 15, 0.9))  # rtt, draft, acceptance: those that promises are about
-_SHORT = (*_THOROUGH, (200, 120, 0.4), (0, 120, 0.4), (200, 5, 0.9), (50, 40, 0.6))
-_REQUEST = "turn on the kitchen lights and the lamp in the hall, set the thermostat to twenty degrees, and close the garage door"
-_NODE = "device"
-_WARM_UP = 24  # tokens of an answer that is not measured
-_TOKENS, _PASSES = 48, 1  # of those that are
-_MORE_TOKENS, _MORE_PASSES = 64, 3  # under the conditions of _THOROUGH: there, luck must not decide
-_LONG_PROMPT = 512  # ids, for the time of the first token
-_SLOW_S = 0.12  # for a drafted token then
-_FIRST_TOKENS = 3  # that are timed in each mode
-MAX_BLOCK = 16
-_LONG_S = 8.0  # for an answer: a mode that takes as long is not measured again
-_TRIAL_S = 0.1  # a forward's time, for the choice of a length
-
-
-@dataclass(frozen=True)
-class Group:
-    """Conditions under which all modes are compared."""
-
-    pair: str
-    rtt_ms: int
-    draft_ms: float
-    acceptance: float
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One mode under them."""
-
-    pair: str
-    rtt_ms: int
-    draft_ms: float
-    acceptance: float
-    mode: str
-    ms_per_token: float
-    ratio: float
-    streamed: int  # tokens of the answers that the hub decoded alone
-    alpha: float  # accepted over looked at
-    block: float  # mean length
-    predicted: float  # share of a round's time that drafting while waiting should save
-    hits: float  # share of the blocks for which that came true: all of them and the guess of the bonus token were right
-    gain: float  # share of speculate's time that this mode saves
+_SHORT = (*THOROUGH, (200, 120, 0.4), (0, 120, 0.4), (200, 5, 0.9), (50, 40, 0.6))
 
 
 def wanted(shape: str, full: bool, only: Sequence[str]) -> list[Group]:
@@ -121,11 +51,11 @@ def run(groups: Sequence[Group], fresh: bool, out: Path, state: Path, as_json: b
     with progress() as bars:
         bar = bars.add_task("groups of modes", total=len(groups), completed=len(groups) - len(missing))
         for pair in dict.fromkeys(group.pair for group in missing):
-            with _bed(pair) as (bed, served):
+            with serving(pair) as (bed, served):
                 for group in [g for g in missing if g.pair == pair]:
-                    with _site(bed, served, group) as site:
-                        done[group] = site.compare()
-                        first = site.first_token() if group == groups[0] else None
+                    with contest(bed, served, group) as modes:
+                        done[group] = modes.compare()
+                        first = modes.first_token() if group == groups[0] else None
                     row = {
                         "group": asdict(group),
                         "cells": [asdict(cell) for cell in done[group]],
@@ -155,200 +85,9 @@ def run(groups: Sequence[Group], fresh: bool, out: Path, state: Path, as_json: b
     )
 
 
-def draw(cells: Sequence[Cell], out: Path) -> None:
-    """Heat maps of the ratio to streaming: a row for each mode, a column for each acceptance."""
-    modes = [mode for mode in MODES if mode != "stream"]
-    figure, axes = plt.subplots(
-        len(modes), len(ACCEPTANCES), figsize=(13, 11), sharex=True, sharey=True, layout="constrained"
-    )
-    picture = None
-    for (row, mode), (column, acceptance) in product(enumerate(modes), enumerate(ACCEPTANCES)):
-        ratios = {
-            (c.draft_ms, c.rtt_ms): c.ratio
-            for c in cells
-            if c.pair != "home" and (c.mode, c.acceptance) == (mode, acceptance)
-        }
-        grid = [[ratios.get((draft, rtt), float("nan")) for rtt in RTTS] for draft in DRAFTS]
-        axis = axes[row][column]
-        picture = axis.imshow(grid, vmin=0.3, vmax=1.7, cmap="RdYlGn_r", aspect="auto", origin="lower")
-        for (x, rtt), (y, draft) in product(enumerate(RTTS), enumerate(DRAFTS)):
-            if (draft, rtt) in ratios:
-                axis.text(x, y, f"{ratios[draft, rtt]:.2f}", ha="center", va="center", fontsize=9)
-        axis.set_xticks(range(len(RTTS)), list(map(str, RTTS)))
-        axis.set_yticks(range(len(DRAFTS)), list(map(str, DRAFTS)))
-        if row == 0:
-            axis.set_title(f"acceptance {acceptance}")
-        if column == 0:
-            axis.set_ylabel(f"{mode}\nms for a drafted token")
-        if row == len(modes) - 1:
-            axis.set_xlabel("round trip, ms")
-    figure.suptitle("ms per token over streaming's, target of 1.1 B parameters (empty: not measured)")
-    if picture is not None:
-        figure.colorbar(picture, ax=axes, shrink=0.5)
-    figure.savefig(out, dpi=80)
-    plt.close(figure)
-
-
 def _read(state: Path) -> tuple[dict[Group, list[Cell]], list[float]]:
     """Groups that were measured before, and ratios of the first token's time."""
     lines = state.read_text().splitlines() if state.exists() else []
     rows = [json.loads(line) for line in lines]
     cells = {Group(**row["group"]): [Cell(**cell) for cell in row["cells"]] for row in rows}
     return cells, [row["first_token"] for row in rows if row["first_token"]]
-
-
-@contextmanager
-def _bed(pair: str) -> Iterator[tuple[HubBed, Pair]]:
-    served = Rig(pair).pair if pair != "home" else load_pair("home")
-    with running_hub([_NODE], str(served.folder)) as bed:
-        yield bed, served
-
-
-@contextmanager
-def _site(bed: HubBed, pair: Pair, group: Group) -> Iterator[_Site]:
-    """A node's connection through a proxy that delays."""
-    with delayed(bed.broker.port, group.rtt_ms) as port:
-        settings = bed.node(_NODE)
-        settings = replace(settings, broker=replace(settings.broker, port=port), patience_s=30.0)
-        link = HubLink(settings.broker, settings.name, pair)
-        link.connect()
-        try:
-            yield _Site(link, settings, pair, group)
-        finally:
-            link.close()
-
-
-@dataclass
-class _Entrant:
-    """A mode with its loop and its answers so far."""
-
-    mode: str
-    loop: RoundLoop
-    drafter: Drafter | None
-    ms: list[float] = field(default_factory=list)  # per token, of each pass
-    ratios: list[float] = field(default_factory=list)
-    stats: list[RoundStats] = field(default_factory=list)
-
-
-class _Site:
-    """A connection over which answers are measured."""
-
-    def __init__(self, link: HubLink, settings: NodeSettings, pair: Pair, group: Group) -> None:
-        self._link, self._settings, self._pair, self._group = link, settings, pair, group
-        rng = random.Random(3)
-        self._tokenizer = ChatTokenizer(pair)
-        if group.pair == "home":
-            self._prompt = self._tokenizer.prompt([Turn("user", _REQUEST)])
-        else:
-            self._prompt = [rng.randrange(4, self._tokenizer.vocab_size) for _ in range(PROMPT)]
-        stream = self._loop("stream", None)
-        more = (group.rtt_ms, group.draft_ms, group.acceptance) in _THOROUGH
-        self._tokens, self._passes = (_MORE_TOKENS, _MORE_PASSES) if more else (_TOKENS, _PASSES)
-        self._text = [*self._prompt, *self._answer(stream, self._tokens)[0]]
-        self._pass = 0
-        self._entrants = [_Entrant("stream", stream, None)]
-        for mode in MODES:
-            if mode != "stream":
-                drafter = self._drafter()
-                self._entrants.append(_Entrant(mode, self._loop(mode, drafter), drafter))
-
-    def compare(self) -> list[Cell]:
-        """A cell for each mode."""
-        stream, *others = self._entrants
-        for entrant in self._entrants:
-            self._answer(entrant.loop, _WARM_UP)
-        self._time(stream)
-        for number in range(self._passes):
-            self._pass = number
-            fresh = [e for e in others if not e.ms or e.ms[-1] * self._tokens < 1e3 * _LONG_S]
-            for entrant in fresh:
-                self._time(entrant)
-            self._time(stream)
-            for entrant in fresh:
-                entrant.ratios.append(entrant.ms[-1] / statistics.mean(stream.ms[-2:]))
-        stream.ratios.append(1.0)
-        plain = statistics.median(others[0].ratios)
-        return [self._cell(entrant, plain) for entrant in self._entrants]
-
-    def _time(self, entrant: _Entrant) -> None:
-        if isinstance(entrant.drafter, EmulatedDrafter):
-            entrant.drafter.seed = self._pass  # all modes have the same luck, and another in each pass
-        ids, stats = self._answer(entrant.loop, self._tokens)
-        entrant.stats.append(stats)
-        if ids != self._text[len(self._prompt) :]:
-            raise RuntimeError(f"the text in mode {entrant.mode} is another than streaming's")
-        entrant.ms.append(1e3 * (stats.elapsed_s - stats.first_token_s) / len(ids))
-
-    def _cell(self, entrant: _Entrant, plain: float) -> Cell:
-        pace = entrant.loop.pace
-        home = self._group.pair == "home"
-        rounds = [count for stats in entrant.stats for count in stats.accepted_by_round]
-        taken = sum(stats.accepted + stats.matched for stats in entrant.stats)
-        looked = taken + sum(stats.rejected for stats in entrant.stats)
-        alpha = taken / looked if looked else 0.0
-        draft_s = pace.draft_s.value if home else self._group.draft_ms / 1e3
-        blocks = len(rounds)
-        length = sum(stats.drafted for stats in entrant.stats) / blocks if blocks else 0.0
-        hits = sum(stats.foreseen for stats in entrant.stats)
-        rate = alpha if home else self._group.acceptance
-        saved = rate ** (length + 1) * min(length * draft_s, pace.wait_s) if blocks else 0.0
-        ratio = statistics.median(entrant.ratios)
-        return Cell(
-            self._group.pair,
-            self._group.rtt_ms,
-            round(1e3 * draft_s, 2),
-            round(rate, 3),
-            entrant.mode,
-            round(statistics.median(entrant.ms), 2),
-            round(ratio, 3),
-            sum(stats.streamed for stats in entrant.stats),
-            round(alpha, 3),
-            round(length, 2),
-            round(saved / (length * draft_s + pace.wait_s), 3) if blocks else 0.0,
-            round(hits / blocks, 3) if blocks else 0.0,
-            round(1 - ratio / plain, 3),
-        )
-
-    def _loop(self, mode: str, drafter: Drafter | None) -> RoundLoop:
-        changes = dict(MODES[mode])
-        if changes.get("policy") is Policy.FIXED:
-            changes["draft_length"] = self._best_length()
-        return RoundLoop(self._link, replace(self._settings, **changes), drafter)
-
-    def _best_length(self) -> int:
-        """The length of block that suits the group, without drafting ahead."""
-        if self._group.pair == "home":
-            return 8
-        pace = Pace(ahead=False)
-        pace.draft_s.value = self._group.draft_ms / 1e3
-        pace.trip_s.value, pace.hub_s.value = self._group.rtt_ms / 1e3, _TRIAL_S
-        pace.acceptance.value = self._group.acceptance
-        return pace.best_length(MAX_BLOCK)
-
-    def _drafter(self) -> Drafter:
-        if self._group.pair == "home":
-            return load_drafter(self._pair, 1, self._tokenizer)
-        return EmulatedDrafter(self._text, Skill(self._group.acceptance, self._group.draft_ms / 1e3), seed=5)
-
-    def first_token(self) -> float:
-        """With a long prompt and a slow drafter: the time of the first token while speculating over that while streaming."""
-        rng = random.Random(9)
-        times: dict[str, list[float]] = {"stream": [], "auto": [], "early": []}
-        for _ in range(_FIRST_TOKENS):
-            for mode, each in times.items():
-                prompt = [rng.randrange(4, self._tokenizer.vocab_size) for _ in range(_LONG_PROMPT)]
-                drafter = EmulatedDrafter(prompt, Skill(0.8, _SLOW_S), seed=5)
-                loop = self._loop(mode, None if mode == "stream" else drafter)
-                stats = RoundStats()
-                for _ in loop.answer(prompt, Sampling(), 4, stats):
-                    pass
-                loop.reset()
-                each.append(stats.first_token_s)
-        medians = {mode: statistics.median(each) for mode, each in times.items()}
-        return max(medians["auto"], medians["early"]) / medians["stream"]
-
-    def _answer(self, loop: RoundLoop, tokens: int) -> tuple[list[int], RoundStats]:
-        stats = RoundStats()
-        ids = [token for fresh in loop.answer(self._prompt, Sampling(), tokens, stats) for token in fresh]
-        loop.reset()
-        return ids, stats
