@@ -36,7 +36,7 @@ class BlockLength:
     def longest(self) -> int:
         """Tokens of the longest block that is of use, one at least."""
         longest = min(self._settings.draft_length, self._taken)
-        return longest if self._advised is None else max(1, min(longest, self._advised))
+        return longest if self.advised is None else max(1, min(longest, self.advised))
 
     @property
     def usual(self) -> int:
@@ -45,8 +45,7 @@ class BlockLength:
 
     def fill(self, lookahead: Lookahead, room: int) -> int:
         """Draft on as long as that is worth its time; how many tokens of the trunk make the block, `room` at most."""
-        auto = self._settings.policy is Policy.AUTO
-        longest = min(self.longest if auto else self._settings.draft_length, self._taken, room)
+        longest = min(self.longest, room)
         while (count := self._fitting(lookahead, longest)) == len(lookahead.trunk) < longest:
             if not (self._goes_on(lookahead) and lookahead.grow()):
                 break

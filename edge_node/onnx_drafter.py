@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 SOURCE = "model"
 _CHUNK = 256  # tokens per run while prefilling: bounds the memory of activations
-_FIRST_PIECE = 16  # tokens of the first run, until it is known how long one takes
-_PIECE_S = 0.02  # that a run may take, so that whoever drafts can look at what has come meanwhile
+_FIRST_PIECE, _LEAST_PIECE = 8, 4  # tokens of a run: of the first, until it is known how long one takes, and of the shortest
+_PIECE_S = 0.03  # that a run may take, so that whoever drafts can look at what has come meanwhile
 _AT_ONCE = 2  # ids without K/V that are no piece of work of their own: behind an accepted block there are two
 _LARGE_GRAPH = 8 * 2**20  # bytes: at 1.5 MB a second thread costs a tenth, at 15 MB it saves a third
 _SPIN_US = (
@@ -150,7 +150,7 @@ class OnnxDrafter:
                 break
 
     def _feed_piece(self, ids: Sequence[int]) -> None:
-        """Feed the first of `ids`, as many as take about _PIECE_S."""
+        """Feed the first of `ids`, as many as take about _PIECE_S, or a few: one alone takes a large model half as long."""
         piece = ids[: self._piece]
         started = time.perf_counter()
         self.feed(piece)
@@ -158,8 +158,8 @@ class OnnxDrafter:
         self._prefilled += len(piece)
         self._prefilling_s += elapsed
         if elapsed > _PIECE_S:
-            self._piece = max(1, self._piece // 2)
-        elif len(piece) == self._piece and elapsed < _PIECE_S / 3:
+            self._piece = max(_LEAST_PIECE, self._piece // 2)
+        elif len(piece) == self._piece and elapsed < 0.6 * _PIECE_S:  # twice as many take less than twice as long
             self._piece = min(_CHUNK, 2 * self._piece)
 
     def _guess(self, logits: npt.NDArray[np.float32], sampling: Sampling, position: int) -> Guess:
