@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 SOURCE = "model"
 _CHUNK = 256  # tokens per run while prefilling: bounds the memory of activations
-_FIRST_PIECE, _LEAST_PIECE = 8, 4  # tokens of a run: of the first, until it is known how long one takes, and of the shortest
+_FIRST_PIECE = 8  # tokens of the first run, until it is known how long one takes
+_LEAST_PIECE = 4  # of any but the last
 _PIECE_S = 0.03  # that a run may take, so that whoever drafts can look at what has come meanwhile
 _AT_ONCE = 2  # ids without K/V that are no piece of work of their own: behind an accepted block there are two
 _LARGE_GRAPH = 8 * 2**20  # bytes: at 1.5 MB a second thread costs a tenth, at 15 MB it saves a third

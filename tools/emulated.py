@@ -14,7 +14,7 @@ from shared.transcript import common_length
 SOURCE = "emulated"
 _PREFILL_SHARE = 0.2  # of a token's time that one more id of a run takes, as measured on small models
 _SET = 20  # positions in which as many are right as should be: short runs then compare
-_PIECE_S = 0.02  # of taking in a text, between two looks at what has come
+_PIECE_S, _LEAST_PIECE = 0.03, 4  # a run that takes in a text has so many seconds, or ids, as the real drafter's
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,13 @@ class EmulatedDrafter:
         return self._guesses(list(ids))
 
     def _guesses(self, ids: list[int]) -> Iterator[Guess | None]:
-        id_s = _PREFILL_SHARE * self._skill.draft_s
         known = ids == self._text[: len(ids)]
         while True:
             same = common_length(self._held, ids)
             missing = len(ids) - 1 - same
             if missing > 1:
-                piece = max(1, min(missing, int(_PIECE_S / id_s))) if id_s else missing
-                time.sleep(piece * id_s)
+                piece = min(missing, self._piece())
+                time.sleep(self._skill.draft_s * (1 + _PREFILL_SHARE * (piece - 1)))
                 self._held = ids[: same + piece]
                 yield None
                 continue
@@ -65,6 +64,11 @@ class EmulatedDrafter:
             known = known and right
             ids.append(token)
             yield Guess(token, self._skill.acceptance, SOURCE, runner_up)
+
+    def _piece(self) -> int:
+        """How many ids it takes in in one run."""
+        more = (_PIECE_S / max(self._skill.draft_s, 1e-6) - 1) / _PREFILL_SHARE
+        return max(_LEAST_PIECE, 1 + int(more))
 
     def _fortune(self, position: int) -> tuple[bool, bool]:
         """Whether the first and the second choice for a position are right: of _SET positions in a row just that share is."""

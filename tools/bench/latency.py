@@ -42,12 +42,13 @@ def wanted(shape: str, full: bool, only: Sequence[str]) -> list[Group]:
 
 
 def run(groups: Sequence[Group], fresh: bool, out: Path, state: Path, as_json: bool) -> None:
-    """Measure what is not in `state` yet, draw it to `out`, and print it."""
+    """Measure what is not in `state` yet, print it, and draw all that `state` has to `out`."""
     if fresh:
         state.unlink(missing_ok=True)
     done, firsts = _read(state)
     missing = [g for g in groups if g not in done]
-    state.parent.mkdir(parents=True, exist_ok=True)
+    for path in (state, out):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with progress() as bars:
         bar = bars.add_task("groups of modes", total=len(groups), completed=len(groups) - len(missing))
         for pair in dict.fromkeys(group.pair for group in missing):
@@ -66,7 +67,7 @@ def run(groups: Sequence[Group], fresh: bool, out: Path, state: Path, as_json: b
                     firsts += [first] if first else []
                     bars.advance(bar)
     cells = [cell for g in groups for cell in done[g]]
-    draw(cells, out)
+    draw([cell for measured in done.values() for cell in measured], out)
     show_rows(
         "latency",
         ("pair", "rtt ms", "draft ms", "acceptance", *MODES),
