@@ -33,13 +33,17 @@ class DraftingAhead:
         wanted = streamed + self._length.usual if self._settings.ahead else 1
         return len(lookahead.trunk) < wanted and lookahead.grow()
 
-    def heed(self, early: Early, lookahead: Lookahead, session: NodeSession) -> bool:
-        """Draft on from what an early verdict says, which commits nothing; whether it is about the round under way."""
+    def heed(self, early: Early, at: float, lookahead: Lookahead, session: NodeSession) -> bool:
+        """Draft on from what an early verdict that came at that time says, which commits nothing.
+
+        Returns whether it is about the round under way.
+        """
         outstanding = session.outstanding
         if outstanding is None or not self._settings.early:
             return False
         if early.round != outstanding.round or early.base != len(session) or len(early.ids) != 1:
             return False
+        self._timing.early(at)
         lookahead.expect(early.accepted, early.ids[0])
         return True
 

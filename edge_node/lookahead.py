@@ -16,14 +16,11 @@ from math import prod
 from edge_node.calibration import Calibration
 from edge_node.continuation import Continuation
 from edge_node.drafter import Drafter, Guess
-from edge_node.pace import Mean, Pace
+from edge_node.pace import Pace
 from shared.sampling import Sampling
 
 _LEAST_CHANCE = 0.05  # of being of use, for a token that is drafted while waiting
 _A_BIT = 16  # ids, which a drafter takes in about as fast as one
-_EARLY_CHANCE = 0.8  # that an early verdict is the final one, believed
-_EARLY_BELIEVED = 10  # times, until some were seen
-_EARLY_RATE = 0.02
 
 
 @dataclass
@@ -40,7 +37,6 @@ class Lookahead:
     """Drafts ahead for one session; what it holds is never sent on its own, the round loop takes it."""
 
     def __init__(self, drafter: Drafter, calibration: Calibration, pace: Pace) -> None:
-        self.early_right = Mean(_EARLY_CHANCE, _EARLY_RATE, _EARLY_BELIEVED)
         self._drafter, self._calibration, self._pace = drafter, calibration, pace
         self._ids: tuple[int, ...] = ()
         self._sampling = Sampling()
@@ -100,7 +96,7 @@ class Lookahead:
             others = [b for b in self._branches or () if (b.place, b.token) != self._expected]
             known = [b for b in self._branches or () if b not in others]
             likely = known or [self._branch(accepted, token, 0.0)]
-            likely[0].chance = self.early_right.value
+            likely[0].chance = self._pace.early_right.value
             self._branches = likely + others
 
     def work(self, length: int, left_s: float) -> bool:
@@ -123,7 +119,7 @@ class Lookahead:
         """
         written = tuple(ids[len(ids) - count :])
         if self._expected is not None and written:
-            self.early_right.add(self._expected == (count - 1, written[-1]))
+            self._pace.early_right.add(self._expected == (count - 1, written[-1]))
         same = self._judge(written)
         self._ids = tuple(ids)
         if same == count:
@@ -148,7 +144,7 @@ class Lookahead:
         chance = 1.0
         if self._expected is not None:
             confirmed = 0 if self._doubts_trunk else self._sent + 1
-            chance = 1 - self.early_right.value if self._doubts_trunk else self.early_right.value
+            chance = 1 - self._pace.early_right.value if self._doubts_trunk else self._pace.early_right.value
         return chance * prod(self.chances[confirmed:])
 
     def _pays(self, chance: float, left_s: float) -> bool:

@@ -2,7 +2,8 @@
 
 A block of g tokens that are each right with chance a commits E = 1 + a + ... + a^g tokens. It takes g * draft + wait seconds, less
 what was drafted already while the verdict before was awaited: with chance a^(g+1), that all of the block and the guess of the
-bonus token were right, min(g * draft, wait). A streamed token takes `stream` seconds.
+bonus token were right, min(g * draft, wait), and where only an early verdict was right, min(g * draft, from the early verdict on).
+A streamed token takes `stream` seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ _SLOW = 0.02  # of a new measurement in a mean of chances, which need many
 _FAST = 0.1  # in a mean of times, which change
 _FIRST_DRAFT_S, _FIRST_WAIT_S = 0.005, 0.02  # while nobody knows
 _TRUSTED = 4  # measurements that a choice needs
+_EARLY_CHANCE = 0.8  # that an early verdict is the final one, believed
+_EARLY_BELIEVED = 10  # times, until some were seen
 _ROUNDING = 1e-9
 _ROUNDS = 8  # after which what they took counts, instead of what was computed
 
@@ -50,6 +53,8 @@ class Pace:
     runner_up: Mean = field(
         default_factory=lambda: Mean(_FIRST_RUNNER_UP, _SLOW, _BELIEVED)
     )  # right, where the guess was not
+    early_s: Mean = field(default_factory=lambda: Mean(0.0))  # from an early verdict to the verdict, 0 where none came
+    early_right: Mean = field(default_factory=lambda: Mean(_EARLY_CHANCE, _SLOW, _EARLY_BELIEVED))
     round_s: Mean = field(default_factory=lambda: Mean(0.0))  # from a verdict to the next, while speculating
     round_tokens: Mean = field(default_factory=lambda: Mean(0.0))  # committed in it
 
@@ -76,8 +81,10 @@ class Pace:
         rate = self.acceptance.value if rate is None else rate
         expected = sum(rate**place for place in range(length + 1))
         drafting = length * self.draft_s.value
-        saved = rate ** (length + 1) * min(drafting, self.wait_s) if self.ahead else 0.0
-        return drafting + self.wait_s - saved, expected
+        foreseen = rate ** (length + 1)
+        corrected = max(0.0, self.early_right.value - foreseen)
+        saved = foreseen * min(drafting, self.wait_s) + corrected * min(drafting, self.early_s.value)
+        return drafting + self.wait_s - (saved if self.ahead else 0.0), expected
 
     def best_length(self, longest: int) -> int:
         """The length, from 1 to `longest`, that commits most tokens per second."""

@@ -179,7 +179,7 @@ class RoundLoop:
                         return committed
                 case Early():
                     if self._lookahead is not None:
-                        stats.early += self._ahead.heed(arrival.message, self._lookahead, self.session)
+                        stats.early += self._ahead.heed(arrival.message, arrival.at, self._lookahead, self.session)
                 case Fault():
                     self._heed(arrival.message, stats)
                     patience = time.monotonic() + self._settings.patience_s

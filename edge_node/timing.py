@@ -16,6 +16,7 @@ class Timing:
         self._pace = pace
         self._last_at: float | None = None  # when the last verdict came, if nothing disturbed what came after
         self._timed = False  # whether the round that is under way went undisturbed
+        self._early_at: float | None = None  # when its early verdict came
 
     @property
     def left_s(self) -> float:
@@ -30,6 +31,11 @@ class Timing:
         """A round is sent; `timed` says that the next verdict will be an answer to it."""
         self.sent_at = time.monotonic()
         self._timed = timed
+        self._early_at = None
+
+    def early(self, at: float) -> None:
+        """An early verdict on the round under way came at that time."""
+        self._early_at = at
 
     def disturb(self) -> None:
         """Something was sent besides, or sent again."""
@@ -46,6 +52,7 @@ class Timing:
             pace.trip_s.add(max(0.0, at - self.sent_at - hub_s))
             if answered.tokens:
                 pace.block_s.add(at - self.sent_at)
+                pace.early_s.add(0.0 if self._early_at is None else at - self._early_at)
         if verdict.forward_us and not (answered is not None and answered.append):
             pace.hub_s.add(hub_s)
             if answered is None or not answered.tokens:

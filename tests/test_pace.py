@@ -79,6 +79,23 @@ def test_what_is_drafted_ahead_is_in_the_price() -> None:
     assert pace.block(4)[0] == pytest.approx(4 * 0.015 + 0.12)
 
 
+def test_what_an_early_verdict_leaves_time_for_is_in_the_price() -> None:
+    pace = measured(0.015, 0.12, 0.8)
+    for _ in range(500):
+        pace.early_right.add(1.0)
+        pace.early_s.add(0.04)
+    pace.early_right.value = 0.9
+    saved = 0.8**5 * 0.06 + (0.9 - 0.8**5) * 0.04
+    assert pace.block(4)[0] == pytest.approx(0.06 + 0.12 - saved)
+    pace.early_s.value = 0.1
+    assert pace.best_length(LONGEST) > measured(0.015, 0.12, 0.8).best_length(LONGEST)
+    pace.early_s.value = 0.0
+    assert pace.block(4) == measured(0.015, 0.12, 0.8).block(4)
+    pace.early_right.value = 0.1
+    pace.early_s.value = 0.04
+    assert pace.block(4) == measured(0.015, 0.12, 0.8).block(4), "less often right than the drafts themselves"
+
+
 def test_the_gate_streams_until_it_knows_and_then_takes_the_faster() -> None:
     for draft_s, expected in ((0.015, False), (0.3, True)):
         gate = Gate(Pace(), Mode.AUTO)
