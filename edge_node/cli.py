@@ -118,7 +118,8 @@ def _ask(settings: Any, generation: Any, request: str, as_json: bool, system: st
             if reader is None:
                 sys.stdout.write(piece)
                 sys.stdout.flush()
-    typer.echo(json.dumps(_report(answer, reader.read(answer.text)), ensure_ascii=False) if reader else "")
+        # Before the connection is left, which takes a moment.
+        typer.echo(json.dumps(_report(answer, reader.read(answer.text)), ensure_ascii=False) if reader else "")
 
 
 def _doctor(settings: Any, _: Any, as_json: bool) -> None:

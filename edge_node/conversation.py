@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from edge_node.hub_link import Channel
@@ -53,19 +53,16 @@ class Answer:
 class Conversation:
     """Turns of a chat over one round loop."""
 
-    def __init__(
-        self,
-        tokenizer: ChatTokenizer,
-        loop: RoundLoop,
-        system: str | None = None,
-        keep: Callable[[Sequence[int]], None] | None = None,
-    ) -> None:
-        """`keep` is told after an answer which ids all chats under this system message begin with."""
+    def __init__(self, tokenizer: ChatTokenizer, loop: RoundLoop, system: str | None = None) -> None:
         self._tokenizer = tokenizer
-        self._keep = keep
         self.loop = loop
         self._opening = _opening(system)
         self.turns: list[Turn] = list(self._opening)
+
+    @property
+    def beginning(self) -> list[int]:
+        """The ids that all chats under this system message begin with."""
+        return self._tokenizer.beginning(self._opening)
 
     def begin(self) -> Channel:
         """Open the session ahead of the first request. Raises SessionError or LinkError."""
@@ -106,8 +103,6 @@ class Conversation:
         if answer.ids:
             kept = [i for i in answer.ids if i not in opened.end_ids]
             self.turns = [*turns, self._turn(answer.text, kept)]
-        if self._keep is not None:
-            self._keep(self._tokenizer.beginning(self._opening))
 
     def _generate(
         self, prompt: list[int], generation: Generation, end_ids: frozenset[int], answer: Answer

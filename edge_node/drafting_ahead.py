@@ -20,7 +20,9 @@ class DraftingAhead:
         self._length, self._credit, self._timing = length, credit, timing
 
     def work(self, lookahead: Lookahead, session: NodeSession, gate: Gate) -> bool:
-        """A piece of drafting, if there is any to be done."""
+        """A piece of drafting, if there is any to be done. A slow drafter leaves it be while the first token is awaited."""
+        if self._timing.awaits_first and not lookahead.works_briefly:
+            return False
         outstanding = session.outstanding
         awaits_block = outstanding is not None and bool(outstanding.tokens)
         if awaits_block and not self._settings.ahead:

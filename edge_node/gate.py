@@ -36,7 +36,7 @@ class Gate:
 
     def spied(self) -> None:
         """A token was drafted beside the stream."""
-        self._looks -= 1
+        self._looks = 0 if self._pace.hopeless else self._looks - 1
 
     def choose(self, longest: int, advised: int | None) -> bool:
         """Whether to stream from here on. `longest` is that of useful blocks, `advised` the hub's, 0: it asks to stream."""

@@ -21,6 +21,7 @@ from shared.sampling import Sampling
 
 _LEAST_CHANCE = 0.05  # of being of use, for a token that is drafted while waiting
 _A_BIT = 16  # ids, which a drafter takes in about as fast as one
+_BRIEF_S = 0.05  # of work, for which a message that comes meanwhile may wait
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Lookahead:
         self._trunk = Continuation(iter(()))
         self._taken_in = 0  # ids of the text that the drafter has drafted behind
         self._warm = False  # whether it has drafted before: what is run first takes longer
+        self._piece_s = 0.0  # that the last piece of work on the trunk took
         self._sent = 0  # tokens of the trunk that await a verdict
         self._branches: list[_Branch] | None = None  # likeliest first; None: not made yet
         self._expected: tuple[int, int] | None = None  # what an early verdict says: accepted, and the token behind
@@ -65,6 +67,11 @@ class Lookahead:
         return self._trunk.ended or len(self._ids) - self._taken_in <= _A_BIT
 
     @property
+    def works_briefly(self) -> bool:
+        """Whether a piece of work takes so little time that a message may come meanwhile."""
+        return self._piece_s <= _BRIEF_S
+
+    @property
     def chances(self) -> list[float]:
         """Of each token of the trunk to be accepted, those before it being right."""
         return [self._calibration.chance(guess) for guess in self.trunk]
@@ -74,9 +81,11 @@ class Lookahead:
         if self._trunk.ended:
             return False
         started = time.perf_counter()
-        if self._trunk.grow():
+        grown = self._trunk.grow()
+        self._piece_s = time.perf_counter() - started
+        if grown:
             if self._warm:
-                self._pace.draft_s.add(time.perf_counter() - started)
+                self._pace.draft_s.add(self._piece_s)
             self._warm = True
             self._taken_in = len(self._ids)
         return True

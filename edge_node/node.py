@@ -37,7 +37,7 @@ def connected(settings: NodeSettings, system: str | None = None) -> Iterator[Con
     link = HubLink(settings.broker, settings.name, pair)
     link.connect()
     loop = RoundLoop(link, settings, drafter, calibration)
-    conversation = Conversation(tokenizer, loop, system, prefixes.keep if prefixes is not None else None)
+    conversation = Conversation(tokenizer, loop, system)
     try:
         yield conversation
     finally:
@@ -45,6 +45,8 @@ def connected(settings: NodeSettings, system: str | None = None) -> Iterator[Con
         link.close()
         if drafter is not None:
             calibration.save(file)
+        if prefixes is not None:
+            prefixes.keep(conversation.beginning)
 
 
 def pick_model(settings: NodeSettings, pair: Pair, tokenizer: ChatTokenizer) -> OnnxDrafter | None:

@@ -27,8 +27,7 @@ logger = logging.getLogger(__name__)
 
 SOURCE = "model"
 _CHUNK = 256  # tokens per run while prefilling: bounds the memory of activations
-_FIRST_PIECE = 8  # tokens of the first run, until it is known how long one takes
-_LEAST_PIECE = 4  # of any but the last
+_LEAST_PIECE = 4  # tokens of a run while prefilling, but for the first, which shows how long one takes, and the last
 _PIECE_S = 0.03  # that a run may take, so that whoever drafts can look at what has come meanwhile
 _AT_ONCE = 2  # ids without K/V that are no piece of work of their own: behind an accepted block there are two
 _LARGE_GRAPH = 8 * 2**20  # bytes: at 1.5 MB a second thread costs a tenth, at 15 MB it saves a third
@@ -73,7 +72,7 @@ class OnnxDrafter:
         self._held: list[int] = []
         self._feeds: dict[int, _Feed] = {}
         self._user: list[int] | None = None  # the text of the draft that was at the cache last
-        self._piece = _FIRST_PIECE
+        self._piece = 1
         self._prefilled = 0  # ids, in pieces of prompts,
         self._prefilling_s = 0.0  # which took so long
 
@@ -159,9 +158,10 @@ class OnnxDrafter:
         self._prefilled += len(piece)
         self._prefilling_s += elapsed
         if elapsed > _PIECE_S:
-            self._piece = max(_LEAST_PIECE, self._piece // 2)
-        elif len(piece) == self._piece and elapsed < 0.6 * _PIECE_S:  # twice as many take less than twice as long
-            self._piece = min(_CHUNK, 2 * self._piece)
+            self._piece //= 2
+        elif len(piece) == self._piece and elapsed < _PIECE_S * 0.6:  # twice as many take less than twice as long
+            self._piece *= 2
+        self._piece = min(max(self._piece, _LEAST_PIECE), _CHUNK)
 
     def _guess(self, logits: npt.NDArray[np.float32], sampling: Sampling, position: int) -> Guess:
         token = draw(logits, sampling, position)

@@ -110,7 +110,7 @@ class PrefixFiles:
                 file.write(zlib.crc32(content, zlib.crc32(path.name.encode())).to_bytes(_CHECKSUM, "little"))
                 file.flush()
                 fresh.replace(path)
-            except OSError:
+            except BaseException:  # Ctrl-C too
                 fresh.unlink(missing_ok=True)
                 raise
         for each in shorter:

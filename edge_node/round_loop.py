@@ -160,13 +160,14 @@ class RoundLoop:
     def _await(self, stats: RoundStats) -> tuple[int, ...]:
         """Wait for a verdict that commits something or ends the answer; ask again where the rules say so.
 
-        Meanwhile the drafter takes in the text or drafts ahead, a piece of work between two looks at what has come.
+        Meanwhile the drafter takes in the text or drafts ahead, a piece of work whenever nothing has come.
         """
         attempts = 1
         patience = time.monotonic() + self._settings.patience_s
         while True:
-            works = self._lookahead is not None and self._ahead.work(self._lookahead, self.session, self.gate)
-            arrival = self._hub.receive(0.0 if works else max(0.0, patience - time.monotonic()))
+            arrival = self._hub.receive(0.0)
+            if arrival is None and not self._works():
+                arrival = self._hub.receive(max(0.0, patience - time.monotonic()))
             if arrival is None:
                 if time.monotonic() >= patience:
                     attempts = self._ask_again(attempts, stats)
@@ -183,6 +184,10 @@ class RoundLoop:
                 case Fault():
                     self._heed(arrival.message, stats)
                     patience = time.monotonic() + self._settings.patience_s
+
+    def _works(self) -> bool:
+        """Do a piece of drafting, if there is any that costs no time."""
+        return self._lookahead is not None and self._ahead.work(self._lookahead, self.session, self.gate)
 
     def _commit(self, verdict: Verdict, at: float, stats: RoundStats) -> tuple[int, ...] | None:
         """The ids that a verdict commits, and what it tells about the pace; None if it commits nothing."""

@@ -13,6 +13,7 @@ class Timing:
 
     def __init__(self, pace: Pace) -> None:
         self.sent_at = 0.0
+        self.awaits_first = False  # token of the answer
         self._pace = pace
         self._last_at: float | None = None  # when the last verdict came, if nothing disturbed what came after
         self._timed = False  # whether the round that is under way went undisturbed
@@ -26,6 +27,7 @@ class Timing:
     def begin(self) -> None:
         """An answer begins."""
         self._last_at = None
+        self.awaits_first = True
 
     def send(self, timed: bool) -> None:
         """A round is sent; `timed` says that the next verdict will be an answer to it."""
@@ -58,6 +60,7 @@ class Timing:
             if answered is None or not answered.tokens:
                 # As the hub says, for what arrives may have waited for credit.
                 pace.stream_s.add(hub_s)
+        self.awaits_first = False
         elapsed = None if self._last_at is None else at - self._last_at
         self._last_at = at
         return elapsed

@@ -71,10 +71,9 @@ def fastest_threads(target: Target) -> int:
     while counts[-1] > 1:
         counts.append(counts[-1] // 2)
     times = {count: math.prod(_forward_seconds(target, count, *shape) for shape in _THREADED) for count in counts}
-    best = counts[-1]
-    for count in reversed(counts):
-        if times[count] < _WORTH ** len(_THREADED) * times[best]:
-            best = count
+    best = counts.pop()
+    while counts and times[counts[-1]] < _WORTH ** len(_THREADED) * times[best]:
+        best = counts.pop()
     torch.set_num_threads(best)
     return best
 

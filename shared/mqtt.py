@@ -120,7 +120,12 @@ class MqttLink:
     def publish(
         self, topic: str, payload: bytes | str, *, qos: int = _KEPT, retain: bool = False, expiry_s: int | None = None
     ) -> None:
-        """Send without waiting. Raises LinkError when too much already waits for the broker."""
+        """Send without waiting. Raises LinkError when too much already waits for the broker.
+
+        What is DROPPABLE is dropped while anything waits.
+        """
+        if qos == DROPPABLE and self._client.want_write():
+            return
         properties = None
         if expiry_s is not None:
             properties = Properties(PacketTypes.PUBLISH)
@@ -199,7 +204,7 @@ class MqttLink:
     ) -> None:
         if reason.is_failure:
             self.refused_publishes += 1
-            self.on_refused(str(reason))
+            self._client.afterwards(lambda: self.on_refused(str(reason)))
 
     def _on_subscribe(
         self, _client: paho.Client, _userdata: Any, mid: int, reasons: list[ReasonCode], _: Properties | None

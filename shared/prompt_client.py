@@ -8,6 +8,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 _IDLE_S = 1.0  # between two looks at the keepalive
 _FIRST_PAUSE_S = 1.0  # before a lost connection is tried again; doubled each time,
 _LONGEST_PAUSE_S = 30.0  # up to this
+_LAST_WORDS_S = 2.0  # for what waits to be sent when the client is stopped
+_LONGEST_STOP_S = 10.0  # for that, and for an attempt to connect that is under way
 
 
 class PromptClient(paho.Client):
@@ -47,12 +50,11 @@ class PromptClient(paho.Client):
         self.__thread.start()
 
     def stop(self) -> None:
-        """Disconnect and end the thread."""
+        """Disconnect, once the broker has taken what waits to be sent or that has lasted too long, and end the thread."""
         self.__closing.set()
         self.__wake()
         if self.__thread is not None:
-            self.__thread.join()
-        self.disconnect()
+            self.__thread.join(_LONGEST_STOP_S)
 
     def afterwards(self, work: Callable[[], None]) -> None:
         """Have `work` done as soon as paho's callback has returned."""
@@ -60,12 +62,13 @@ class PromptClient(paho.Client):
 
     def loop_write(self) -> MQTTErrorCode:
         """Write what waits to be sent, as paho does from `publish`."""
-        if isinstance(self.socket(), ssl.SSLSocket) and threading.current_thread() is not self.__thread:
+        reads = threading.current_thread() is self.__thread
+        if isinstance(self.socket(), ssl.SSLSocket) and not reads:
             self.__wake()  # OpenSSL does not let one thread write while another reads
             return MQTTErrorCode.MQTT_ERR_SUCCESS
         with self.__writing:
             result = super().loop_write()
-        if self.want_write():
+        if self.want_write() and not reads:
             self.__wake()  # the socket is full: the reading thread writes the rest
         return result
 
@@ -83,8 +86,18 @@ class PromptClient(paho.Client):
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
                     try:
                         self.reconnect()
-                    except OSError as error:
+                    except Exception as error:
+                        # Whatever it is, a thread that ended would leave the device deaf.
                         log.debug("the broker does not answer yet: %s", error)
+            self.__finish(alarmed)
+
+    def __finish(self, alarmed: socket.socket) -> None:
+        deadline = time.monotonic() + _LAST_WORDS_S
+        self.disconnect()  # behind what waits already
+        while (sock := self.socket()) is not None and time.monotonic() < deadline:
+            self.__serve(sock, alarmed)
+        if sock is not None:
+            sock.close()
 
     def __serve(self, sock: Any, alarmed: socket.socket) -> None:
         """Wait for something to happen on the connection, and do what is to be done."""
@@ -96,15 +109,22 @@ class PromptClient(paho.Client):
             return  # a thread that failed to write has closed it
         poll.register(alarmed, select.POLLIN)
         ready = dict(poll.poll(0 if decrypted else 1e3 * _IDLE_S))
+        happened = ready.get(sock.fileno(), 0)
         if alarmed.fileno() in ready:
             alarmed.recv(4096)
-        if decrypted or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
+        if decrypted or happened & ~select.POLLOUT:
             self.loop_read()
         while self.__afterwards:
-            self.__afterwards.popleft()()
+            self.__do(self.__afterwards.popleft())
         if self.want_write():
             self.loop_write()
         self.loop_misc()
+
+    def __do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            log.exception("what was to be done after a callback failed")
 
     def __wake(self) -> None:
         if self.__alarm is not None:

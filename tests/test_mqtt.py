@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import socket
 import threading
+import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import pytest
 import trustme
+from paho.mqtt.enums import MQTTErrorCode
 
 from shared.errors import BrokerRefused, BrokerUnreachable
 from shared.mqtt import DROPPABLE, MqttLink
+from shared.prompt_client import PromptClient
 from shared.settings import BrokerSettings
 from tools.broker import broker_command, private_broker
 from tools.process import started
@@ -130,7 +133,7 @@ def test_publishing_threads_outlive_the_broker(tmp_path: Path) -> None:
         done = threading.Event()
 
         def speak(thread: int) -> None:
-            while not done.wait(0.002):
+            while not done.wait(0.02):
                 link.publish("sled/hub/h/info", b"%d" % thread)
 
         with ThreadPoolExecutor(4) as pool:
@@ -141,7 +144,7 @@ def test_publishing_threads_outlive_the_broker(tmp_path: Path) -> None:
                 with started(broker_command(tmp_path / "mosquitto.conf"), tmp_path / "second.log"):
                     while not heard.empty():
                         heard.get()
-                    assert {heard.get(timeout=30) for _ in range(200)} == {b"0", b"1", b"2", b"3"}
+                    assert {heard.get(timeout=30) for _ in range(100)} == {b"0", b"1", b"2", b"3"}
             finally:
                 done.set()
         assert [speaker.result() for speaker in speaking] == [None] * 4
@@ -164,5 +167,67 @@ def test_an_encrypted_connection_carries_what_several_threads_publish(tmp_path: 
             list(pool.map(lambda n: link.publish("sled/hub/h/info", b"%d" % n * 10_000), range(100)))
         assert sorted(heard.get(timeout=10) for _ in range(100)) == sorted(b"%d" % n * 10_000 for n in range(100))
         link.close()
+        assert link._client.socket() is None, "the broker was told"
         with pytest.raises(BrokerUnreachable):
             MqttLink(broker.settings("h"), "h").connect(timeout_s=1)
+
+
+def test_what_was_published_is_sent_before_the_connection_is_closed(tmp_path: Path) -> None:
+    with private_broker(tmp_path, hubs=["h"], nodes=[]) as broker:
+        speaker, listener = MqttLink(broker.settings("h"), "h"), MqttLink(broker.settings("h"), "h")
+        for link in (speaker, listener):
+            link.connect()
+        heard: queue.Queue[bytes] = queue.Queue()
+        listener.subscribe("sled/hub/h/stats", lambda _, payload: heard.put(payload))
+        for number in range(60):
+            speaker.publish("sled/hub/h/stats", bytes([number]) * 200_000)
+        speaker.close()
+        assert speaker._client.socket() is None
+        assert [heard.get(timeout=5)[0] for _ in range(60)] == list(range(60))
+        listener.close()
+
+
+class _Wakings(PromptClient):
+    """Counts how often the reading thread has looked at what there is to do."""
+
+    count = 0
+
+    def loop_misc(self) -> MQTTErrorCode:
+        self.count += 1
+        return super().loop_misc()
+
+
+def test_a_broker_that_does_not_read_is_waited_for_without_work() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        client = _Wakings("client")
+        client.connect("127.0.0.1", mute.getsockname()[1])
+        client.start()
+        connection, _ = mute.accept()
+        connection.recv(1000)
+        connection.sendall(bytes([0x20, 3, 0, 0, 0]))  # CONNACK
+        while not client.is_connected():
+            time.sleep(0.01)
+        for _ in range(60):
+            client.publish("topic", bytes(200_000), qos=1)
+        time.sleep(0.2)
+        before = client.count
+        time.sleep(0.5)
+        assert client.want_write()
+        assert client.count - before < 5
+        client.stop()
+        assert client.socket() is None
+        connection.close()
+
+
+def test_a_droppable_message_does_not_wait() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        link = MqttLink(BrokerSettings("127.0.0.1", mute.getsockname()[1]), "pi")
+        link._client.connect("127.0.0.1", mute.getsockname()[1])
+        for _ in range(60):
+            link.publish("topic", bytes(200_000))
+        waiting = len(link._client._out_packet)
+        assert waiting
+        link.publish("topic", b"dropped", qos=DROPPABLE)
+        assert len(link._client._out_packet) == waiting
+        link._client.start()
+        link.close()

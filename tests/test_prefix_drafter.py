@@ -166,6 +166,7 @@ def test_what_is_computed_as_fast_as_read_is_not_kept(
     model, drafter = started(graph, tmp_path)
     drafter.keep(ids_of(100))
     take(drafter.draft(ids_of(120), SAMPLING), 1)
+    monkeypatch.setattr(OnnxDrafter, "prefill_s", 0.0001)
     drafter.keep(ids_of(100))
     assert not (tmp_path / "prefixes").exists()
     monkeypatch.setattr(OnnxDrafter, "prefill_s", 0.01)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from hub import probe
 from hub.batch import Row
 from hub.kv_cache import KVCache, default_kv_memory
 from hub.linear import Int8Linear, PackedLinear, can_pack
@@ -161,3 +162,26 @@ def test_devices_and_dtypes() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(SettingsError, match="no CUDA"):
             pick_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({4: 1.0, 2: 1.9, 1: 3.7}, 4),
+        ({4: 1.0, 2: 1.05, 1: 2.0}, 2),
+        ({4: 1.0, 2: 1.0, 1: 1.08}, 1),
+        ({4: 0.8, 2: 0.95, 1: 1.0}, 1),
+        ({4: 3.0, 2: 1.5, 1: 1.0}, 1),
+    ],
+)
+def test_twice_the_threads_must_be_worth_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], chosen: int
+) -> None:
+    target = load(models.save(models.llama(), tmp_path))
+    monkeypatch.setattr(probe, "_forward_seconds", lambda _, threads, *shape: seconds[threads])
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        assert probe.fastest_threads(target) == torch.get_num_threads() == chosen
+    finally:
+        torch.set_num_threads(before)

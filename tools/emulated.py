@@ -49,7 +49,7 @@ class EmulatedDrafter:
             same = common_length(self._held, ids)
             missing = len(ids) - 1 - same
             if missing > 1:
-                piece = min(missing, self._piece())
+                piece = min(missing, self._piece()) if self._held else 1
                 time.sleep(self._skill.draft_s * (1 + _PREFILL_SHARE * (piece - 1)))
                 self._held = ids[: same + piece]
                 yield None
