@@ -5,7 +5,7 @@ from __future__ import annotations
 from edge_node.pace import Pace
 from edge_node.settings import Mode
 
-_FIRST_LOOKS = 16  # tokens drafted beside the first stream
+_FIRST_LOOKS = 16  # tokens drafted beside the first stream, and some more where these do not decide
 _LOOKS = 4  # tokens drafted beside a stream, to see what drafts would be worth,
 _LOOK_EVERY = 64  # each time that so many tokens were streamed,
 _LOOK_SELDOM = 512  # or so many where drafting is far too slow
@@ -48,6 +48,8 @@ class Gate:
             self.streams = False
         elif self._rest <= 0 and self._pace.prefers_streaming(self.streams, longest) != self.streams:
             self._switch()
+        if self.streams and self._looks == 0 and self._pace.may_gain(longest):
+            self._looks = 1  # to be sure of it
         return self.streams
 
     def streamed(self, tokens: int) -> None:

@@ -99,9 +99,12 @@ class Pace:
             return self.round_s.value / max(self.round_tokens.value, 1e-9)
         rate = self.acceptance.value
         rate -= sqrt(rate * (1 - rate) / min(self.acceptance.count + _BELIEVED, 1 / _SLOW))
-        return min(
-            seconds / expected for seconds, expected in (self.block(g + 1, max(0.0, rate)) for g in range(longest))
-        )
+        return self._computed_s(longest, max(0.0, rate))
+
+    def may_gain(self, longest: int) -> bool:
+        """Whether speculating is faster than streaming if the acceptance is as the few measurements so far have it."""
+        few = self.acceptance.count < 1 / _SLOW
+        return self.known and few and self._computed_s(longest, self.acceptance.value) < self.stream_s.value
 
     def forget_rounds(self) -> None:
         """What blocks took some time ago no longer counts."""
@@ -131,6 +134,10 @@ class Pace:
             f" / {expected:.2f} tokens = {1e3 * seconds / expected:.1f} ms per token,"
             f" acceptance {self.acceptance.value:.2f}; stream: {1e3 * self.stream_s.value:.1f} ms per token"
         )
+
+    def _computed_s(self, longest: int, rate: float) -> float:
+        """Seconds for a token in blocks of the length that is best at that acceptance."""
+        return min(seconds / expected for seconds, expected in (self.block(g + 1, rate) for g in range(longest)))
 
     def _seconds_per_token(self, length: int) -> float:
         seconds, expected = self.block(length)

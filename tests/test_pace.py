@@ -106,6 +106,29 @@ def test_the_gate_streams_until_it_knows_and_then_takes_the_faster() -> None:
         assert gate.choose(LONGEST, advised=4) is expected
 
 
+def test_a_streaming_node_goes_on_looking_while_it_cannot_tell() -> None:
+    pace = measured(0.015, 0.24, 0.8, stream_s=0.1)
+    pace.acceptance = Pace().acceptance
+    gate = Gate(pace, Mode.AUTO)
+    looks = 0
+    while gate.choose(LONGEST, None):
+        gate.streamed(1)
+        assert gate.spies, "sixteen looks do not tell"
+        gate.spied()
+        pace.acceptance.add(looks % 5 != 2)
+        looks += 1
+    assert 16 < looks <= 60
+    pace.acceptance = Pace().acceptance
+    gate = Gate(pace, Mode.AUTO)
+    for number in range(200):
+        assert gate.choose(LONGEST, None)
+        if gate.spies:
+            gate.spied()
+            pace.acceptance.add(number % 5 < 2)
+            last = number
+    assert last < 60, "drafts that are of no use are soon let be"
+
+
 def test_blocks_that_were_computed_to_be_faster_and_are_not_get_rarer() -> None:
     pace = measured(0.015, 0.12, 0.8)
     gate = Gate(pace, Mode.AUTO)
