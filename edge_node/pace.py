@@ -21,7 +21,7 @@ _TRUSTED = 4  # measurements that a choice needs
 _EARLY_CHANCE = 0.8  # that an early verdict is the final one, believed
 _EARLY_BELIEVED = 10  # times, until some were seen
 _ROUNDING = 1e-9
-_ROUNDS = 8  # after which what they took counts, instead of what was computed
+_ROUNDS = 8  # after which what they took counts for as much as what was computed: few are a matter of luck
 
 
 @dataclass
@@ -91,15 +91,15 @@ class Pace:
         return min(range(1, max(1, longest) + 1), key=self._seconds_per_token)
 
     def speculating_s(self, longest: int) -> float:
-        """Seconds for a token with drafted blocks: what the last ones took, or, before there were enough, as computed.
+        """Seconds for a token with drafted blocks: as computed, and more and more what the last ones took.
 
-        The latter is cautious: with an acceptance lower by the error that it may have, after so few measurements.
+        The former is cautious: with an acceptance lower by the error that it may have, after so few measurements.
         """
-        if self.round_s.count >= _ROUNDS:
-            return self.round_s.value / max(self.round_tokens.value, 1e-9)
         rate = self.acceptance.value
         rate -= sqrt(rate * (1 - rate) / min(self.acceptance.count + _BELIEVED, 1 / _SLOW))
-        return self._computed_s(longest, max(0.0, rate))
+        computed = self._computed_s(longest, max(0.0, rate))
+        measured, rounds = self.round_s.value / max(self.round_tokens.value, 1e-9), self.round_s.count
+        return (_ROUNDS * computed + rounds * measured) / (_ROUNDS + rounds)
 
     def may_gain(self, longest: int) -> bool:
         """Whether speculating is faster than streaming if the acceptance is as the few measurements so far have it."""
