@@ -96,7 +96,6 @@ class HubLink:
 
     def close(self) -> None:
         """Disconnect, once the broker has what was sent."""
-        self._link.flush()
         self._link.close()
 
     def open(self, wait_s: float, prefer: str | None = None) -> Channel:

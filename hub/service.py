@@ -100,7 +100,6 @@ class Hub:
             if stats.is_alive():
                 stats.join()
             self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
-            self._link.flush()
             self._link.close()
 
     def _exit_head(self, exits: Exits) -> Path | None:

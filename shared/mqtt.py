@@ -150,7 +150,12 @@ class MqttLink:
         return sock is not None and bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
     def close(self) -> None:
-        """Disconnect and stop the client's thread."""
+        """Disconnect and stop the client's thread, once the broker has confirmed what was published, or too late.
+
+        What it has not read yet would be lost: a socket that is closed with something unread, a PUBACK, is reset.
+        """
+        if self._client.is_connected():
+            self.flush()
         self._client.stop()
 
     def flush(self, timeout_s: float = 2.0) -> None:

@@ -84,7 +84,6 @@ class BrokerTransport:
 
     def close(self) -> None:
         """Disconnect, once the broker has what was sent."""
-        self._link.flush()
         self._link.close()
 
 
