@@ -137,8 +137,8 @@ class Pace:
 
     def _computed_s(self, longest: int, rate: float) -> float:
         """Seconds for a token in blocks of the length that is best at that acceptance."""
-        return min(seconds / expected for seconds, expected in (self.block(g + 1, rate) for g in range(longest)))
+        return min(self._seconds_per_token(length, rate) for length in range(1, longest + 1))
 
-    def _seconds_per_token(self, length: int) -> float:
-        seconds, expected = self.block(length)
+    def _seconds_per_token(self, length: int, rate: float | None = None) -> float:
+        seconds, expected = self.block(length, rate)
         return seconds / expected

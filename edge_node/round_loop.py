@@ -97,7 +97,8 @@ class RoundLoop:
             stats.elapsed_s = time.monotonic() - started
             if ids and not stats.first_token_s:
                 stats.first_token_s = stats.elapsed_s
-            yield ids
+            if ids:
+                yield ids
             if self.session.finish is not Finish.NO or len(self.session) >= self._credit.limit:
                 return
             draft = self._next(stats)

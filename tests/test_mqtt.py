@@ -7,7 +7,9 @@ import socket
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,14 +86,23 @@ def test_subscriptions_and_greetings_outlive_the_broker(tmp_path: Path) -> None:
             listener.close()
 
 
-def test_many_threads_publish_at_once_and_no_message_is_torn(tmp_path: Path) -> None:
-    kept, droppable, each, half = range(3), range(3, 6), 250, 60_000  # the socket is soon full
-    with private_broker(tmp_path, hubs=["h"], nodes=[]) as broker:
+@contextmanager
+def speaking(folder: Path) -> Iterator[tuple[MqttLink, queue.Queue[bytes]]]:
+    """A link that publishes, and what another hears of it on sled/hub/h/stats."""
+    with private_broker(folder, hubs=["h"], nodes=[]) as broker:
         speaker, listener = MqttLink(broker.settings("h"), "h"), MqttLink(broker.settings("h"), "h")
         for link in (speaker, listener):
             link.connect()
         heard: queue.Queue[bytes] = queue.Queue()
         listener.subscribe("sled/hub/h/stats", lambda _, payload: heard.put(payload))
+        yield speaker, heard
+        for link in (speaker, listener):
+            link.close()
+
+
+def test_many_threads_publish_at_once_and_no_message_is_torn(tmp_path: Path) -> None:
+    kept, droppable, each, half = range(3), range(3, 6), 250, 60_000  # the socket is soon full
+    with speaking(tmp_path) as (speaker, heard):
 
         def speak(thread: int) -> None:
             for number in range(each):
@@ -105,8 +116,6 @@ def test_many_threads_publish_at_once_and_no_message_is_torn(tmp_path: Path) -> 
             payload = heard.get(timeout=20)
             assert payload == payload[:2] * half
             arrived[payload[0]].append(payload[1])
-        for link in (speaker, listener):
-            link.close()
     for thread in kept:
         assert arrived[thread] == list(range(each))
 
@@ -173,18 +182,12 @@ def test_an_encrypted_connection_carries_what_several_threads_publish(tmp_path: 
 
 
 def test_what_was_published_is_sent_before_the_connection_is_closed(tmp_path: Path) -> None:
-    with private_broker(tmp_path, hubs=["h"], nodes=[]) as broker:
-        speaker, listener = MqttLink(broker.settings("h"), "h"), MqttLink(broker.settings("h"), "h")
-        for link in (speaker, listener):
-            link.connect()
-        heard: queue.Queue[bytes] = queue.Queue()
-        listener.subscribe("sled/hub/h/stats", lambda _, payload: heard.put(payload))
+    with speaking(tmp_path) as (speaker, heard):
         for number in range(60):
             speaker.publish("sled/hub/h/stats", bytes([number]) * 200_000)
         speaker.close()
         assert speaker._client.socket() is None
         assert [heard.get(timeout=5)[0] for _ in range(60)] == list(range(60))
-        listener.close()
 
 
 class _Wakings(PromptClient):

@@ -26,7 +26,7 @@ def fuse(model: onnx.ModelProto) -> None:
     _drop_reshapes(model.graph)
     _join_projections(model.graph)
     _join_norms(model.graph)
-    _drop_unread(model.graph)
+    drop_unread(model.graph)
 
 
 def _drop_reshapes(graph: onnx.GraphProto) -> None:
@@ -41,7 +41,7 @@ def _drop_reshapes(graph: onnx.GraphProto) -> None:
             node.input[:3] = [reshaped.get(reshaped.get(name, ""), name) for name in node.input[:3]]
         elif node.op_type == "MatMul" and (source := made_by.get(reshaped.get(node.input[0], ""))):
             node.input[0] = source.output[0] if source.op_type == ATTENTION else node.input[0]
-    _drop_unread(graph)
+    drop_unread(graph)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _join_norms(graph: onnx.GraphProto) -> None:
         node.output[0] = f"{total}.unread"
 
 
-def _drop_unread(graph: onnx.GraphProto) -> None:
+def drop_unread(graph: onnx.GraphProto) -> None:
     """Drop the nodes and weights that no output depends on."""
     needed = {output.name for output in graph.output}
     for node in reversed(list(graph.node)):

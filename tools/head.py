@@ -17,6 +17,8 @@ import onnx
 from onnx import helper, numpy_helper
 from tokenizers import Tokenizer
 
+from tools.fuse import drop_unread
+
 _LOGITS = "logits"
 _AT_ONCE = 1000  # lines given to the tokenizer
 
@@ -61,7 +63,4 @@ def shorten_head(model: onnx.ModelProto, ids: Sequence[int]) -> None:
     graph.initializer.append(numpy_helper.from_array(np.full((1, size), -np.inf, np.float32), none))
     graph.initializer.append(numpy_helper.from_array(np.array([ids], np.int64), places))
     graph.node.append(helper.make_node("ScatterElements", [none, places, short], [_LOGITS], axis=1))
-    read = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    drop_unread(graph)
