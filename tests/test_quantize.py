@@ -23,7 +23,8 @@ from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.pair import load_pair
 from shared.sampling import Sampling
 from tools import quantize as quantizing
-from tools.export import TOLERANCE, TOLERANCES, Difference, ExportError, export_draft, main
+from tools.difference import Difference
+from tools.export import TOLERANCE, TOLERANCES, ExportError, export_draft, main
 from tools.quantize import QuantizeError, block_size, blocks, quantize
 
 REQUESTS = (

@@ -22,12 +22,10 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import onnx
 import torch
 import typer
@@ -37,7 +35,7 @@ from optimum.exporters.onnx.model_patcher import ModelPatcher, PatchingSpec
 from optimum.utils import NormalizedTextConfig
 from transformers import AttentionInterface, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from edge_node.onnx_drafter import OnnxDrafter
+from tools.difference import Difference, compare
 from tools.fuse import ATTENTION, NORM, fuse
 from tools.head import frequent_ids, shorten_head
 from tools.quantize import QuantizeError, quantize
@@ -210,34 +208,6 @@ def _refuse_unfit(model: PreTrainedModel, context: int) -> None:
         raise ExportError(f"{name} has {size:,} parameters: in float32 they do not fit one ONNX file")
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How far a graph's logits are from those of transformers: the largest difference, and the mean one.
-
-    `relative` is the root mean square of the differences over that of the logits about their mean.
-    """
-
-    largest: float
-    relative: float
-
-
-def _compare(path: Path, model: PreTrainedModel, head: Sequence[int]) -> Difference:
-    """How far the graph's logits of the ids in `head` are from the model's."""
-    drafter = OnnxDrafter(path)
-    generator = torch.Generator().manual_seed(0)
-    differences, spreads = [], []
-    # A prefill, a block, two single ids, and the same after rewinds; (held before, fed).
-    for held, fed in ((0, 24), (24, 5), (29, 1), (30, 1), (28, 3), (31, 1), (7, 13), (20, 1)):
-        drafter.rewind(held)
-        logits = drafter.feed(torch.randint(model.config.vocab_size, (fed,), generator=generator).tolist())[head]
-        with torch.no_grad():
-            expected = model(input_ids=torch.tensor([drafter.held]), use_cache=False).logits[0, -1, head].numpy()
-        differences.append(logits - expected)
-        spreads.append(expected - expected.mean())
-    error, spread = (float(np.sqrt(np.mean(np.square(rows)))) for rows in (differences, spreads))
-    return Difference(largest=float(np.abs(differences).max()), relative=error / spread)
-
-
 def export_draft(
     checkpoint: Path,
     out: Path,
@@ -270,22 +240,22 @@ def export_draft(
         ids = range(model.config.vocab_size) if head is None else head
         onnx.helper.set_model_props(graph, {f"sled.{name}": str(number) for name, number in config.facts.items()})
         onnx.save(graph, path)
-        if not (difference := _compare(path, model, ids)).largest <= TOLERANCE:  # so also of a NaN
+        if not (difference := compare(path, model, ids)).largest <= TOLERANCE:  # so also of a NaN
             raise ExportError(f"the graph's logits differ from those of transformers by {difference.largest:.2g}")
         if bits is not None:
-            difference = _quantize(graph, bits, path, partial(_compare, path, model, ids))
+            difference = _quantize(graph, bits, path, partial(compare, path, model, ids))
         path.replace(out)
     return difference
 
 
-def _quantize(graph: onnx.ModelProto, bits: int, path: Path, compare: Callable[[], Difference]) -> Difference:
+def _quantize(graph: onnx.ModelProto, bits: int, path: Path, measure: Callable[[], Difference]) -> Difference:
     """Overwrite the float32 graph at `path` with `graph` in that many bits, and compare. Raises ExportError."""
     try:
         quantize(graph, bits)
     except QuantizeError as error:
         raise ExportError(str(error)) from None
     onnx.save(graph, path)
-    if not (difference := compare()).relative <= TOLERANCES[bits]:
+    if not (difference := measure()).relative <= TOLERANCES[bits]:
         raise ExportError(f"in int{bits} the logits are off by {difference.relative:.0%} of their spread")
     return difference
 
