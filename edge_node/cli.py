@@ -81,7 +81,7 @@ def doctor(
 
 def _run(command: Any, config: Path | None, verbose: bool, **options: Any) -> None:
     """Settings and generation from the options, then `command(settings, generation, rest)`; errors as a sentence."""
-    from edge_node.conversation import Generation
+    from edge_node.dialogue.conversation import Generation
     from edge_node.settings import NodeSettings
     from shared.settings import load
 
@@ -99,15 +99,15 @@ def _run(command: Any, config: Path | None, verbose: bool, **options: Any) -> No
 
 
 def _chat(settings: Any, generation: Any, system: str | None) -> None:
-    from edge_node.chat import chat as run_chat
+    from edge_node.frontends.chat import chat as run_chat
 
     run_chat(settings, generation, system)
 
 
 def _ask(settings: Any, generation: Any, request: str, as_json: bool, system: str | None) -> None:
-    from edge_node.calls import CallReader
-    from edge_node.conversation import Answer
-    from edge_node.node import connected
+    from edge_node.assembly import connected
+    from edge_node.dialogue.calls import CallReader
+    from edge_node.dialogue.conversation import Answer
     from shared.pair import load_pair
 
     reader = CallReader(load_pair(settings.pair)) if as_json else None

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edge_node.calibration import Calibration
-from edge_node.conversation import Answer, Generation
-from edge_node.drafter import Guess
-from edge_node.node import connected, pick_drafter, pick_model
+from edge_node.assembly import connected, pick_drafter, pick_model
+from edge_node.dialogue.conversation import Answer, Generation
+from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
+from edge_node.drafting.calibration import Calibration
+from edge_node.drafting.drafter import Guess
 from edge_node.settings import Mode, NodeSettings, Policy
-from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.errors import SledError
 from shared.mqtt import MqttLink
 from shared.pair import load_pair

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from hub.book import SessionBook
-from hub.engine import Engine
-from hub.memory import KVMemory
-from hub.probe import measured_forward_time
-from hub.session import Limits, SessionKey
+from hub.engine.engine import Engine
+from hub.engine.tuning import measured_forward_time
+from hub.engine.window import Window
+from hub.model.target import Target
+from hub.sessions.book import SessionBook
+from hub.sessions.memory import KVMemory
+from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings
-from hub.target import Target
-from hub.window import Window
 from shared.messages import AnyMessage, Fault, Open, Opened
 
 _USEFUL_S = 2e-3  # an early verdict that is less ahead of the verdict changes nothing on a node

@@ -13,11 +13,11 @@ import torch
 from tokenizers import Tokenizer
 
 from hub.assembly import assemble
-from hub.inbox import Arrival
-from hub.probe import fastest_threads
-from hub.session import Limits, SessionKey, too_long
+from hub.engine.inbox import Arrival
+from hub.engine.tuning import fastest_threads
+from hub.model.target import Target, pick_device, pick_dtype
+from hub.sessions.session import Limits, SessionKey, too_long
 from hub.settings import Exits, HubSettings, Sharing, Weights
-from hub.target import Target, pick_device, pick_dtype
 from shared.codec import decode, encode
 from shared.errors import LinkError, PairError, ProtocolError
 from shared.messages import AnyMessage, Close, Draft, Early, Fault, FaultCode, Open, Opened
@@ -65,7 +65,7 @@ class Hub:
             "target": self._target_id,
             "context": target.context,
             "device": str(device),
-            "version": version("sled"),
+            "version": version("sled-mqtt"),
         }
         self.engine = assemble(
             target,

@@ -4,7 +4,7 @@
 
 g is Gumbel noise, so x_i is distributed as softmax(logits_i / T) over the survivors (the Gumbel-max trick: Gumbel 1954;
 Maddison, Tarlow and Minka 2014). The noise is a hash of (seed, position, id): node and hub draw the same token from the
-same logits, and verification is a comparison. docs/sampling.md has the rule to the bit; hub/sampling.py has it for
+same logits, and verification is a comparison. docs/sampling.md has the rule to the bit; hub/model/sampling.py has it for
 batches in torch.
 """
 

@@ -14,7 +14,7 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="sled-test-cache-")
 import pytest
 import torch
 
-from tools.testbed import HubBed, running_hub
+from tools.rig.testbed import HubBed, running_hub
 
 # Matrices this small are slower on two threads than on one, many times so while the machine is busy.
 torch.set_num_threads(1)

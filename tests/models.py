@@ -15,7 +15,7 @@ from transformers import (
     StableLmForCausalLM,
 )
 
-from hub.exits import ExitHead
+from hub.model.exits import ExitHead
 
 VOCAB, CONTEXT, END = 96, 192, 1
 _SHAPE = {

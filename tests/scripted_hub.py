@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from edge_node.hub_link import Arrival, Channel, SeenHub
-from hub.session import HubSession, Limits, SessionKey
+from edge_node.link.hub_link import Arrival, Channel, SeenHub
+from hub.sessions.session import HubSession, Limits, SessionKey
 from shared.messages import Draft, Early, Fault, Opened, Verdict
 
 SESSION = bytes(16)

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 from shared.settings import BrokerSettings
-from tools.broker import private_broker
-from tools.process import dying_with_parent, started
+from tools.rig.broker import private_broker
+from tools.rig.process import dying_with_parent, started
 
 HUB, NODE = "demo-hub", "demo-node"
 _HUB_WAIT_S = 120

@@ -26,8 +26,8 @@ from tools.bench import (
     sessions,
 )
 from tools.bench.site import TRANSPORTS, Rig
-from tools.fleet import Drafting
-from tools.shapes import SHAPES
+from tools.rig.fleet import Drafting
+from tools.rig.shapes import SHAPES
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 Requests = Annotated[int, typer.Option(min=1, help="how many requests")]

@@ -9,17 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from edge_node.conversation import Answer, Conversation, Generation
-from edge_node.drafter import first_tokens
-from edge_node.node import connected
-from edge_node.onnx_drafter import OnnxDrafter
+from edge_node.assembly import connected
+from edge_node.dialogue.conversation import Answer, Conversation, Generation
+from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
+from edge_node.drafting.drafter import first_tokens
+from edge_node.drafting.onnx_drafter import OnnxDrafter
 from edge_node.settings import Mode, Policy
-from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.sampling import Sampling
 from tools.bench.report import progress
-from tools.home.generate import Dialogue, Exchange, dialogue
-from tools.home.invent import Source
-from tools.testbed import HubBed
+from tools.home.data.generate import Dialogue, Exchange, dialogue
+from tools.home.data.invent import Source
+from tools.rig.testbed import HubBed
 
 NODES = tuple(f"node-{i}" for i in range(8))  # each has one session at a time
 LENGTH = 8  # tokens of a drafted block, at most

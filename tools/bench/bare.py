@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import torch
 
-from hub.pages import PAGE_SIZE
-from hub.probe import probe_rows
-from hub.target import Target
+from hub.engine.tuning import probe_rows
+from hub.kv.pages import PAGE_SIZE
+from hub.model.target import Target
 
 _WARM_UP = 2  # forwards, or copies
 _COPIES = 9

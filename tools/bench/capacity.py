@@ -1,6 +1,6 @@
 """What a hub gains from speculation: the same sessions streaming and speculating, in turn, on a target of real size.
 
-Devices are emulated (`tools.fleet`): broker, protocol, hub and the target's compute are real, and how often a drafted token
+Devices are emulated (`tools.rig.fleet`): broker, protocol, hub and the target's compute are real, and how often a drafted token
 is right is set. Early verdicts are off, as these devices make no use of them. Each pair of runs is one after the other on the same
 hub, and figures are medians over the pairs.
 
@@ -31,11 +31,11 @@ from typing import Any
 
 import torch
 
-from hub.target import Target, pick_device
+from hub.model.target import Target, pick_device
 from tools.bench.bare import bare_seconds, bytes_read, copied_per_second
 from tools.bench.report import progress, show, show_rows
 from tools.bench.site import MIDDLE, MOST_SESSIONS, Load, Rig, Site
-from tools.fleet import Drafting
+from tools.rig.fleet import Drafting
 
 _SHARE_OF_SOLO = 0.8
 _ROUNDS = 30  # of each session: with few, the slowest is the one that had bad luck

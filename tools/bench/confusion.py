@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any
 
-from edge_node.calls import parse_call
+from edge_node.dialogue.calls import parse_call
 from tools.bench.report import show_rows
 
 Calls = Sequence[tuple[str, dict[str, Any]]]  # name and arguments

@@ -9,20 +9,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edge_node.drafter import Drafter
-from edge_node.hub_link import HubLink
-from edge_node.node import load_drafter
-from edge_node.pace import Pace
-from edge_node.round_loop import RoundLoop
-from edge_node.round_stats import RoundStats
+from edge_node.assembly import load_drafter
+from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
+from edge_node.drafting.drafter import Drafter
+from edge_node.link.hub_link import HubLink
+from edge_node.rounds.pace import Pace
+from edge_node.rounds.round_loop import RoundLoop
+from edge_node.rounds.round_stats import RoundStats
 from edge_node.settings import Mode, NodeSettings, Policy
-from edge_node.tokenizer import ChatTokenizer, Turn
 from shared.pair import Pair, load_pair
 from shared.sampling import Sampling
 from tools.bench.site import PROMPT, Rig
-from tools.delay_proxy import delayed
-from tools.emulated import EmulatedDrafter, Skill
-from tools.testbed import HubBed, running_hub
+from tools.rig.delay_proxy import delayed
+from tools.rig.emulated import EmulatedDrafter, Skill
+from tools.rig.testbed import HubBed, running_hub
 
 MODES: dict[str, dict[str, Any]] = {
     "stream": {"mode": Mode.STREAM},

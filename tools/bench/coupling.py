@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from transformers import AutoModelForCausalLM
 
-from edge_node.conversation import Answer
-from edge_node.onnx_drafter import OnnxDrafter
+from edge_node.dialogue.conversation import Answer
+from edge_node.drafting.onnx_drafter import OnnxDrafter
 from shared.sampling import Sampling
 
 Reals = npt.NDArray[np.float64]

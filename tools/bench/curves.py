@@ -13,7 +13,7 @@ from typing import Any
 from tools.bench.capacity import described
 from tools.bench.report import progress, show, show_rows
 from tools.bench.site import Rig, Site
-from tools.fleet import Drafting
+from tools.rig.fleet import Drafting
 
 _SESSIONS = (1, 2, 4, 8, 16, 32, 64)
 _ACCEPTANCE = 0.8

@@ -30,12 +30,12 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from edge_node.onnx_drafter import OnnxDrafter
+from edge_node.drafting.onnx_drafter import OnnxDrafter
 from tools.bench.llama import LlamaCpp, is_installed, write_gguf
 from tools.bench.report import progress, show, show_rows
 from tools.bench.site import FOLDER
-from tools.export import export_draft
-from tools.shapes import SHAPES, shape_pair
+from tools.export.export import export_draft
+from tools.rig.shapes import SHAPES, shape_pair
 
 CONTEXTS = (128, 1024)
 _SHORT_HEAD = 4  # one in so many ids

@@ -27,17 +27,17 @@ from typing import Any
 
 from torch import Tensor
 
-from edge_node.drafter import first_tokens
-from edge_node.node import load_drafter
-from edge_node.onnx_drafter import OnnxDrafter
-from edge_node.session import NodeSession
-from edge_node.tokenizer import ChatTokenizer, Turn
-from hub.batch import Row, places_wanted
-from hub.exits import Asked
-from hub.probe import probe_rows
-from hub.sampling import draw_wanted
+from edge_node.assembly import load_drafter
+from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
+from edge_node.drafting.drafter import first_tokens
+from edge_node.drafting.onnx_drafter import OnnxDrafter
+from edge_node.rounds.session import NodeSession
+from hub.engine.tuning import probe_rows
+from hub.model.batch import Row, places_wanted
+from hub.model.exits import Asked
+from hub.model.sampling import draw_wanted
+from hub.model.target import Target, pick_device, pick_dtype
 from hub.settings import Exits
-from hub.target import Target, pick_device, pick_dtype
 from shared.errors import PairError
 from shared.messages import AnyMessage, Close, Draft, Fault, Finish, Open, Opened, Verdict
 from shared.pair import Pair, load_pair
@@ -45,11 +45,11 @@ from shared.sampling import Sampling
 from tools.bench.report import progress, show
 from tools.bench.site import MIDDLE, Rig, Site
 from tools.bench.watch import Round, Watch
-from tools.fleet import Drafting
-from tools.home.generate import exchange
-from tools.home.invent import HELD_OUT
-from tools.testbed import running_hub
-from tools.transport import BrokerTransport, Transport
+from tools.home.data.generate import exchange
+from tools.home.data.invent import HELD_OUT
+from tools.rig.fleet import Drafting
+from tools.rig.testbed import running_hub
+from tools.rig.transport import BrokerTransport, Transport
 
 _BLOCK = 8
 _NODE = "watcher"

@@ -22,20 +22,20 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from edge_node.conversation import Answer, Conversation, Generation
-from edge_node.gate import Gate
-from edge_node.node import connected
-from edge_node.pace import Pace
+from edge_node.assembly import connected
+from edge_node.dialogue.conversation import Answer, Conversation, Generation
+from edge_node.rounds.gate import Gate
+from edge_node.rounds.pace import Pace
 from edge_node.settings import DrafterKind, Mode, Policy
 from shared.pair import Pair, load_pair
 from tools.bench.report import progress, show
 from tools.home.assemble import assemble
-from tools.home.generate import exchange
-from tools.home.invent import HELD_OUT
-from tools.home.model import home_config, new_model
-from tools.home.recipe import DRAFT_DEPTH
-from tools.oracle import Oracle, Rule
-from tools.testbed import HubBed, running_hub
+from tools.home.data.generate import exchange
+from tools.home.data.invent import HELD_OUT
+from tools.home.training.model import home_config, new_model
+from tools.home.training.recipe import DRAFT_DEPTH
+from tools.rig.oracle import Oracle, Rule
+from tools.rig.testbed import HubBed, running_hub
 
 SESSIONS = 4
 MAX_TOKENS = 96

@@ -1,7 +1,7 @@
 """What a device's tokens take over a network: streaming, speculating, drafting while waiting, early verdicts, and the gate.
 
 The target has the 1.1 B shape, the broker is behind a proxy that delays, and the node's own loop runs with a drafter whose speed
-and acceptance are set (`tools.emulated`); a drafted token is right with a chance that is decided before the text is looked at,
+and acceptance are set (`tools.rig.emulated`); a drafted token is right with a chance that is decided before the text is looked at,
 and so is what the target's early exit says. With `pair` "home" it is the built-in pair with its real draft.
 
     first_token_ratio   with a prompt of 512 ids and 120 ms for a drafted token: the first token's time over streaming's

@@ -5,16 +5,16 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from edge_node.conversation import Answer, Conversation, Generation
-from edge_node.node import connected
+from edge_node.assembly import connected
+from edge_node.dialogue.conversation import Answer, Conversation, Generation
 from edge_node.settings import Mode
-from hub.target import Target, pick_device, pick_dtype
+from hub.model.target import Target, pick_device, pick_dtype
 from shared.pair import load_pair
 from tools.bench.bare import bare_seconds
 from tools.bench.report import progress, quantile, show
-from tools.home.generate import exchange
-from tools.home.invent import HELD_OUT
-from tools.testbed import running_hub
+from tools.home.data.generate import exchange
+from tools.home.data.invent import HELD_OUT
+from tools.rig.testbed import running_hub
 
 _WARM_UP = 3  # requests
 _KV_MEMORY = 16 << 20

@@ -15,14 +15,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from hub.batch import Inputs, Row
-from hub.probe import probe_rows
-from hub.target import Target
+from hub.engine.tuning import probe_rows
+from hub.model.batch import Inputs, Row
+from hub.model.target import Target
 from tools.bench.capacity import described
 from tools.bench.report import progress, show
 from tools.bench.site import Rig, Site
-from tools.fleet import Drafting
-from tools.transport import MemoryTransport
+from tools.rig.fleet import Drafting
+from tools.rig.transport import MemoryTransport
 
 _SESSIONS = (1, 8, 32)
 _DRAFTING = Drafting(acceptance=1.0, length=3)

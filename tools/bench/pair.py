@@ -31,17 +31,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from edge_node.node import load_drafter
-from edge_node.round_stats import RoundStats
-from edge_node.tokenizer import ChatTokenizer
+from edge_node.assembly import load_drafter
+from edge_node.dialogue.tokenizer import ChatTokenizer
+from edge_node.rounds.round_stats import RoundStats
 from shared.pair import Pair, load_pair
 from tools.bench.asking import LENGTH, NODES, Asked, ask_all, ask_draft, drawn
 from tools.bench.confusion import Confusion, right
 from tools.bench.coupling import Coupling, judged
 from tools.bench.report import progress, show
-from tools.home.generate import Dialogue
-from tools.home.invent import HELD_OUT, NEW_PHRASING
-from tools.testbed import running_hub
+from tools.home.data.generate import Dialogue
+from tools.home.data.invent import HELD_OUT, NEW_PHRASING
+from tools.rig.testbed import running_hub
 
 _SEED = 20_261_121
 _WARM = 0.8  # the other temperature

@@ -11,9 +11,9 @@ import random
 
 from shared.pair import load_pair
 from tools.bench.report import show
-from tools.fleet import Device, Fleet
-from tools.testbed import running_hub
-from tools.transport import BrokerTransport
+from tools.rig.fleet import Device, Fleet
+from tools.rig.testbed import running_hub
+from tools.rig.transport import BrokerTransport
 
 _NODE = "fleet"
 _COMMON = 512  # ids

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 
-from edge_node.conversation import Answer, Generation
+from edge_node.assembly import connected
+from edge_node.dialogue.conversation import Answer, Generation
 from edge_node.doctor import examine
-from edge_node.node import connected
 from edge_node.settings import Mode
 from tools.bench.report import progress, quantile, show
-from tools.home.generate import exchange
-from tools.home.invent import HELD_OUT
-from tools.testbed import running_hub
+from tools.home.data.generate import exchange
+from tools.home.data.invent import HELD_OUT
+from tools.rig.testbed import running_hub
 
 
 def run(requests: int, pair_name: str, as_json: bool) -> None:

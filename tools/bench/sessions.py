@@ -18,15 +18,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from threading import Barrier
 
-from edge_node.tokenizer import ChatTokenizer, Turn
+from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from shared.pair import load_pair
 from shared.settings import BrokerSettings
 from tools.bench.report import progress, quantile, show
-from tools.fleet import Device, Drafting, Fleet
-from tools.home.generate import exchange
-from tools.home.invent import HELD_OUT
-from tools.testbed import running_hub
-from tools.transport import BrokerTransport
+from tools.home.data.generate import exchange
+from tools.home.data.invent import HELD_OUT
+from tools.rig.fleet import Device, Drafting, Fleet
+from tools.rig.testbed import running_hub
+from tools.rig.transport import BrokerTransport
 
 _PAIR = "home"
 _PROCESSES = 4

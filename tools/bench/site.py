@@ -10,15 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from hub.model.target import Target, pick_device, pick_dtype
 from hub.settings import Exits, Weights
-from hub.target import Target, pick_device, pick_dtype
 from shared.errors import SettingsError
 from shared.pair import Pair
 from tools.bench.report import quantile
-from tools.fleet import Device, Drafting, Fleet
-from tools.shapes import SHAPES, shape_pair
-from tools.testbed import running_hub
-from tools.transport import BrokerTransport, MemoryTransport, Transport
+from tools.rig.fleet import Device, Drafting, Fleet
+from tools.rig.shapes import SHAPES, shape_pair
+from tools.rig.testbed import running_hub
+from tools.rig.transport import BrokerTransport, MemoryTransport, Transport
 
 Result = TypeVar("Result")
 AnyTarget = TypeVar("AnyTarget", bound=Target)
@@ -64,7 +64,7 @@ class Site:
     """A hub with a target of real size, and emulated devices."""
 
     def __init__(self, transport: Transport, pair: Pair, seconds: float) -> None:
-        """`pair` is one of `tools.shapes`; each measurement takes at least `seconds`."""
+        """`pair` is one of `tools.rig.shapes`; each measurement takes at least `seconds`."""
         self._transport = transport
         self._fleet = Fleet(transport, pair.name, pair.tokenizer_hash())
         self._seconds = seconds

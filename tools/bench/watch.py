@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import Any, TypeVar
 
 from shared.messages import AnyMessage, Close, Draft, Early, Open, Verdict
-from tools.transport import Transport
+from tools.rig.transport import Transport
 
 Result = TypeVar("Result")
 

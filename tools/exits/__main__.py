@@ -28,7 +28,7 @@ from shared.pair import MANIFEST, Pair, load_pair
 from tools.exits.manifest import record
 from tools.exits.texts import home_texts, own_texts
 from tools.exits.training import BLOCK, Agreement, Heads
-from tools.home.batches import Batch, Text, grouped
+from tools.home.training.batches import Batch, Text, grouped
 
 _FILE = "exit.safetensors"
 _DEPTHS = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)  # of the layers, where heads are tried

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from edge_node.tokenizer import ChatTokenizer, Turn
+from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from shared.errors import PairError
 from shared.pair import Pair
-from tools.home.batches import Text, texts, training_source
-from tools.home.invent import HELD_OUT
+from tools.home.data.invent import HELD_OUT
+from tools.home.training.batches import Text, texts, training_source
 
 ROWS = 32  # texts that the target writes together
 _LONGEST = 160  # ids that it writes in each

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from hub.exits import ExitHead
-from tools.home.batches import Batch
+from hub.model.exits import ExitHead
+from tools.home.training.batches import Batch
 
 BLOCK = 8  # tokens, of a drafted block
 _RATE = 2e-3

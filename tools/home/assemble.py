@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from shared.pair import MANIFEST, load_pair
-from tools.export import export_draft
-from tools.home.tokenizer import END
+from tools.export.export import export_draft
+from tools.home.data.tokenizer import END
 
 _HOME = Path(__file__).parent.parent.parent / "shared" / "pairs" / "home"
 _WRITTEN = ("chat_template.jinja", "tools.json")  # written by hand: they lie in the built-in pair

@@ -18,15 +18,15 @@ import torch
 import typer
 from tokenizers import Tokenizer
 
-from tools.home.batches import texts, training_source
-from tools.home.distil import distil
-from tools.home.evaluate import evaluate
-from tools.home.growth import resized
-from tools.home.model import CONTEXT, VOCAB_SIZE, home_config, load_model, new_model, save_model
-from tools.home.recipe import DISTILLATION, DRAFT, DRAFT_DEPTH, EVALUATION_BATCHES, TARGETS, Recipe
-from tools.home.run import Run
-from tools.home.stages import train_stages
-from tools.home.tokenizer import train_tokenizer
+from tools.home.data.tokenizer import train_tokenizer
+from tools.home.training.batches import texts, training_source
+from tools.home.training.distil import distil
+from tools.home.training.evaluate import evaluate
+from tools.home.training.growth import resized
+from tools.home.training.model import CONTEXT, VOCAB_SIZE, home_config, load_model, new_model, save_model
+from tools.home.training.recipe import DISTILLATION, DRAFT, DRAFT_DEPTH, EVALUATION_BATCHES, TARGETS, Recipe
+from tools.home.training.run import Run
+from tools.home.training.stages import train_stages
 
 _PETA = 1e15
 _TOKENIZER_DIALOGUES = 40_000

@@ -1,0 +1,161 @@
+"""A chat: its turns, and each answer as text that grows while tokens commit."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
+from edge_node.link.hub_link import Channel
+from edge_node.rounds.round_loop import RoundLoop
+from edge_node.rounds.round_stats import RoundStats
+from shared.errors import PromptTooLong, SettingsError
+from shared.messages import Opened
+from shared.sampling import Sampling
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How an answer is generated; None leaves the choice to the pair's defaults (for `seed`: to chance)."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+
+    def sampling(self, opened: Opened) -> Sampling:
+        """The parameters of one answer in a session with those defaults. Raises SettingsError."""
+        try:
+            return Sampling(
+                opened.temperature if self.temperature is None else self.temperature,
+                opened.top_k if self.top_k is None else self.top_k,
+                opened.top_p if self.top_p is None else self.top_p,
+                secrets.randbits(64) if self.seed is None else self.seed,
+            )
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+
+
+@dataclass
+class Answer:
+    """An answer, complete when the iteration over its text has ended."""
+
+    text: str = ""
+    ids: tuple[int, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    stats: RoundStats = field(default_factory=RoundStats)
+    notice: str = ""  # something that the user should know about how it came about
+
+
+class Conversation:
+    """Turns of a chat over one round loop."""
+
+    def __init__(self, tokenizer: ChatTokenizer, loop: RoundLoop, system: str | None = None) -> None:
+        self._tokenizer = tokenizer
+        self.loop = loop
+        self._opening = _opening(system)
+        self.turns: list[Turn] = list(self._opening)
+
+    @property
+    def beginning(self) -> list[int]:
+        """The ids that all chats under this system message begin with."""
+        return self._tokenizer.beginning(self._opening)
+
+    def begin(self) -> Channel:
+        """Open the session ahead of the first request. Raises SessionError or LinkError."""
+        return self.loop.open()
+
+    def clear(self) -> None:
+        """Forget all turns and begin a new session."""
+        self.turns = list(self._opening)
+        self.loop.reset()
+
+    def renew(self, system: str | None) -> None:
+        """Begin a new chat under another system message, or under none."""
+        self._opening = _opening(system)
+        self.clear()
+
+    def ask(self, request: str, generation: Generation, answer: Answer) -> Iterator[str]:
+        """Yield the text of the reply piece by piece and fill `answer`. Raises SledError; the turns stay as they were.
+
+        A chat that has outgrown the context goes on in a new session with this request alone, and `answer.notice`
+        says so. Raises PromptTooLong when even that does not fit.
+        """
+        opened = self.loop.open().opened
+        answer.sampling = generation.sampling(opened)
+        alone = self._tokenizer.prompt([*self._opening, Turn("user", request)])
+        if len(alone) >= opened.context:
+            raise PromptTooLong(
+                f"the prompt has {len(alone)} tokens and the context of {opened.target!r} holds {opened.context}; shorten it"
+            )
+        turns = [*self.turns, Turn("user", request)]
+        prompt = self._tokenizer.prompt(turns)
+        room = min(generation.max_tokens, opened.context // 8)
+        if len(prompt) + room > opened.context and len(prompt) > len(alone):
+            self.clear()
+            opened = self.loop.open().opened
+            turns, prompt = [*self.turns, Turn("user", request)], alone
+            answer.notice = "the context was full: earlier turns are forgotten"
+        yield from self._generate(prompt, generation, frozenset(opened.end_ids), answer)
+        if answer.ids:
+            kept = [i for i in answer.ids if i not in opened.end_ids]
+            self.turns = [*turns, self._turn(answer.text, kept)]
+
+    def _generate(
+        self, prompt: list[int], generation: Generation, end_ids: frozenset[int], answer: Answer
+    ) -> Iterator[str]:
+        kept: list[int] = []
+        visible = 0
+        try:
+            for fresh in self.loop.answer(prompt, answer.sampling, generation.max_tokens, answer.stats):
+                answer.ids += fresh
+                kept += (i for i in fresh if i not in end_ids)
+                text = self._tokenizer.decode(kept)
+                cut = _first(text, generation.stop)
+                end = len(text) - _held_back(text, generation.stop) if cut is None else cut
+                if end > visible:
+                    answer.text = text[:end]
+                    yield text[visible:end]
+                    visible = end
+                if cut is not None:
+                    self.loop.cancel()
+                    return
+        except (GeneratorExit, KeyboardInterrupt):
+            self.loop.cancel()
+            raise
+        answer.text = self._tokenizer.decode(kept)
+        if len(answer.text) > visible:
+            yield answer.text[visible:]
+
+    def _turn(self, text: str, ids: Sequence[int]) -> Turn:
+        """The answer for the history: with its ids, or those of them whose text it is after a stop string."""
+        for length in range(len(ids), -1, -1):
+            decoded = self._tokenizer.decode(ids[:length])
+            if decoded == text:
+                return Turn("assistant", text, tuple(ids[:length]))
+            if len(decoded) < len(text):
+                break
+        return Turn("assistant", text)
+
+
+def _opening(system: str | None) -> list[Turn]:
+    """The turns that a chat begins with."""
+    return [Turn("system", system)] if system else []
+
+
+def _first(text: str, stops: Sequence[str]) -> int | None:
+    """Where the first of `stops` begins in `text`."""
+    found = [at for at in (text.find(stop) for stop in stops) if at >= 0]
+    return min(found, default=None)
+
+
+def _held_back(text: str, stops: Sequence[str]) -> int:
+    """How many characters at the end are not shown yet: half a stop string, or an unfinished character."""
+    unfinished = len(text) - len(text.rstrip("\ufffd"))
+    for size in range(min(len(text), max(map(len, stops), default=0)), 0, -1):
+        if any(len(stop) > size and stop.startswith(text[-size:]) for stop in stops):
+            return max(size, unfinished)
+    return unfinished

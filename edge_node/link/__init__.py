@@ -1,0 +1,1 @@
+"""The way to the hubs: which there are, a session with one of them, messages out and in."""

@@ -1,0 +1,1 @@
+"""Rounds: draft, publish, await, commit, and what decides how."""

@@ -1,0 +1,1 @@
+"""The hub's loop: what came in, what goes into the next forward, what goes out."""

@@ -1,0 +1,296 @@
+"""The hub's loop: collect, plan, forward, publish, housekeep."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+from hub.engine.early import EarlyVerdicts
+from hub.engine.forward import Forwarded, Verifier
+from hub.engine.forward_time import ForwardTime
+from hub.engine.inbox import Arrival, Inbox
+from hub.engine.scheduler import Plan, Scheduler, advised_length
+from hub.engine.stats import HubStats
+from hub.engine.window import Window
+from hub.model.batch import Row
+from hub.model.target import Target
+from hub.sessions.book import SessionBook
+from hub.sessions.memory import KVMemory
+from hub.sessions.session import HubSession, SessionKey
+from shared.messages import (
+    MAX_MICROSECONDS,
+    AnyMessage,
+    Close,
+    Draft,
+    Fault,
+    FaultCode,
+    Finish,
+    Open,
+    Opened,
+    Verdict,
+)
+
+log = logging.getLogger(__name__)
+
+_BUSY_RETRY_MS = 2_000
+_HOUSEKEEPING_S = 1.0
+_STALLED_S = 0.05  # between two looks for memory when every session with work lacks it
+_INTAKE_S = 0.1  # for reading what has come, before a forward
+
+
+class Engine:
+    """Runs on the thread that loaded the target; other threads only put into `inbox` (by `submit`) and read `stats`."""
+
+    def __init__(
+        self,
+        target: Target,
+        book: SessionBook,
+        memory: KVMemory,
+        *,
+        answer_open: Callable[[Open], Opened | Fault],
+        publish: Callable[[SessionKey, AnyMessage], None],
+        forward_time: ForwardTime,
+        window: Window,
+        budget: int,
+        max_queue: int,
+        least_rest_s: float = 0.0,
+    ) -> None:
+        """`publish` sends a message to a session's node; `forward_time` is what is known of the target's speed.
+
+        No session is opened while `max_queue` others have work. Early verdicts are sent by a target that has an exit, in
+        forwards whose rest behind it takes at least `least_rest_s`.
+        """
+        self.stats = HubStats()
+        self.book = book
+        self._target = target
+        self._memory = memory
+        self._answer_open = answer_open
+        self._publish = publish
+        self._window = window
+        self._budget = budget
+        self._max_queue = max_queue
+        self._inbox = Inbox()
+        self._working: dict[SessionKey, HubSession] = {}  # sessions with work
+        self._drafted = 0  # drafted tokens that came since the last forward
+        self._stalled = False  # whether none of them could be given memory
+        self._answers = 0  # begun so far
+        self._time = forward_time
+        self._early = EarlyVerdicts(target.exit_rest, least_rest_s, book.limits.vocab_size, publish, self.stats)
+        self._verifier = Verifier(target, forward_time, self._early, book.limits.vocab_size)
+        self._scheduler = Scheduler(budget, forward_time, book.limits.max_draft)
+
+    def submit(self, arrival: Arrival) -> None:
+        """Queue a message for the loop; counted and lost when too many wait."""
+        self.stats.dropped += not self._inbox.put(arrival)
+
+    def run(self, stop: threading.Event) -> None:
+        """The loop, until `stop` is set."""
+        while not stop.is_set():
+            self.step()
+
+    def step(self) -> None:
+        """Once around the loop."""
+        self._collect()
+        plan = self._plan()
+        forwarded = self._forward(plan)
+        self._publish_verdicts(plan, forwarded)
+        self._housekeep(plan, forwarded)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a session waits for a forward, or a message to be read."""
+        return bool(self._working) or len(self._inbox) > 0
+
+    def _collect(self) -> None:
+        """Take in what has come, and for the length of the window what comes."""
+        if not self._working:
+            self._take_next(_HOUSEKEEPING_S)
+        elif self._stalled:
+            self._take_next(_STALLED_S)
+        opened = time.monotonic()
+        self._take_all(opened)
+        while self._working and (wait := self._worth_waiting(opened)) > 0:
+            self._take_next(wait)
+            self._take_all(opened)
+        self._window.close(time.monotonic() - opened, speculating=self._drafted > 0)
+
+    def _take_all(self, opened: float) -> None:
+        """Take in what is there. Whoever sends faster than that can be read must not keep the others from their forward."""
+        while time.monotonic() - opened < _INTAKE_S and self._take_next(0.0):
+            pass
+
+    def _worth_waiting(self, opened: float) -> float:
+        ids = len(self._working) + self._drafted
+        if ids >= self._budget:
+            return 0.0
+        forward_s = self._time.estimate(len(self._working), ids)
+        first = min(session.waiting_since for session in self._working.values())
+        return self._window.remaining(opened, first, time.monotonic(), self._time.fixed, forward_s)
+
+    def _take_next(self, wait_s: float) -> bool:
+        """Take in the next arrival, if there is one or comes in time."""
+        started = time.monotonic()
+        arrival = self._inbox.get(wait_s)
+        self.stats.waited_us += int((time.monotonic() - started) * 1e6)
+        if arrival is None:
+            return False
+        try:
+            self._take_in(arrival)
+        except Exception:
+            # Whatever one session's message brings about must not end the loop of all others.
+            log.exception("a message of %s failed; its session is closed", arrival.key.node)
+            self._forget(arrival.key)
+        return True
+
+    def _take_in(self, arrival: Arrival) -> None:
+        match arrival.message:
+            case Open():
+                self._reply(arrival.key, self._opened(arrival.key, arrival.message, arrival.at))
+            case Close():
+                self._forget(arrival.key)
+            case Draft():
+                self._take_in_draft(arrival.key, arrival.message, arrival.at)
+
+    def _opened(self, key: SessionKey, message: Open, now: float) -> Opened | Fault:
+        answer = self._answer_open(message)
+        if isinstance(answer, Opened) and self.book.get(key) is None and len(self._working) >= self._max_queue:
+            answer = Fault(FaultCode.BUSY, "too many sessions wait for the hub", _BUSY_RETRY_MS)
+        if isinstance(answer, Opened) and not self.book.open(key, now):
+            answer = Fault(FaultCode.BUSY, "the hub has no room for a session", _BUSY_RETRY_MS)
+        return replace(answer, session=message.session) if isinstance(answer, Fault) else answer
+
+    def _take_in_draft(self, key: SessionKey, draft: Draft, at: float) -> None:
+        session = self.book.hear(key, at)
+        if session is None:
+            detail = "the hub does not know this session (any more); re-open it"
+            self._reply(key, Fault(FaultCode.UNKNOWN_SESSION, detail, round=draft.round))
+            return
+        before = session.round
+        reply = session.receive(draft)
+        if reply is not None:
+            self._reply(key, reply)
+        if session.round == before:  # a repetition, or one that was refused
+            return
+        self._window.submitted(session, at)
+        if draft.append:
+            self._answers += 1
+            session.begun = self._answers
+        if session.has_work:
+            session.waiting_since = at
+            self._working[key] = session
+            self._drafted += len(session.drafted)
+        else:
+            self._working.pop(key, None)
+
+    def _plan(self) -> Plan:
+        """A forward for the sessions with work that can be given pages, those with the oldest answers before others."""
+        for session in self._working.values():
+            if session.is_open and session.unfed > 1:
+                self.stats.shared_tokens += self._memory.adopt(session)
+        # A prompt that was only to be fed may be done by that.
+        self._working = {key: s for key, s in self._working.items() if s.is_open and s.has_work}
+        self._scheduler.admit(self._working.values())
+        sessions = list(self._working.values())
+        plan, refused = self._granted(sessions)
+        while refused:
+            # Whoever has no memory must not hold a place in the forward that others could use, nor overtake an older one.
+            planned = {row.session.key for row in plan.rows}
+            oldest = min(session.begun for session in refused)
+            sessions = [s for s in sessions if s not in refused and (s.begun < oldest or s.key in planned)]
+            plan, refused = self._granted(sessions)
+        self._drafted = 0
+        self._stalled = bool(self._working) and not plan.rows
+        self._scheduler.charge(plan.rows)
+        return plan
+
+    def _granted(self, sessions: Sequence[HubSession]) -> tuple[Plan, Collection[HubSession]]:
+        """A plan for some of these sessions whose rows all have their pages, and those that had to be left out of it."""
+        plan = self._scheduler.plan(sessions, self._memory.keys, self._window.mean_wait)
+        now = time.monotonic()
+        planned: set[SessionKey] = set()
+        for row in sorted(plan.rows, key=lambda row: row.session.begun):
+            # An older answer may just have taken this one's pages: then its row is void.
+            is_valid = row.start == row.session.computed
+            if is_valid and self.book.give_room(row.session, row.end, planned, now):
+                planned.add(row.session.key)
+        rows = tuple(row for row in plan.rows if row.session.key in planned)
+        return replace(plan, rows=rows), {row.session for row in plan.rows if row.session.key not in planned}
+
+    def _forward(self, plan: Plan) -> Forwarded | None:
+        """What the target says of the plan's rows; None when there is nothing to do or it failed."""
+        rows = plan.rows
+        if not rows:
+            return None
+        try:
+            forwarded = self._verifier.forward(rows)
+        except Exception:
+            log.exception("a forward over %d rows failed; their sessions are closed", len(rows))
+            # A masked position still counts when it holds NaN: leave none for the next that gets these pages.
+            self._target.cache.clear([page for row in rows for page in self._memory.written(row.session, row.end)])
+            for row in rows:
+                fault = Fault(FaultCode.UNKNOWN_SESSION, "the forward failed", round=row.session.round)
+                self._reply(row.session.key, fault)
+                self._forget(row.session.key)
+            return None
+        self.stats.count_forward(rows, forwarded.seconds, forwarded.model_seconds)
+        return forwarded
+
+    def _publish_verdicts(self, plan: Plan, forwarded: Forwarded | None) -> None:
+        """Commit what the target says, and publish it."""
+        if forwarded is None:
+            return
+        first = 0
+        for row in plan.rows:
+            if row.wanted:
+                try:
+                    self._settle(row, forwarded.drawn[first : first + row.wanted], forwarded.began, plan.price)
+                except Exception:
+                    log.exception("a verdict for %s failed; its session is closed", row.session.key.node)
+                    self._forget(row.session.key)
+                first += row.wanted
+            else:
+                row.session.fed(row.end)
+
+    def _settle(self, row: Row, drawn: Sequence[int], began: float, price: float | None) -> None:
+        session = row.session
+        self.stats.speculated += bool(session.drafted)
+        self.stats.trimmed += len(session.drafted) - (row.wanted - 1)
+        verdict = replace(
+            session.commit(drawn),
+            forward_us=self.stats.last_forward_us,
+            queued_us=min(int(max(0.0, began - session.waiting_since) * 1e6), MAX_MICROSECONDS),
+            advised=None if price is None else advised_length(session.acceptance.rate, price, session.limits.max_draft),
+        )
+        self._reply(session.key, verdict)
+        self._early.compare(session.key, verdict)
+        self.stats.rounds += 1
+        self.stats.drafted += row.wanted - 1
+        self.stats.accepted += verdict.accepted
+        self.stats.committed += verdict.accepted + len(verdict.ids)
+        if verdict.finish is Finish.NO and not session.wants_tokens:
+            self._window.expect(session, time.monotonic())
+
+    def _housekeep(self, plan: Plan, forwarded: Forwarded | None) -> None:
+        """Learn from the forward, share new pages, note who still has work, forget the silent."""
+        now = time.monotonic()
+        if forwarded is not None:
+            self._verifier.learn(plan.rows, forwarded)
+            for row in plan.rows:
+                self._memory.offer(row.session)
+                self.book.hear(row.session.key, now)  # who is served is not silent
+                if not row.session.has_work:
+                    self._working.pop(row.session.key, None)
+                elif row.wanted:
+                    row.session.waiting_since = now
+        self.book.expire(now)
+
+    def _reply(self, key: SessionKey, message: Opened | Verdict | Fault) -> None:
+        self.stats.faults += isinstance(message, Fault)
+        self._publish(key, message)
+
+    def _forget(self, key: SessionKey) -> None:
+        self.book.close(key)
+        self._working.pop(key, None)

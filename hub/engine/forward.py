@@ -1,0 +1,53 @@
+"""One forward of the target over the rows of a plan: what the target says at the places they want, and what it took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hub.engine.early import EarlyVerdicts
+from hub.engine.forward_time import ForwardTime
+from hub.model.batch import Row
+from hub.model.sampling import draw_wanted
+from hub.model.target import Target
+
+
+@dataclass(frozen=True)
+class Forwarded:
+    """The outcome of a forward."""
+
+    drawn: Sequence[int]  # the target's token at each place that the rows want, in order
+    began: float  # by `time.monotonic`
+    seconds: float  # sampling included,
+    model_seconds: float  # and those inside the model
+
+
+class Verifier:
+    """Runs forwards on the thread that loaded the target, and learns how long they take."""
+
+    def __init__(self, target: Target, forward_time: ForwardTime, early: EarlyVerdicts, vocab_size: int) -> None:
+        """Ids from `vocab_size` on are never drawn."""
+        self._target = target
+        self._time = forward_time
+        self._early = early
+        self._vocab_size = vocab_size
+
+    def forward(self, rows: Sequence[Row]) -> Forwarded:
+        """Compute `rows`; their early verdicts are sent on the way. Raises what the model raises."""
+        asked = self._early.asked_of(rows, self._time.estimate(len(rows), _ids(rows)))
+        began = time.monotonic()
+        inputs = self._target.prepare(rows)
+        prepared = time.monotonic()
+        logits = self._target.compute(inputs, asked)
+        computed = time.monotonic()
+        drawn = draw_wanted(logits, rows, self._vocab_size)
+        return Forwarded(drawn, began, time.monotonic() - began, computed - prepared)
+
+    def learn(self, rows: Sequence[Row], forwarded: Forwarded) -> None:
+        """Take in how long a forward took: after its verdicts are on their way, as it takes a moment itself."""
+        self._time.learn(len(rows), _ids(rows), forwarded.seconds)
+
+
+def _ids(rows: Sequence[Row]) -> int:
+    return sum(len(row.ids) for row in rows)

@@ -1,0 +1,177 @@
+"""Plan: whose ids go through the next forward, how many drafted tokens are worth verifying, how much of the prompts fits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappushpop
+from itertools import islice, takewhile
+from math import log1p
+
+from hub.engine.forward_time import ForwardTime
+from hub.kv.pages import PAGE_SIZE
+from hub.model.batch import Row
+from hub.sessions.session import HubSession
+
+_LEAST_GAIN = 1.1  # over streaming: for less, luck sets the sessions further apart than drafting brings them forward
+_CHANCE = 0.05  # a drafted token less likely than this to be reached is not asked for even where it costs nothing
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rows for one forward, and the worth from which a drafted token would pay for its place in the next, if that is known."""
+
+    rows: tuple[Row, ...]
+    price: float | None
+
+
+class Scheduler:
+    """Plans forwards of at most `budget` ids. Where not all fit, nodes get equal shares, and a node's oldest answer goes first."""
+
+    def __init__(self, budget: int, time: ForwardTime, max_draft: int) -> None:
+        self._budget = budget
+        self._max_draft = max_draft
+        self._time = time
+        self._served: dict[str, float] = {}  # ids fed for each node that has work
+
+    def admit(self, sessions: Iterable[HubSession]) -> None:
+        """Note which sessions have work, before plans are made.
+
+        A node that comes to have work starts level with the one that was served least; those without are forgotten.
+        """
+        present = {session.key.node for session in sessions}
+        level = min((self._served[node] for node in present & self._served.keys()), default=0.0)
+        self._served = {node: max(self._served.get(node, level) - level, 0.0) for node in present}
+
+    def plan(
+        self, sessions: Sequence[HubSession], keys: Callable[[HubSession, int], list[bytes]], idle_s: float = 0.0
+    ) -> Plan:
+        """Rows for sessions that were admitted: steps of decoding, the drafted tokens that pay, then prompts in what is left.
+
+        `keys` gives the keys of the pages that a session's first ids fill, and none for one that shares no pages.
+        `idle_s` is what a forward waits for drafts, which streaming would not.
+        """
+        prompts = self._in_turn(s for s in sessions if s.unfed > 1)
+        # However many steps there are, a page of prompts goes along.
+        budget = self._budget - (PAGE_SIZE if prompts else 0)
+        steps = self._in_turn(s for s in sessions if s.unfed == 1 and s.wants_tokens)[:budget]
+        lengths, seconds = self._lengths(steps, budget)
+        rows = [_step(session, length) for session, length in zip(steps, lengths, strict=True)]
+        fed = sum(len(row.ids) for row in rows)
+        room = self._budget - fed
+        if rows:
+            # A prompt may double the time of the steps beside it, not stall them.
+            room = min(room, max(PAGE_SIZE, int(seconds / max(self._time.token, 1e-9))))
+        rows += _chunks(prompts, room, keys)
+        return Plan(tuple(rows), self._price(steps, idle_s) if steps else None)
+
+    def charge(self, rows: Iterable[Row]) -> None:
+        """Note what nodes were served, for their shares in the plans to come."""
+        for row in rows:
+            self._served[row.session.key.node] += len(row.ids)
+
+    def _price(self, steps: Sequence[HubSession], idle_s: float) -> float:
+        """What a drafted token must be worth (see `_lengths`) at the block length where most tokens come per second.
+
+        With n sessions of acceptance a, blocks of g give n (1 + a + … + a^g) tokens in a forward of n (g + 1) ids and,
+        unless g = 0, the time that it waits for drafts. Where streaming is best no token is worth enough.
+        """
+        count = len(steps)
+        acceptance = sum(session.acceptance.rate for session in steps) / count
+        streaming_s = self._time.estimate(count, count)
+        best, seconds = _LEAST_GAIN / streaming_s, 0.0
+        expected, chance = 1.0, 1.0
+        for length in range(1, self._max_draft + 1):
+            chance *= acceptance
+            expected += chance
+            length_s = self._time.estimate(count, count * (length + 1)) + idle_s
+            if expected / length_s > best:
+                best, seconds = expected / length_s, length_s
+        return self._time.token * count / seconds if seconds else 1.0
+
+    def _in_turn(self, sessions: Iterable[HubSession]) -> list[HubSession]:
+        """Sessions in the order in which they are served: one of the node that was served least, and so on."""
+        queues: dict[str, deque[HubSession]] = {}
+        for session in sorted(sessions, key=lambda s: s.begun):
+            queues.setdefault(session.key.node, deque()).append(session)
+        heap = [(self._served[node], queue[0].begun, node) for node, queue in queues.items()]
+        heapify(heap)
+        order: list[HubSession] = []
+        while heap:
+            served, _, node = heap[0]
+            order.append(queues[node].popleft())
+            if queues[node]:
+                heappushpop(heap, (served + 1 + len(order[-1].drafted), queues[node][0].begun, node))
+            else:
+                heappop(heap)
+        return order
+
+    def _lengths(self, steps: Sequence[HubSession], budget: int) -> tuple[list[int], float]:
+        """For each session how many of its drafted tokens to verify, and the seconds of the forward.
+
+        A token brings its session the chance of being reached and accepted, of what it gets from the forward anyway, and
+        takes the time of its place from all. Lengths are proportionally fair: tokens go along, those of most worth first, as long as the
+        logarithms of the sessions' tokens per second rise in sum. For sessions alike that is where most tokens come per second.
+        """
+        lengths = [0] * len(steps)
+        seconds = self._time.estimate(len(steps), len(steps))
+        worths = sorted(
+            (-worth, number)
+            for number, session in enumerate(steps)
+            for worth, _ in islice(_worths(session.acceptance.rate), len(session.drafted))
+        )
+        for negative, number in worths[: budget - len(steps)]:
+            if log1p(-negative) < len(steps) * log1p(self._time.token / seconds):
+                break
+            lengths[number] += 1
+            seconds += self._time.token
+        return lengths, seconds
+
+
+def advised_length(acceptance: float, price: float, longest: int) -> int:
+    """The drafted tokens, 0 to `longest`, that are worth more than the price and likely to be reached."""
+    wanted = takewhile(lambda token: token[0] > price and token[1] > _CHANCE, _worths(acceptance))
+    return sum(1 for _ in islice(wanted, longest))
+
+
+def _worths(acceptance: float) -> Iterator[tuple[float, float]]:
+    """Of the first drafted token, the second, …: its chance of being accepted over the tokens expected without it; the chance."""
+    expected = chance = 1.0
+    while True:
+        chance *= acceptance
+        yield chance / expected, chance
+        expected += chance
+
+
+def _step(session: HubSession, length: int) -> Row:
+    """The last committed id and the first `length` drafted ones."""
+    start = session.committed - 1
+    ids = (session.transcript.ids[start], *session.drafted[:length])
+    return Row(session, start, ids, wanted=length + 1, prefill=False)
+
+
+def _chunks(prompts: Sequence[HubSession], room: int, keys: Callable[[HubSession, int], list[bytes]]) -> list[Row]:
+    """Parts of prompts, at most `room` ids. Who begins as another does waits until that one's pages can be shared."""
+    rows: list[Row] = []
+    coming: set[bytes] = set()
+    for session in prompts:
+        if room <= 0:
+            break
+        end = min(session.committed, session.computed + room)
+        if end == session.committed and session.wants_tokens and end - session.computed + len(session.drafted) > room:
+            end -= 1  # the drafted tokens do not fit any more: keep the last id back for the forward that verifies them
+        pages = keys(session, end)[session.computed // PAGE_SIZE :]
+        if pages and session.computed % PAGE_SIZE == 0 and pages[0] in coming:
+            continue
+        coming.update(pages)
+        rows.append(_chunk(session, end))
+        room -= len(rows[-1].ids)
+    return rows
+
+
+def _chunk(session: HubSession, end: int) -> Row:
+    ids = tuple(session.transcript.ids[session.computed : end])
+    if end < session.committed or not session.wants_tokens:
+        return Row(session, session.computed, ids, wanted=0, prefill=True)
+    return Row(session, session.computed, (*ids, *session.drafted), wanted=len(session.drafted) + 1, prefill=True)

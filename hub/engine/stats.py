@@ -1,0 +1,48 @@
+"""What the hub has done since it started, as published on its `stats` topic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from hub.model.batch import Row
+
+
+@dataclass
+class HubStats:
+    """Counters."""
+
+    rounds: int = 0  # drafts that were answered with tokens of the target
+    speculated: int = 0  # rounds of these that came with drafted tokens
+    drafted: int = 0  # drafted tokens that were verified
+    accepted: int = 0
+    trimmed: int = 0  # drafted tokens that were not verified, as they would not have paid for their place
+    early: int = 0  # early verdicts that were sent,
+    early_right: int = 0  # and those of them that the verdict was the same as
+    committed: int = 0  # tokens that the target committed, accepted ones included
+    target_forwards: int = 0  # forwards that verified or decoded, besides prefill
+    prefill_forwards: int = 0  # forwards that fed a prompt (and may have done the above for other sessions)
+    forward_us: int = 0  # in forwards, sampling included
+    model_us: int = 0  # of these, inside the model
+    last_forward_us: int = 0
+    waited_us: int = 0  # the engine had nothing to do, or waited for the window to close
+    prefill_tokens: int = 0  # ids of prompts that were computed,
+    shared_tokens: int = 0  # and those that were not, as others had computed them
+    malformed: int = 0  # frames that could not be read
+    faults: int = 0
+    dropped: int = 0  # messages lost because too many waited
+
+    def count_forward(self, rows: Sequence[Row], seconds: float, model_seconds: float) -> None:
+        """Count a forward of `rows`."""
+        self.last_forward_us = int(seconds * 1e6)
+        self.forward_us += self.last_forward_us
+        self.model_us += int(model_seconds * 1e6)
+        if any(row.prefill for row in rows):
+            self.prefill_forwards += 1
+        else:
+            self.target_forwards += 1
+        self.prefill_tokens += sum(row.end - row.start - max(0, row.wanted - 1) for row in rows if row.prefill)
+
+    def as_json(self, **more: float) -> dict[str, int | float]:
+        """The counters, and what the caller adds."""
+        return {**asdict(self), **more}

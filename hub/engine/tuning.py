@@ -1,0 +1,89 @@
+"""Forwards for no session: to see that a target works, and how long its forwards take."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from hub.engine.forward_time import ForwardTime
+from hub.kv.pages import PagePool, pages_for
+from hub.model.batch import Row
+from hub.sessions.session import HubSession, Limits, SessionKey
+
+if TYPE_CHECKING:
+    from hub.model.target import Target
+
+_LIMITS = Limits(context=2**30, vocab_size=2**31, end_ids=frozenset(), max_draft=1)
+_SHAPES = ((1, 1), (1, 8), (8, 1), (8, 4), (24, 1))  # rows, ids of each
+_THREADED = ((1, 8), (4, 4))  # for which the number of threads is chosen
+_WORTH = 0.9  # of the time is what twice the threads must get by with: the rest of the machine has use for cores too
+_TIMES = 3  # that each is measured, after a first time that does not count
+
+
+@contextmanager
+def probe_rows(pool: PagePool, shapes: Sequence[tuple[int, int]]) -> Iterator[list[Row]]:
+    """A row for each (ids held, ids fed), all of whose logits are wanted; their pages hold whatever was there.
+
+    Raises OutOfPages.
+    """
+    rows: list[Row] = []
+    try:
+        for number, (held, fed) in enumerate(shapes):
+            session = HubSession(SessionKey("probe", number.to_bytes(16, "big")), _LIMITS)
+            pool.grow(session.pages, held + fed)
+            rows.append(Row(session, held, (0,) * fed, wanted=fed, prefill=False))
+        yield rows
+    finally:
+        for row in rows:
+            pool.shrink(row.session.pages, 0)
+
+
+def measured_forward_time(target: Target) -> ForwardTime:
+    """What a few forwards say, so that the first sessions are planned for by measurements; takes about twenty of them."""
+    learnt = ForwardTime()
+    for rows, fed in _SHAPES:
+        if rows * pages_for(fed) > target.pool.available:
+            continue
+        with probe_rows(target.pool, [(0, fed)] * rows) as batch:
+            target.forward(batch)
+            for _ in range(_TIMES):
+                started = time.monotonic()
+                target.forward(batch)
+                learnt.learn(rows, rows * fed, time.monotonic() - started)
+    return learnt
+
+
+def fastest_threads(target: Target) -> int:
+    """The number of torch's CPU threads with which forwards are fast; torch uses it from here on.
+
+    What threads cost each other is more than they bring where the target is small. Of two numbers that are about as
+    fast it is the smaller, which leaves cores to the broker and to whatever else runs on the machine.
+    """
+    counts = [torch.get_num_threads()]
+    if target.pool.available < max(rows * pages_for(fed) for rows, fed in _THREADED):
+        return counts[0]
+    while counts[-1] > 1:
+        counts.append(counts[-1] // 2)
+    times = {count: math.prod(_forward_seconds(target, count, *shape) for shape in _THREADED) for count in counts}
+    best = counts.pop()
+    while counts and times[counts[-1]] < _WORTH ** len(_THREADED) * times[best]:
+        best = counts.pop()
+    torch.set_num_threads(best)
+    return best
+
+
+def _forward_seconds(target: Target, threads: int, rows: int, fed: int) -> float:
+    torch.set_num_threads(threads)
+    measured = []
+    with probe_rows(target.pool, [(0, fed)] * rows) as batch:
+        for _ in range(_TIMES + 1):
+            started = time.monotonic()
+            target.forward(batch)
+            measured.append(time.monotonic() - started)
+    return statistics.median(measured[1:])

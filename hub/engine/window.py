@@ -1,0 +1,55 @@
+"""The batch window: how long a batch waits for sessions that are in the middle of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hub.sessions.session import HubSession
+
+_PATIENCE_S = 0.1  # a session that has not submitted for so long is thinking, not drafting: nobody waits for it
+_RATE = 0.3  # of the last pause, in a session's mean pause
+_RATE_OF_WAITS = 0.1  # of the last wait, in the mean
+_SLACK = 1.5  # how much longer than its mean pause a session is waited for
+
+
+class Window:
+    """Closes when its time is over, when every session that is expected within it has submitted, or when a draft is due."""
+
+    def __init__(self, length_s: float | None, due_s: float) -> None:
+        """`length_s` None: as long as a forward's fixed time, which is what waiting saves. Drafts are due after `due_s`."""
+        self.mean_wait = 0.0  # seconds for which it was open of late, when it was for drafted tokens
+        self._length_s = length_s
+        self._due_s = due_s
+        self._asked: dict[HubSession, float] = {}  # when each session that should submit got its verdict
+
+    def expect(self, session: HubSession, now: float) -> None:
+        """A verdict went out to the session: its next draft should come soon."""
+        self._asked[session] = now
+
+    def submitted(self, session: HubSession, at: float) -> None:
+        """The session's draft came."""
+        asked = self._asked.pop(session, None)
+        if asked is not None and at - asked < _PATIENCE_S:
+            mean = at - asked if session.mean_pause is None else session.mean_pause
+            session.mean_pause = mean + _RATE * (at - asked - mean)
+
+    def close(self, waited_s: float, *, speculating: bool) -> None:
+        """The window was open for so long; it counts if it was for drafted tokens."""
+        if speculating:
+            self.mean_wait += _RATE_OF_WAITS * (waited_s - self.mean_wait)
+
+    def remaining(self, opened: float, first: float, now: float, fixed_s: float, forward_s: float) -> float:
+        """Seconds for which it is worth waiting for another draft; 0 when the window is closed.
+
+        It opened at `opened`; the oldest waiting draft came at `first`; the forward of what is there takes about
+        `forward_s`, of which `fixed_s` do not depend on what is in it.
+        """
+        length = fixed_s if self._length_s is None else self._length_s
+        closes = min(opened + length, first + self._due_s - forward_s)
+        latest = max((due for due in self._due(now) if due <= closes), default=now)
+        return max(0.0, latest - now)
+
+    def _due(self, now: float) -> Iterable[float]:
+        """When the sessions that are expected should have submitted; nobody waits for one that is silent for long."""
+        self._asked = {s: asked for s, asked in self._asked.items() if s.is_open and now - asked < _PATIENCE_S}
+        return (asked + _SLACK * (s.mean_pause or _PATIENCE_S) for s, asked in self._asked.items())

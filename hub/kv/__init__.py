@@ -1,0 +1,1 @@
+"""K/V in pages: who holds which page, and the tensors behind them."""

@@ -1,0 +1,82 @@
+"""Attention by torch's own: rows of similar shape together, their K/V copied out of the pages. Runs on every device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from hub.kv.kv_cache import KVCache
+from hub.kv.pages import PAGE_SIZE
+from hub.model.attention import Span, slots_written
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of similar shape, padded to the largest: `queries` each, over positions of as many pages.
+
+    Padding repeats a row's last query, and its last page behind the mask, so nothing has to be taken out again.
+    """
+
+    rows: int
+    queries: int
+    tokens: torch.Tensor  # [rows * queries]: places in the flat sequence
+    pages: torch.Tensor  # [rows * pages]
+    mask: torch.Tensor  # [rows, 1, queries per K/V head, positions], 0 where attended and -inf elsewhere
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """An `AttentionPlan` of groups."""
+
+    written: torch.Tensor
+    groups: tuple[Group, ...]
+
+    def attend(self, cache: KVCache, layer: int, query: torch.Tensor, scaling: float) -> torch.Tensor:
+        """See `AttentionPlan`."""
+        heads, tokens, head_dim = query.shape
+        output = query.new_empty(tokens, heads, head_dim)
+        for group in self.groups:
+            keys, values = cache.read(layer, group.pages, group.rows)
+            kv_heads = keys.shape[1]
+            # As many queries per K/V head as it serves query heads: K and V need not be repeated for each of these.
+            shape = (kv_heads, heads // kv_heads, group.rows, group.queries, head_dim)
+            queries = query.index_select(1, group.tokens).view(shape).permute(2, 0, 1, 3, 4)
+            attended = torch.nn.functional.scaled_dot_product_attention(
+                queries.reshape(group.rows, kv_heads, -1, head_dim), keys, values, attn_mask=group.mask, scale=scaling
+            )
+            rows = attended.view(group.rows, heads, group.queries, head_dim).transpose(1, 2)
+            output.index_copy_(0, group.tokens, rows.reshape(-1, heads, head_dim))
+        return output
+
+
+def group_plan(cache: KVCache, spans: Sequence[Span], queries_per_head: int) -> GroupPlan:
+    """A plan for rows, of which each K/V head serves `queries_per_head` query heads."""
+    alike: dict[tuple[int, int], list[Span]] = {}
+    for span in spans:
+        # Rows are padded to less than twice their size each way.
+        shape = (span.queries - 1).bit_length(), (len(span.pages) - 1).bit_length()
+        alike.setdefault(shape, []).append(span)
+    written = torch.tensor(slots_written(spans), device=cache.device)
+    return GroupPlan(written, tuple(_group(cache, members, queries_per_head) for members in alike.values()))
+
+
+def _group(cache: KVCache, spans: Sequence[Span], queries_per_head: int) -> Group:
+    queries = max(span.queries for span in spans)
+    pages = max(len(span.pages) for span in spans)
+    places = [[min(place, span.queries - 1) for place in range(queries)] for span in spans]
+    tokens = [span.first + place for span, row in zip(spans, places, strict=True) for place in row]
+    held = [page for span in spans for page in (*span.pages, *[span.pages[-1]] * (pages - len(span.pages)))]
+    device = cache.device
+    # The query at position p sees [0, p]. Query heads of one K/V head lie one behind the other: [head, query].
+    last = torch.tensor([[span.start + place for place in row] for span, row in zip(spans, places, strict=True)])
+    seen = torch.arange(pages * PAGE_SIZE, device=device) <= last.to(device)[:, :, None]
+    mask = torch.zeros(seen.shape, dtype=cache.dtype, device=device).masked_fill_(~seen, float("-inf"))
+    return Group(
+        len(spans),
+        queries,
+        torch.tensor(tokens, device=device),
+        torch.tensor(held, device=device),
+        mask.repeat(1, queries_per_head, 1)[:, None],
+    )

@@ -1,0 +1,246 @@
+"""The target model: a causal LM of `transformers`, run over a flat ragged batch with its K/V in pages."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import logging as transformers_logging
+
+from hub.engine.tuning import probe_rows
+from hub.kv.kv_cache import KVCache, default_kv_memory
+from hub.kv.pages import PAGE_SIZE, OutOfPages, PagePool, pages_for
+from hub.model.attention import NAME, AttentionPlan, Span, spans_of
+from hub.model.batch import Inputs, Row, flatten
+from hub.model.exits import Asked, Exit, ExitHead
+from hub.model.graphs import BUCKETS, GraphedForward
+from hub.model.groups import group_plan
+from hub.model.linear import Int8Linear, PackedLinear, can_pack, linear_bytes, replace_linear
+from hub.model.tiles import tile_plan
+from hub.settings import Weights
+from shared.errors import PairError, SettingsError
+from shared.messages import MAX_APPEND
+
+log = logging.getLogger(__name__)
+
+_ROUNDING = 0.05  # of the logits' norm: what other sizes of matrices may make of bfloat16
+_NOT_REPLACEABLE = "the target's attention is not replaceable in this version of transformers; choose another"
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device for "auto" (cuda when present, else cpu) or a torch device name. Raises SettingsError."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise SettingsError(f"there is no device {wanted!r}; use auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("torch finds no CUDA device here; use --device cpu, or install a CUDA build of torch")
+    return device
+
+
+def pick_dtype(name: str) -> torch.dtype:
+    """The torch dtype called `name`. Raises SettingsError."""
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in dtypes:
+        raise SettingsError(f"there is no dtype {name!r}; use one of {', '.join(dtypes)}")
+    return dtypes[name]
+
+
+class Target:
+    """A loaded target with its page pool. Not thread-safe: the engine's thread alone calls it."""
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        kv_memory: int | None,
+        weights: Weights = Weights.AUTO,
+        exit_head: Path | None = None,
+    ) -> None:
+        """Load `checkpoint` (a folder, or a model's name) with room for `kv_memory` bytes of K/V, None for the default.
+
+        Raises PairError for a checkpoint that can't be loaded or whose cache can't be truncated, or an `exit_head` that does
+        not go with it.
+        """
+        transformers_logging.disable_progress_bar()
+        try:
+            config = AutoConfig.from_pretrained(checkpoint)
+            _refuse_untruncatable(config)
+            model = AutoModelForCausalLM.from_pretrained(
+                checkpoint, config=config, dtype=dtype, attn_implementation=NAME
+            )
+        except (OSError, ValueError) as error:
+            raise PairError(f"cannot load the target {checkpoint}: {error}") from error
+        except KeyError as error:
+            # An architecture that picks its attention from a table of its own does not find ours there.
+            raise PairError(f"{_NOT_REPLACEABLE} ({error!r})") from error
+        if weights is Weights.INT8:
+            # All but the head, where rounding would show in every probability. A GPU never holds the weights as they were.
+            replace_linear(model, Int8Linear, but=model.get_output_embeddings())
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # Triton and graphs take the current one
+        self._model: Any = model.to(device).eval()  # type: ignore[arg-type]
+        if can_pack(device, dtype):
+            replace_linear(self._model, PackedLinear)
+        self._exit = None if exit_head is None else Exit(self._model, ExitHead.load(exit_head))
+        self.weight_bytes = linear_bytes(self._model)
+        self.device = device
+        heads = config.num_attention_heads
+        kv_heads = getattr(config, "num_key_value_heads", None) or heads
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+        layers = config.num_hidden_layers
+        kv_memory = default_kv_memory(device) if kv_memory is None else kv_memory
+        pages = kv_memory // KVCache.bytes_per_page(layers, kv_heads, head_dim, dtype)
+        if pages < 1:
+            raise SettingsError("kv_memory is too small for a single page; give the hub more memory")
+        self.pool = PagePool(pages)
+        self._queries_per_head = heads // kv_heads
+        self.cache = KVCache(layers, pages, kv_heads, head_dim, dtype, device)
+        self.context = int(min(config.max_position_embeddings, pages * PAGE_SIZE, MAX_APPEND))
+        self.vocab_size = int(config.vocab_size)
+        self._reads_in_place = device.type == "cuda" and find_spec("triton") is not None
+        self._graphs: GraphedForward | None = None
+        if self._reads_in_place and not self._can_read_in_place():
+            self._reads_in_place = False
+        self._probe()
+        if self._reads_in_place:
+            self._graphs = self._graphed()
+
+    def forward(self, rows: Sequence[Row]) -> torch.Tensor:
+        """Logits [sum of the rows' `wanted`, vocab] of one forward; the K/V of every id fed are in the pages after it.
+
+        The rows' sessions must hold pages up to the rows' ends.
+        """
+        return self.compute(self.prepare(rows))
+
+    def prepare(self, rows: Sequence[Row]) -> Inputs:
+        """The rows as tensors."""
+        ids, positions, wanted = flatten(rows)
+        spans = spans_of((row.start, len(row.ids), row.session.pages[: pages_for(row.end)]) for row in rows)
+        return Inputs(
+            ids=torch.tensor([ids], device=self.device),
+            positions=torch.tensor([positions], device=self.device),
+            wanted=torch.tensor(wanted, dtype=torch.long, device=self.device),
+            plan=self._attention_plan(spans),
+        )
+
+    @property
+    def exit_rest(self) -> float | None:
+        """The share of the layers that lie behind the exit; None without one."""
+        return None if self._exit is None else self._exit.rest
+
+    @property
+    def is_graphed(self) -> bool:
+        """Whether forwards run as CUDA graphs, as far as they can."""
+        return self._graphs is not None
+
+    @torch.inference_mode()
+    def compute(self, inputs: Inputs, asked: Asked | None = None) -> torch.Tensor:
+        """The model's own part of `forward`; the logits are valid until the next call.
+
+        What is asked is told at the exit, in the middle of the forward, which is no graph then: those run to their end.
+        """
+        if asked is not None and self._exit is not None:
+            with self._exit.asked(asked):
+                logits = self._run(inputs)
+        else:
+            graphed = self._graphs(inputs) if self._graphs else None
+            logits = self._run(inputs) if graphed is None else graphed
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return logits
+
+    def _run(self, inputs: Inputs) -> torch.Tensor:
+        output = self._model(
+            input_ids=inputs.ids,
+            position_ids=inputs.positions,
+            use_cache=False,
+            logits_to_keep=inputs.wanted,
+            paged_cache=self.cache,
+            plan=inputs.plan,
+        )
+        logits: torch.Tensor = output.logits[0]
+        return logits
+
+    def _attention_plan(self, spans: Sequence[Span]) -> AttentionPlan:
+        if self._reads_in_place:
+            return tile_plan(spans, self.device)
+        return group_plan(self.cache, spans, self._queries_per_head)
+
+    def _can_read_in_place(self) -> bool:
+        """Whether the kernel runs here: Triton wants a C compiler and enough shared memory."""
+        try:
+            with probe_rows(self.pool, [(0, 1)]) as rows:
+                self.forward(rows)
+        except Exception as error:
+            # What goes wrong here for another reason goes wrong without the kernel too, and is told then.
+            log.warning("attention copies K/V, since its kernel does not run here: %s", error)
+            return False
+        return True
+
+    @torch.inference_mode()
+    def _graphed(self) -> GraphedForward | None:
+        """Graphs that compute what the model does; None, and a warning, where that can't be had."""
+        try:
+            graphs = GraphedForward(self._run, self.cache)
+            for size in BUCKETS:
+                self._compare(graphs, size)
+        except (RuntimeError, AssertionError, OutOfPages) as error:
+            # A capture that broke off may have left its own stream.
+            torch.cuda.set_stream(torch.cuda.default_stream(self.device))
+            log.warning("forwards run without CUDA graphs: %s", error)
+            return None
+        return graphs
+
+    def _compare(self, graphs: GraphedForward, size: int) -> None:
+        """Raise AssertionError unless a graph gives the logits of the model, up to rounding, for a batch of almost `size` ids."""
+        held = PAGE_SIZE + 3
+        shapes = [(held, 1)] * (size // 2) + [(0, size - size // 2)]
+        generator = torch.Generator().manual_seed(size)
+        with probe_rows(self.pool, shapes) as rows:
+            texts = [tuple(torch.randint(self.vocab_size, (row.end,), generator=generator).tolist()) for row in rows]
+            told = [
+                replace(row, start=0, ids=text[: row.start], wanted=0) for row, text in zip(rows, texts, strict=True)
+            ]
+            if before := [row for row in told if row.ids]:
+                self._run(self.prepare(before))
+            inputs = self.prepare([replace(row, ids=text[row.start :]) for row, text in zip(rows, texts, strict=True)])
+            plain, graphed = self._run(inputs).float(), graphs(inputs)
+            assert graphed is not None, "no graph for a batch of its size"
+            off = float((graphed.float() - plain).norm() / plain.norm())
+        assert off < _ROUNDING, f"a graph of {size} ids is off by {off:.1%}"
+
+    def _probe(self) -> None:
+        """Run one token: an architecture whose layers do not go through the attention interface is refused at once."""
+        with probe_rows(self.pool, [(0, 1)]) as rows:
+            page = rows[0].session.pages[0]
+            for keys in self.cache.keys:
+                keys[page, 0] = math.nan  # zeros would not tell: a padding id may have them for K
+            try:
+                self.forward(rows)
+            except Exception as error:
+                # Architectures fail in many ways over an attention function that they do not expect.
+                raise PairError(f"{_NOT_REPLACEABLE} ({error!r})") from error
+        if any(bool(keys[page, 0].isnan().any()) for keys in self.cache.keys):
+            raise PairError(_NOT_REPLACEABLE)
+
+
+def _refuse_untruncatable(config: Any) -> None:
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    sliding = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    if kinds != {"full_attention"} or sliding:
+        raise PairError(
+            f"the target's architecture {config.model_type!r} keeps a sliding or recurrent state that can't be "
+            "truncated after a rejected draft; choose a target with full attention in every layer"
+        )

@@ -1,0 +1,139 @@
+"""The open sessions: who may open one, who gives way when memory or seats run out, and who is forgotten."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterator
+
+from hub.sessions.acceptance import Acceptance
+from hub.sessions.memory import KVMemory
+from hub.sessions.session import HubSession, Limits, SessionKey
+from shared.messages import Finish
+
+log = logging.getLogger(__name__)
+
+
+class SessionBook:
+    """Sessions in the order in which they were last heard of, the longest silent first."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        memory: KVMemory,
+        *,
+        max_sessions: int,
+        max_per_node: int,
+        ttl_s: float,
+        patience_s: float = 2.0,
+    ) -> None:
+        """Silent for `patience_s` in the middle of an answer, a session counts as idle; for `ttl_s`, it is forgotten."""
+        self.limits = limits
+        self.evicted = 0  # sessions forgotten for others or for their silence
+        self.preempted = 0  # times that a session in the middle of an answer lost its pages
+        self._memory = memory
+        self._acceptance = Acceptance()  # of all sessions
+        self._max_sessions = max_sessions
+        self._max_per_node = max_per_node
+        self._ttl_s = ttl_s
+        self._patience_s = patience_s
+        self._sessions: OrderedDict[SessionKey, HubSession] = OrderedDict()
+        self._heard: dict[SessionKey, float] = {}
+        self._of_node: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[HubSession]:
+        return iter(self._sessions.values())
+
+    def open(self, key: SessionKey, now: float) -> bool:
+        """Open a session, or find it open; idle ones give way. False when there is no room."""
+        if key not in self._sessions:
+            node_is_full = self._of_node[key.node] >= self._max_per_node
+            if node_is_full or len(self) >= self._max_sessions:
+                crowd = (s for s in self if s.key.node == key.node) if node_is_full else iter(self)
+                idle = next((s for s in crowd if self._is_idle(s, now)), None)
+                if idle is None:
+                    return False
+                self._evict(idle)
+            self._sessions[key] = HubSession(key, self.limits, self._acceptance)
+            self._of_node[key.node] += 1
+        self.hear(key, now)
+        return True
+
+    def get(self, key: SessionKey) -> HubSession | None:
+        """The session; None when it is unknown or was evicted."""
+        return self._sessions.get(key)
+
+    def hear(self, key: SessionKey, now: float) -> HubSession | None:
+        """The session, noted as heard of now; None when it is unknown or was evicted."""
+        if key not in self._sessions:
+            return None
+        self._heard[key] = now
+        self._sessions.move_to_end(key)
+        return self._sessions[key]
+
+    def close(self, key: SessionKey) -> None:
+        """Forget a session and let go of its pages; unknown ones are no error."""
+        session = self._sessions.pop(key, None)
+        if session is None:
+            return
+        session.is_open = False
+        del self._heard[key]
+        self._of_node[key.node] -= 1
+        if not self._of_node[key.node]:
+            del self._of_node[key.node]
+        self._memory.release(session)
+
+    def give_room(self, session: HubSession, length: int, planned: Collection[SessionKey], now: float) -> bool:
+        """Pages for the session's next forward, up to position `length`; others lose theirs if need be.
+
+        First idle sessions, the longest silent first, then those whose answer was begun later than this one's, the
+        latest first; never those already `planned` for the same forward. Their ids stay, so that they are computed anew
+        when it is their turn. So the session with the oldest answer always gets its room. False, and nobody loses anything, when there is none.
+        """
+        if self._memory.reserve(session, length):
+            return True
+        victims = self._victims(session, planned, now)
+        if not self._memory.has_room(session, length, victims):
+            return False
+        for victim in victims:
+            self.preempted += not self._is_idle(victim, now)
+            self._memory.release(victim)
+            if self._memory.reserve(session, length):
+                return True
+        return False
+
+    def expire(self, now: float) -> None:
+        """Forget sessions that have been silent for longer than their time to live."""
+        while self._sessions:
+            key, session = next(iter(self._sessions.items()))
+            if now - self._heard[key] < self._ttl_s:
+                return
+            self._evict(session)
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError unless every page is free, kept or held as counted, and sessions are within their limits."""
+        self._memory.pool.check_integrity([session.pages for session in self])
+        for session in self:
+            assert session.computed <= session.committed <= self.limits.context
+        assert self._of_node == Counter(key.node for key in self._sessions), "sessions of a node are miscounted"
+        assert self._heard.keys() == self._sessions.keys()
+
+    def _victims(self, session: HubSession, planned: Collection[SessionKey], now: float) -> list[HubSession]:
+        """Who may lose their pages for the session, in that order."""
+        holding = [s for s in self if s.pages and s is not session and s.key not in planned]
+        younger = [s for s in holding if s.begun > session.begun and not self._is_idle(s, now)]
+        return [s for s in holding if self._is_idle(s, now)] + sorted(younger, key=lambda s: -s.begun)
+
+    def _is_idle(self, session: HubSession, now: float) -> bool:
+        """Whether nobody waits for the session: no work, and not between two rounds of an answer."""
+        return not session.has_work and (
+            session.finish is not Finish.NO or now - self._heard[session.key] > self._patience_s
+        )
+
+    def _evict(self, session: HubSession) -> None:
+        log.info("session %s of %s evicted", session.key.id.hex()[:8], session.key.node)
+        self.evicted += 1
+        self.close(session.key)

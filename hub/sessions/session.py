@@ -1,0 +1,212 @@
+"""A session on the hub: its committed ids, the round in progress, and the rule for drafts that arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from hub.kv.pages import PAGE_SIZE
+from hub.sessions.acceptance import Acceptance
+from shared.messages import Draft, Fault, FaultCode, Finish, Verdict
+from shared.sampling import Sampling
+from shared.transcript import Transcript
+
+
+class Ruling(Enum):
+    """What the hub does with a draft."""
+
+    DROP = "a round below the current one: late or duplicated"
+    REPEAT = "the current round again: repeat what was answered"
+    PROCEED = "base is the committed length: go on"
+    TRUNCATE = "base is below the committed length and the rest is void: truncate, then go on"
+    CATCH_UP = "base is below the committed length: the node missed a verdict, send the ids it lacks"
+    OUT_OF_SYNC = "the two sides hold different ids"
+
+
+def rule(draft: Draft, current_round: int, committed: int, digest: Callable[[int], int]) -> Ruling:
+    """The table of docs/protocol.md, from top to bottom; `digest(n)` is the hub's digest of ids [0, n)."""
+    if draft.round < current_round:
+        return Ruling.DROP
+    if draft.round == current_round:
+        return Ruling.REPEAT
+    if draft.base > committed or digest(draft.base) != draft.digest:
+        return Ruling.OUT_OF_SYNC
+    if draft.base == committed:
+        return Ruling.PROCEED
+    if draft.cut:
+        return Ruling.TRUNCATE
+    return Ruling.OUT_OF_SYNC if draft.append else Ruling.CATCH_UP
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the target allows a session."""
+
+    context: int  # ids that a session can hold
+    vocab_size: int  # ids at or past it do not exist
+    end_ids: frozenset[int]  # ids that end a turn
+    max_draft: int  # drafted tokens that are verified in one round
+
+
+def too_long(draft: Draft, length: int, limits: Limits) -> Fault:
+    """The answer to a draft that would make a text of `length` ids."""
+    return Fault(FaultCode.TOO_LONG, f"{length} ids do not fit the context of {limits.context}", round=draft.round)
+
+
+@dataclass(frozen=True)
+class SessionKey:
+    """A session is known by its node and its id: an id alone says nothing about who may use it."""
+
+    node: str
+    id: bytes
+
+
+class HubSession:
+    """One conversation. Between rounds `committed` ids are final; the engine reads `drafted` and `until` as its work.
+
+    K/V of ids [0, computed) are valid in the session's pages; `computed` never passes `committed`.
+    """
+
+    def __init__(self, key: SessionKey, limits: Limits, of_all: Acceptance | None = None) -> None:
+        """`of_all` is the acceptance of the hub's sessions together."""
+        self.key = key
+        self.limits = limits
+        self.transcript = Transcript()
+        self.computed = 0
+        self.pages: list[int] = []  # position p lies in pages[p // PAGE_SIZE]
+        self.page_keys: list[bytes] = []  # of the leading full pages of the transcript, as far as they are known
+        self.offered = 0  # leading pages that others can find
+        self.acceptance = Acceptance(of_all)
+        self.begun = 0  # when its current answer was asked for, as a number that only rises
+        self.waiting_since = 0.0  # while it has work: when that came, or when the last of it was done
+        self.mean_pause: float | None = None  # seconds from a verdict to its node's next draft
+        self.is_open = True  # until it is closed or evicted
+        self.round = 0
+        self.drafted: tuple[int, ...] = ()  # tokens of the round that wait for verification
+        self.until = 0  # length up to which the target may decode
+        self.sampling = Sampling()
+        self.finish = Finish.NO
+        self._answer_base = 0  # length at which the current round's answer begins
+        self._to_feed = False  # whether ids were appended since the last forward that reached the end of the text
+
+    @property
+    def committed(self) -> int:
+        """The number of committed ids."""
+        return len(self.transcript)
+
+    @property
+    def wants_tokens(self) -> bool:
+        """Whether the target has to decode or verify for this session."""
+        return self.finish is Finish.NO and self.committed < min(self.until, self.limits.context)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether the next forward should have a row for this session: tokens to decide, or a prompt to feed."""
+        return self.wants_tokens or (self._to_feed and self.unfed > 1)
+
+    @property
+    def unfed(self) -> int:
+        """Ids whose K/V is to be computed, the last committed one among them."""
+        return self.committed - self.computed
+
+    def receive(self, draft: Draft) -> Verdict | Fault | None:
+        """Take in a draft. What is returned is to be published at once; work shows in `wants_tokens`."""
+        ruling = rule(draft, self.round, self.committed, self.transcript.digest)
+        if ruling is Ruling.DROP:
+            return None
+        if ruling is Ruling.REPEAT:
+            answered = self.committed > self._answer_base or not self.wants_tokens
+            return self._since(self._answer_base) if answered else None
+        if ruling is Ruling.OUT_OF_SYNC:
+            detail = f"the hub holds {self.committed} ids, which do not go with base {draft.base}; re-open the session"
+            return Fault(FaultCode.OUT_OF_SYNC, detail, round=draft.round)
+        refusal = self._refusal(draft)
+        if refusal is not None:
+            return refusal
+        self.round = draft.round
+        self.until = draft.until
+        self.drafted = ()
+        if ruling is Ruling.CATCH_UP:
+            self._answer_base = draft.base
+        else:
+            self._go_on(draft)
+        if self.wants_tokens:
+            # The last id is fed for its logits, also where its K/V is there already.
+            self.computed = min(self.computed, self.committed - 1)
+            self.offered = min(self.offered, self.computed // PAGE_SIZE)
+        answers_at_once = ruling is Ruling.CATCH_UP or not self.wants_tokens
+        return self._since(self._answer_base) if answers_at_once else None
+
+    def _go_on(self, draft: Draft) -> None:
+        """Take over what the draft cuts, appends and proposes."""
+        self._truncate(draft.base)
+        self.transcript.extend(draft.append)
+        self._to_feed = self._to_feed or bool(draft.append)
+        self._answer_base = self.committed
+        if draft.cut or draft.append:
+            self.finish = Finish.NO
+        if draft.sampling is not None:
+            self.sampling = draft.sampling
+        if self.committed == self.limits.context:
+            self.finish = Finish.LENGTH
+        elif draft.tokens:
+            # Room for the target's own token behind the drafted ones; a verified block earns it without credit.
+            self.drafted = draft.tokens[: min(self.limits.max_draft, self.limits.context - self.committed - 1)]
+            self.until = max(self.until, self.committed + 1)
+
+    def fed(self, end: int) -> None:
+        """K/V of committed ids up to `end` are computed."""
+        self.computed = end
+        self._to_feed = self._to_feed and self.unfed > 1
+
+    def forget_computed(self) -> None:
+        """K/V is lost; when there is work again, all ids are to be fed."""
+        self.computed = self.offered = 0
+
+    def judged(self, drawn: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """How many drafted tokens are accepted, and the target's own token behind them, none where one of them ends the turn.
+
+        `drawn` has an id for each drafted position that was looked at, given the drafted ones before, and one for the
+        next. Drafted tokens are accepted exactly while they equal it.
+        """
+        for accepted, (drafted, token) in enumerate(zip(self.drafted, drawn[:-1], strict=False)):
+            if drafted != token:
+                return accepted, (token,)
+            if token in self.limits.end_ids:
+                return accepted + 1, ()
+        return len(drawn) - 1, (drawn[-1],)
+
+    def commit(self, drawn: Sequence[int]) -> Verdict:
+        """Commit what the target drew, in the form that `judged` takes."""
+        base, drafted = self.committed, self.drafted[: len(drawn) - 1]
+        accepted, own = self.judged(drawn)
+        self.acceptance.add(accepted, rejected=accepted < len(drafted) and bool(own))
+        self.transcript.extend((*drafted[:accepted], *own))
+        self.fed(base + accepted)
+        self.drafted = ()
+        if not own or own[-1] in self.limits.end_ids:
+            self.finish = Finish.END
+        elif self.committed == self.limits.context:
+            self.finish = Finish.LENGTH
+        return Verdict(self.round, base, accepted, own, self.finish)
+
+    def _truncate(self, length: int) -> None:
+        self.transcript.truncate(length)
+        self.computed = min(self.computed, length)
+        self.offered = min(self.offered, length // PAGE_SIZE)
+        del self.page_keys[length // PAGE_SIZE :]
+
+    def _refusal(self, draft: Draft) -> Fault | None:
+        length = draft.base + len(draft.append)
+        if length > self.limits.context:
+            return too_long(draft, length, self.limits)
+        if any(token >= self.limits.vocab_size for token in (*draft.append, *draft.tokens)):
+            detail = f"the target knows ids below {self.limits.vocab_size} only"
+            return Fault(FaultCode.BAD_REQUEST, detail, round=draft.round)
+        if length == 0 and (draft.tokens or draft.until):
+            return Fault(FaultCode.BAD_REQUEST, "append at least one id before asking for tokens", round=draft.round)
+        return None
+
+    def _since(self, base: int) -> Verdict:
+        return Verdict(self.round, base, 0, tuple(self.transcript.ids[base:]), self.finish)

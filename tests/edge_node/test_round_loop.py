@@ -1,0 +1,198 @@
+"""The node's loop against a real hub session: the text is the target's in every mode, and modes change where they should."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from edge_node.link.hub_link import Channel
+from edge_node.rounds.round_loop import RoundLoop
+from edge_node.rounds.round_stats import RoundStats
+from edge_node.settings import Mode, NodeSettings, Policy
+from shared.errors import HubRefused
+from shared.messages import Early, Fault, FaultCode, Verdict
+from shared.sampling import Sampling
+from tests.scripted_hub import ScriptedHub
+from tools.rig.emulated import EmulatedDrafter, Skill
+
+PROMPT = [5, 6, 7, 8]
+
+
+def target(ids: Sequence[int]) -> int:
+    """A text without an end, every id of which depends on the two before."""
+    return 10 + (31 * ids[-1] + 17 * ids[-2]) % 1009
+
+
+def text(tokens: int) -> list[int]:
+    ids = list(PROMPT)
+    for _ in range(tokens):
+        ids.append(target(ids))
+    return ids
+
+
+def drafter(acceptance: float, draft_s: float, tokens: int = 2000) -> EmulatedDrafter:
+    return EmulatedDrafter(text(tokens), Skill(acceptance, draft_s), seed=1)
+
+
+def loop(hub: Any, mode: Mode, skilled: EmulatedDrafter | None, **changes: Any) -> RoundLoop:
+    settings = NodeSettings(name="node", mode=mode, **({"patience_s": 0.3} | changes))
+    return RoundLoop(hub, settings, skilled)
+
+
+def ask(node: RoundLoop, tokens: int) -> RoundStats:
+    stats = RoundStats()
+    ids = [token for fresh in node.answer(PROMPT, Sampling(), tokens, stats) for token in fresh]
+    assert ids == text(tokens)[len(PROMPT) :]
+    assert stats.tokens == tokens
+    return stats
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("policy", Policy)
+@pytest.mark.parametrize("acceptance", [0.0, 0.7, 1.0])
+def test_the_text_is_the_targets(mode: Mode, policy: Policy, acceptance: float) -> None:
+    for ahead in (True, False):
+        node = loop(ScriptedHub(target), mode, drafter(acceptance, 0.0), policy=policy, ahead=ahead)
+        for tokens in (1, 2, 40, 40):
+            ask(node, tokens)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_text_is_the_targets_whatever_the_gate_does_and_whatever_is_lost(seed: int) -> None:
+    rng = random.Random(seed)
+    hub = ScriptedHub(target)
+
+    def early(verdict: Verdict) -> Early | None:
+        hub.advised = rng.choice([None, 0, 1, 4, 16])
+        hub.lost = rng.random() < 0.01
+        if verdict.accepted + len(verdict.ids) == 0 or rng.random() < 0.3:
+            return None
+        accepted = rng.randrange(0, verdict.accepted + 1)
+        return Early(verdict.round, verdict.base, accepted, (rng.choice([verdict.ids[-1] if verdict.ids else 3, 4]),))
+
+    hub.early = early
+    node = loop(hub, Mode.AUTO, drafter(rng.random(), 0.0), credit=rng.choice([1, 2, 8]), patience_s=0.05)
+
+    def choose(longest: int, advised: int | None) -> bool:
+        node.gate.streams = rng.random() < 0.2
+        return node.gate.streams
+
+    node.gate.choose = choose  # type: ignore[method-assign]
+    answers = [ask(node, 60) for _ in range(3)]
+    assert any(stats.streamed for stats in answers)
+    assert any(draft.tokens for draft in hub.drafts)
+
+
+def test_the_hub_streams_while_a_slow_drafter_takes_in_the_text() -> None:
+    slow = EmulatedDrafter([*PROMPT * 100, *text(200)], Skill(0.8, 0.05), seed=1)
+    node = loop(ScriptedHub(target, step_s=0.004), Mode.SPECULATE, slow)
+    stats = RoundStats()
+    answer = node.answer(PROMPT * 100, Sampling(), 100, stats)
+    got = [next(answer) for _ in range(30)]
+    assert stats.first_token_s < 0.1
+    assert stats.streamed == 30, "400 ids take the drafter four seconds"
+    assert all(len(ids) == 1 for ids in got)
+    node.cancel()
+
+
+def test_a_slow_drafter_does_not_delay_the_first_token() -> None:
+    for step_s in (0.15, 0.4):
+        drafter = EmulatedDrafter([*PROMPT * 100, *text(200)], Skill(0.8, 0.12), seed=1)
+        node = loop(ScriptedHub(target, step_s=step_s), Mode.AUTO, drafter)
+        stats = RoundStats()
+        answer = node.answer(PROMPT * 100, Sampling(), 100, stats)
+        next(answer)
+        assert stats.first_token_s < 1.1 * step_s
+        node.cancel()
+
+
+def test_what_has_come_is_read_before_a_slow_drafter_goes_on() -> None:
+    drafter = EmulatedDrafter([*PROMPT * 100, *text(200)], Skill(0.4, 0.12), seed=1)
+    node = loop(ScriptedHub(target, step_s=0.04), Mode.AUTO, drafter)
+    stats = RoundStats()
+    assert sum(len(ids) for ids in node.answer(PROMPT * 100, Sampling(), 40, stats)) == 40
+    assert stats.streamed == 40
+    assert stats.elapsed_s < 1.15 * 40 * 0.04 + 0.2, "it may be at a piece of work when the last token comes"
+
+
+def test_auto_speculates_where_that_is_faster_and_streams_where_not() -> None:
+    fast = loop(ScriptedHub(target, step_s=0.02), Mode.AUTO, drafter(0.9, 0.001))
+    ask(fast, 24)
+    stats = ask(fast, 60)
+    assert stats.mode == "speculate"
+    assert stats.streamed < 20
+    slow = loop(ScriptedHub(target, step_s=0.005), Mode.AUTO, drafter(0.4, 0.02))
+    ask(slow, 24)
+    assert ask(slow, 60).mode == "stream"
+
+
+def test_auto_changes_its_mind_in_both_directions() -> None:
+    hub = ScriptedHub(target, step_s=0.02)
+    node = loop(hub, Mode.AUTO, drafter(0.9, 0.002))
+    ask(node, 24)
+    assert ask(node, 60).mode == "speculate"
+    node._lookahead._drafter._skill = Skill(0.1, 0.04)  # type: ignore[union-attr]
+    ask(node, 80)
+    assert ask(node, 40).mode == "stream"
+    node._lookahead._drafter._skill = Skill(1.0, 0.001)  # type: ignore[union-attr]
+    for _ in range(30):
+        if ask(node, 60).mode == "speculate":
+            return
+    raise AssertionError("a drafter that has become good is not noticed")
+
+
+def test_a_hub_that_asks_to_stream_is_heard_until_it_says_otherwise() -> None:
+    hub = ScriptedHub(target, step_s=0.002, advised=0)
+    node = loop(hub, Mode.SPECULATE, drafter(0.9, 0.0))
+    assert ask(node, 60).drafted == 0
+    hub.advised = 2
+    stats = ask(node, 60)
+    assert stats.drafted
+    assert max(len(draft.tokens) for draft in hub.drafts) == 2
+    hub.advised = 0
+    assert ask(node, 60).drafted <= 2
+    assert ask(loop(hub, Mode.SPECULATE, drafter(0.9, 0.0), policy=Policy.FIXED), 60).drafted, "fixed is fixed"
+
+
+def test_after_a_session_that_cannot_go_on_the_next_answer_begins_a_new_one() -> None:
+    class Changing(ScriptedHub):
+        runs = "target"
+
+        def open(self, wait_s: float, prefer: str | None = None) -> Channel:
+            channel = super().open(wait_s, prefer)
+            return replace(channel, opened=replace(channel.opened, target=self.runs))
+
+    hub = Changing(target)
+    node = loop(hub, Mode.SPECULATE, drafter(0.9, 0.0))
+    ask(node, 10)
+    hub.runs = "other"
+    hub._coming.append((0.0, Fault(FaultCode.UNKNOWN_SESSION)))
+    with pytest.raises(HubRefused, match="runs 'other' instead of 'target'"):
+        ask(node, 10)
+    assert node.channel is None
+    assert ask(node, 10).reopened == 0
+
+
+def test_drafting_while_waiting_takes_time_off_and_early_verdicts_more() -> None:
+    def early(verdict: Verdict) -> Early:
+        return Early(verdict.round, verdict.base, verdict.accepted, verdict.ids[-1:])
+
+    times: dict[str, float] = {}
+    # Twice, for whatever else the machine does can only make it slower.
+    for name, ahead, told in 2 * (("plain", False, False), ("ahead", True, False), ("early", True, True)):
+        hub = ScriptedHub(target, step_s=0.05)
+        if told:
+            hub.early = early
+        node = loop(hub, Mode.SPECULATE, drafter(0.8, 0.008), ahead=ahead, policy=Policy.FIXED, draft_length=4)
+        ask(node, 10)
+        stats = ask(node, 80)
+        times[name] = min(stats.elapsed_s - stats.first_token_s, times.get(name, math.inf))
+        assert (stats.ahead > 0) == ahead
+        assert (stats.early > 0) == told
+    assert times["ahead"] < 0.93 * times["plain"]
+    assert times["early"] < 0.93 * times["ahead"]

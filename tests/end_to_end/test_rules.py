@@ -1,0 +1,64 @@
+"""Every row of the two tables of docs/protocol.md."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_node.rounds import session as node
+from hub.sessions import session as hub
+from shared.messages import Draft, Verdict
+
+DIGESTS = {0: 100, 3: 103, 5: 105}
+
+
+def draft(**changes: object) -> Draft:
+    return Draft(**{"round": 8, "base": 5, "digest": 105, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arrives", "ruling"),
+    [
+        (draft(round=6), hub.Ruling.DROP),
+        (draft(round=6, base=9), hub.Ruling.DROP),
+        (draft(round=7), hub.Ruling.REPEAT),
+        (draft(round=7, base=3, digest=1), hub.Ruling.REPEAT),
+        (draft(), hub.Ruling.PROCEED),
+        (draft(round=20), hub.Ruling.PROCEED),
+        (draft(cut=True), hub.Ruling.PROCEED),
+        (draft(append=(1,), tokens=(2,)), hub.Ruling.PROCEED),
+        (draft(base=3, digest=103, cut=True), hub.Ruling.TRUNCATE),
+        (draft(base=0, digest=100, cut=True, append=(1,)), hub.Ruling.TRUNCATE),
+        (draft(base=3, digest=103), hub.Ruling.CATCH_UP),
+        (draft(base=3, digest=103, tokens=(4,), until=9), hub.Ruling.CATCH_UP),
+        (draft(base=3, digest=103, append=(1,)), hub.Ruling.OUT_OF_SYNC),
+        (draft(base=6), hub.Ruling.OUT_OF_SYNC),
+        (draft(base=6, cut=True), hub.Ruling.OUT_OF_SYNC),
+        (draft(digest=1), hub.Ruling.OUT_OF_SYNC),
+        (draft(base=3, digest=1, cut=True), hub.Ruling.OUT_OF_SYNC),
+        (draft(base=3, digest=1), hub.Ruling.OUT_OF_SYNC),
+    ],
+)
+def test_hub_rules_on_a_draft(arrives: Draft, ruling: hub.Ruling) -> None:
+    assert hub.rule(arrives, current_round=7, committed=5, digest=DIGESTS.__getitem__) is ruling
+
+
+@pytest.mark.parametrize(
+    ("round_", "base", "end", "awaited", "ruling"),
+    [
+        (3, 10, 12, True, node.Ruling.DROP),  # voided by a cut or an append
+        (6, 10, 12, True, node.Ruling.DROP),  # a round that was never sent
+        (5, 11, 12, True, node.Ruling.GAP),
+        (4, 11, 12, False, node.Ruling.GAP),
+        (5, 10, 12, True, node.Ruling.COMMIT),
+        (4, 8, 12, True, node.Ruling.COMMIT),  # a stream's verdict from before its credit was renewed
+        (5, 8, 11, False, node.Ruling.COMMIT),  # a further verdict of a stream
+        (5, 8, 10, False, node.Ruling.DROP),  # nothing new
+        (5, 4, 9, True, node.Ruling.DROP),
+        (5, 10, 10, True, node.Ruling.COMMIT),  # an answer with nothing but a finish
+        (5, 10, 10, False, node.Ruling.DROP),
+        (4, 10, 10, True, node.Ruling.DROP),
+    ],
+)
+def test_node_rules_on_a_verdict(round_: int, base: int, end: int, awaited: bool, ruling: node.Ruling) -> None:
+    verdict = Verdict(round_, base, 0, tuple(range(end - base)))
+    assert node.rule(verdict, floor=4, current_round=5, held=10, end=end, awaited=awaited) is ruling

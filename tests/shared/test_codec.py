@@ -1,0 +1,159 @@
+"""The wire format: golden bytes of every message, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.codec import KINDS, MAX_FRAME, decode, encode
+from shared.errors import ProtocolError
+from shared.messages import (
+    MAX_APPEND,
+    MAX_DRAFT,
+    AnyMessage,
+    Close,
+    Draft,
+    Early,
+    Fault,
+    FaultCode,
+    Finish,
+    Open,
+    Opened,
+    Verdict,
+)
+from shared.sampling import Sampling
+
+SESSION, TOKENIZER = bytes(range(16)), bytes(range(16, 32))
+
+GOLDEN: list[tuple[AnyMessage, str]] = [
+    (
+        Open(SESSION, "home", TOKENIZER),
+        "950101c410000102030405060708090a0b0c0d0e0fa4686f6d65c410101112131415161718191a1b1c1d1e1f",
+    ),
+    (
+        Opened(SESSION, "home/float32", 1024, 16, (1,), 0.0, 0, 1.0),
+        "9a0102c410000102030405060708090a0b0c0d0e0fac686f6d652f666c6f61743332cd0400109101"
+        "cb000000000000000000cb3ff0000000000000",
+    ),
+    (
+        Draft(1, 0, 0, until=4, append=(3, 40, 4), sampling=Sampling(0.8, 40, 0.9, 2**63)),
+        "9a0103010000900493032804c294cb3fe999999999999a28cb3feccccccccccccdcf8000000000000000",
+    ),
+    (Draft(7, 42, 0x0123456789ABCDEF, (5, 300, 2047)), "960103072acf0123456789abcdef9305cd012ccd07ff"),
+    (Draft(8, 40, 1, cut=True), "990103082801900090c3"),
+    (Verdict(7, 42, 2, (9,), Finish.NO, 9000, 350), "990104072a02910900cd2328cd015e"),
+    (Verdict(9, 45, 0, (1,), Finish.END), "970104092d00910101"),
+    (Early(7, 42, 3, (8,)), "960105072a039108"),
+    (Fault(FaultCode.BUSY, "full", 2000, 7), "96010604a466756c6ccd07d007"),
+    (Close(), "920107"),
+]
+
+
+@pytest.mark.parametrize(("message", "golden"), GOLDEN, ids=lambda v: type(v).__name__)
+def test_golden_bytes(message: AnyMessage, golden: str) -> None:
+    assert encode(message).hex() == golden
+    assert decode(bytes.fromhex(golden)) == message
+
+
+def test_the_golden_vectors_stand_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    assert [golden for _, golden in GOLDEN if f"`{golden}`" not in text] == []
+
+
+def test_every_kind_has_a_golden_vector() -> None:
+    assert {type(message) for message, _ in GOLDEN} == set(KINDS.values())
+
+
+ids = st.integers(0, 2**31 - 1)
+positions = st.integers(0, 2**24)
+samplings = st.builds(Sampling, st.floats(0, 100), st.integers(0, 2**20), st.floats(0.01, 1), st.integers(0, 2**64 - 1))
+messages = st.one_of(
+    st.builds(
+        Draft, st.integers(1, 2**32 - 1), positions, st.integers(0, 2**64 - 1), st.lists(ids, max_size=MAX_DRAFT),
+        positions, st.lists(ids, max_size=99), st.booleans(), st.none() | samplings,
+    ),
+    st.builds(
+        Verdict, st.integers(1, 2**32 - 1), positions, st.integers(0, MAX_DRAFT), st.lists(ids, max_size=99),
+        st.sampled_from(Finish), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, MAX_DRAFT),
+    ),
+    st.builds(
+        Fault, st.sampled_from(FaultCode), st.text(max_size=300), st.integers(0, 3_600_000),
+        st.integers(0, 2**32 - 1), st.none() | st.binary(min_size=16, max_size=16),
+    ),
+)  # fmt: skip
+
+
+@given(messages)
+def test_round_trip(message: AnyMessage) -> None:
+    assert decode(encode(message)) == message
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_decode_or_are_refused(payload: bytes) -> None:
+    try:
+        message = decode(payload)
+    except ProtocolError:
+        return
+    assert isinstance(message, tuple(KINDS.values()))
+
+
+@given(messages, st.data())
+def test_a_damaged_frame_is_decoded_or_refused(message: AnyMessage, data: st.DataObject) -> None:
+    payload = bytearray(encode(message))
+    payload[data.draw(st.integers(0, len(payload) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        decode(payload)
+    except ProtocolError:
+        return
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        (b"", "not msgpack"),
+        (b"\xc1", "not msgpack"),
+        (msgpack.packb({}), "not an array"),
+        (msgpack.packb([1]), "not an array"),
+        (msgpack.packb([2, 7]), "schema 2"),
+        (msgpack.packb([0, 7]), "schema 0"),
+        (msgpack.packb([True, 7]), "schema of type bool"),
+        (msgpack.packb([1, 99]), "no message kind 99"),
+        (msgpack.packb([1, "draft"]), "no message kind"),
+        (msgpack.packb([1, 3, 1]), "lacks required fields"),
+        (msgpack.packb([1, 7, 1]), "0 fields, not 1"),
+        (msgpack.packb([1, 3, 0, 0, 0]), "round"),
+        (msgpack.packb([1, 3, 1, -1, 0]), "base"),
+        (msgpack.packb([1, 3, 1, True, 0]), "base"),
+        (msgpack.packb([1, 3, 1, 0, 0, [1] * (MAX_DRAFT + 1)]), "tokens"),
+        (msgpack.packb([1, 3, 1, 0, 0, [-1]]), "tokens"),
+        (msgpack.packb([1, 3, 1, 0, 0, [1.0]]), "tokens"),
+        (msgpack.packb([1, 3, 1, 0, 0, [], 0, [1] * (MAX_APPEND + 1)]), "append"),
+        (msgpack.packb([1, 3, 1, 0, 0, [], 0, [], 1]), "cut"),
+        (msgpack.packb([1, 3, 1, 0, 0, [], 0, [], False, [1.0, 0, 1.0]]), "sampling"),
+        (msgpack.packb([1, 3, 1, 0, 0, [], 0, [], False, [float("nan"), 0, 1.0, 0]]), "sampling"),
+        (msgpack.packb([1, 4, 1, 0, 0, [], 9]), "finish"),
+        (msgpack.packb([1, 1, b"short", "home", bytes(16)]), "session"),
+        (bytes(MAX_FRAME + 1), "at most"),
+    ],
+)
+def test_what_is_refused_and_how(frame: bytes, says: str) -> None:
+    with pytest.raises(ProtocolError, match=says):
+        decode(frame)
+
+
+def test_a_field_out_of_bounds_cannot_even_be_made() -> None:
+    with pytest.raises(ProtocolError, match=r"Verdict\.accepted"):
+        Verdict(1, 0, MAX_DRAFT + 1)
+
+
+def test_a_typical_round_is_small() -> None:
+    draft = Draft(900, 1000, 2**64 - 1, tuple(range(2040, 2048)))
+    verdict = Verdict(900, 1000, 8, (2047,), Finish.NO, 40_000, 9_000, 8)
+    assert len(encode(draft)) <= 80
+    assert len(encode(verdict)) <= 80
+    assert all(f.metadata for f in fields(draft)), "every field is checked"

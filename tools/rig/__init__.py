@@ -1,0 +1,1 @@
+"""A broker, hubs, nodes and emulated devices on this machine, and the oracle, for tests and benchmarks."""
