@@ -1,4 +1,4 @@
-"""The hub on the broker: decodes what arrives, hands it to the engine, publishes its answers and its state."""
+"""The hub on the broker: loads the target, connects intake and engine, publishes answers and state."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import torch
 from tokenizers import Tokenizer
 
 from hub.assembly import assemble
-from hub.engine.inbox import Arrival
 from hub.engine.tuning import fastest_threads
+from hub.intake import Intake
 from hub.model.target import Target, pick_device, pick_dtype
-from hub.sessions.session import Limits, SessionKey, too_long
+from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings, Sharing, Weights
-from shared.codec import decode, encode
-from shared.errors import LinkError, PairError, ProtocolError
-from shared.messages import AnyMessage, Close, Draft, Early, Fault, FaultCode, Open, Opened
+from shared.codec import encode
+from shared.errors import LinkError, PairError
+from shared.messages import AnyMessage, Early, Fault, FaultCode, Open, Opened
 from shared.mqtt import DROPPABLE, MqttLink
 from shared.pair import Pair, load_pair
 from shared.topics import Topics, check_name
@@ -75,6 +75,8 @@ class Hub:
             answer_open=self._answer_open,
             publish=self._publish,
         )
+        self._intake = Intake(self._topics, limits, self.engine.submit)
+        self._unsent = 0  # answers that found too many others waiting for the broker; the engine's thread counts them
         self._say = say
         self._link = MqttLink(
             settings.broker, self._name, will=(self._topics.hub(self._name, "status"), {"online": False})
@@ -89,8 +91,8 @@ class Hub:
         self._link.connect()
         stats = threading.Thread(target=self._publish_stats_until, args=(stop,), name="stats")
         try:
-            self._link.subscribe(self._topics.open(self._name, "+"), self._on_open, retained=False)
-            self._link.subscribe(self._topics.draft(self._name, "+", "+"), self._on_draft, retained=False)
+            self._link.subscribe(self._topics.open(self._name, "+"), self._intake.on_open, retained=False)
+            self._link.subscribe(self._topics.draft(self._name, "+", "+"), self._intake.on_draft, retained=False)
             self._link.greet(self._announce)
             self._say(f"hub {self._name!r} serves {self._pair.name!r}")
             stats.start()
@@ -131,6 +133,8 @@ class Hub:
             sessions=len(self.engine.book),
             evicted=self.engine.book.evicted,
             preempted=self.engine.book.preempted,
+            malformed=self._intake.malformed,
+            dropped=self.engine.lost + self._unsent,
             handler_errors=self._link.handler_errors,
             refused_publishes=self._link.refused_publishes,
         )
@@ -158,41 +162,6 @@ class Hub:
             top_p=defaults.top_p,
         )
 
-    def _on_open(self, topic: str, payload: bytes) -> None:
-        arrived = time.monotonic()
-        try:
-            node = self._topics.opener_of(topic)
-            message = decode(payload)
-            if not isinstance(message, Open):
-                raise ProtocolError(f"{type(message).__name__} does not belong on an open topic")
-        except ProtocolError as error:
-            self._malformed(topic, error)
-            return
-        self.engine.submit(Arrival(SessionKey(node, message.session), message, arrived))
-
-    def _on_draft(self, topic: str, payload: bytes) -> None:
-        arrived = time.monotonic()
-        try:
-            parties = self._topics.session_of(topic)
-            message = decode(payload)
-            if not isinstance(message, (Draft, Close)):
-                raise ProtocolError(f"{type(message).__name__} does not belong on a draft topic")
-        except ProtocolError as error:
-            self._malformed(topic, error)
-            return
-        key = SessionKey(parties.node, parties.session)
-        limits = self.engine.book.limits
-        if isinstance(message, Draft) and len(message.append) > limits.context:
-            # Refused before it waits in a queue: thousands of such would be gigabytes.
-            self.engine.stats.faults += 1
-            self._publish(key, too_long(message, len(message.append), limits))
-            return
-        self.engine.submit(Arrival(key, message, arrived))
-
-    def _malformed(self, topic: str, error: ProtocolError) -> None:
-        self.engine.stats.malformed += 1
-        log.warning("a malformed frame on %s: %s", topic[:200], str(error)[:200])
-
     def _publish(self, key: SessionKey, message: AnyMessage) -> None:
         at_open = isinstance(message, Opened) or (isinstance(message, Fault) and message.session is not None)
         topic = self._topics.opened(key.node) if at_open else self._topics.verdict(self._name, key.node, key.id.hex())
@@ -203,7 +172,7 @@ class Hub:
                 self._link.publish(topic, encode(message), expiry_s=_EXPIRY_S)
         except LinkError as error:
             # The node asks again; the hub goes on serving the others.
-            self.engine.stats.dropped += 1
+            self._unsent += 1
             log.warning("%s", error)
 
 

@@ -7,11 +7,12 @@ from functools import partial
 
 import torch
 
+from hub.engine.scheduler import PlannedRow
 from hub.engine.stats import HubStats
 from hub.model.batch import Row, places_wanted
 from hub.model.exits import Asked
 from hub.model.sampling import draw_wanted
-from hub.sessions.session import SessionKey
+from hub.sessions.session import HubSession, SessionKey
 from shared.messages import AnyMessage, Early, Verdict
 
 
@@ -37,10 +38,10 @@ class EarlyVerdicts:
         self._stats = stats
         self._sent: dict[SessionKey, Early] = {}  # of the forward that runs, or ran last
 
-    def asked_of(self, rows: Sequence[Row], forward_s: float) -> Asked | None:
-        """What to ask of a forward over `rows` that takes about `forward_s`."""
+    def asked_of(self, planned: Sequence[PlannedRow], rows: Sequence[Row], forward_s: float) -> Asked | None:
+        """What to ask of a forward over `rows`, those of `planned`, that takes about `forward_s` seconds."""
         self._sent.clear()
-        verifying = [row for row in rows if row.verifies]
+        verifying = [(plan.session, row) for plan, row in zip(planned, rows, strict=True) if row.verifies]
         if self._rest is None or self._rest * forward_s < self._least_s or not verifying:
             return None
         return Asked(places_wanted(rows, lambda row: row.verifies), partial(self._tell, verifying))
@@ -51,10 +52,9 @@ class EarlyVerdicts:
         if early is not None:
             self._stats.early_right += (early.accepted, early.ids) == (verdict.accepted, verdict.ids)
 
-    def _tell(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
-        drawn, first = draw_wanted(logits, rows, self._vocab_size), 0
-        for row in rows:
-            session = row.session
+    def _tell(self, verifying: Sequence[tuple[HubSession, Row]], logits: torch.Tensor) -> None:
+        drawn, first = draw_wanted(logits, [row for _, row in verifying], self._vocab_size), 0
+        for session, row in verifying:
             accepted, own = session.judged(drawn[first : first + row.wanted])
             early = Early(session.round, session.committed, accepted, own)
             self._publish(session.key, early)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hub.engine.early import EarlyVerdicts
-from hub.engine.forward import Forwarded, Verifier
+from hub.engine.forward import Forwarded, PlanForward
 from hub.engine.forward_time import ForwardTime
 from hub.engine.inbox import Arrival, Inbox
-from hub.engine.scheduler import Plan, Scheduler, advised_length
+from hub.engine.scheduler import Plan, PlannedRow, Scheduler, advised_length
 from hub.engine.stats import HubStats
 from hub.engine.window import Window
-from hub.model.batch import Row
+from hub.engine.work import Work
 from hub.model.target import Target
 from hub.sessions.book import SessionBook
 from hub.sessions.memory import KVMemory
@@ -42,7 +42,7 @@ _INTAKE_S = 0.1  # for reading what has come, before a forward
 
 
 class Engine:
-    """Runs on the thread that loaded the target; other threads only put into `inbox` (by `submit`) and read `stats`."""
+    """Runs on the thread that loaded the target. Other threads put into its inbox, by `submit`, and read `stats`."""
 
     def __init__(
         self,
@@ -73,18 +73,18 @@ class Engine:
         self._budget = budget
         self._max_queue = max_queue
         self._inbox = Inbox()
-        self._working: dict[SessionKey, HubSession] = {}  # sessions with work
-        self._drafted = 0  # drafted tokens that came since the last forward
-        self._stalled = False  # whether none of them could be given memory
-        self._answers = 0  # begun so far
+        self._work = Work(book)
+        self._drafted = 0  # drafted tokens that came since the last plan
+        self._stalled = False  # whether no session with work could be given pages
+        self._drafts = 0  # taken in so far
         self._time = forward_time
         self._early = EarlyVerdicts(target.exit_rest, least_rest_s, book.limits.vocab_size, publish, self.stats)
-        self._verifier = Verifier(target, forward_time, self._early, book.limits.vocab_size)
+        self._plan_forward = PlanForward(target, forward_time, self._early, book.limits.vocab_size)
         self._scheduler = Scheduler(budget, forward_time, book.limits.max_draft)
 
     def submit(self, arrival: Arrival) -> None:
-        """Queue a message for the loop; counted and lost when too many wait."""
-        self.stats.dropped += not self._inbox.put(arrival)
+        """Queue a message for the loop, from any thread. When too many wait one is lost, which `lost` counts."""
+        self._inbox.put(arrival)
 
     def run(self, stop: threading.Event) -> None:
         """The loop, until `stop` is set."""
@@ -102,17 +102,22 @@ class Engine:
     @property
     def has_work(self) -> bool:
         """Whether a session waits for a forward, or a message to be read."""
-        return bool(self._working) or len(self._inbox) > 0
+        return bool(self._work) or len(self._inbox) > 0
+
+    @property
+    def lost(self) -> int:
+        """Messages that were lost since too many waited."""
+        return self._inbox.lost
 
     def _collect(self) -> None:
         """Take in what has come, and for the length of the window what comes."""
-        if not self._working:
+        if not self._work:
             self._take_next(_HOUSEKEEPING_S)
         elif self._stalled:
             self._take_next(_STALLED_S)
         opened = time.monotonic()
         self._take_all(opened)
-        while self._working and (wait := self._worth_waiting(opened)) > 0:
+        while (wait := self._worth_waiting(opened)) > 0:
             self._take_next(wait)
             self._take_all(opened)
         self._window.close(time.monotonic() - opened, speculating=self._drafted > 0)
@@ -123,11 +128,12 @@ class Engine:
             pass
 
     def _worth_waiting(self, opened: float) -> float:
-        ids = len(self._working) + self._drafted
-        if ids >= self._budget:
+        sessions = self._work.sessions()
+        ids = len(sessions) + self._drafted
+        if not sessions or ids >= self._budget:
             return 0.0
-        forward_s = self._time.estimate(len(self._working), ids)
-        first = min(session.waiting_since for session in self._working.values())
+        forward_s = self._time.estimate(len(sessions), ids)
+        first = min(self._work.since(session) for session in sessions)
         return self._window.remaining(opened, first, time.monotonic(), self._time.fixed, forward_s)
 
     def _take_next(self, wait_s: float) -> bool:
@@ -153,10 +159,12 @@ class Engine:
                 self._forget(arrival.key)
             case Draft():
                 self._take_in_draft(arrival.key, arrival.message, arrival.at)
+            case Fault():
+                self._reply(arrival.key, arrival.message)
 
     def _opened(self, key: SessionKey, message: Open, now: float) -> Opened | Fault:
         answer = self._answer_open(message)
-        if isinstance(answer, Opened) and self.book.get(key) is None and len(self._working) >= self._max_queue:
+        if isinstance(answer, Opened) and self.book.get(key) is None and len(self._work) >= self._max_queue:
             answer = Fault(FaultCode.BUSY, "too many sessions wait for the hub", _BUSY_RETRY_MS)
         if isinstance(answer, Opened) and not self.book.open(key, now):
             answer = Fault(FaultCode.BUSY, "the hub has no room for a session", _BUSY_RETRY_MS)
@@ -169,55 +177,62 @@ class Engine:
             self._reply(key, Fault(FaultCode.UNKNOWN_SESSION, detail, round=draft.round))
             return
         before = session.round
-        reply = session.receive(draft)
+        self._drafts += 1
+        reply = session.receive(draft, self._drafts)
         if reply is not None:
             self._reply(key, reply)
         if session.round == before:  # a repetition, or one that was refused
             return
         self._window.submitted(session, at)
-        if draft.append:
-            self._answers += 1
-            session.begun = self._answers
-        if session.has_work:
-            session.waiting_since = at
-            self._working[key] = session
-            self._drafted += len(session.drafted)
-        else:
-            self._working.pop(key, None)
+        self._work.note(session, at)
+        self._drafted += len(session.drafted)
 
     def _plan(self) -> Plan:
-        """A forward for the sessions with work that can be given pages, those with the oldest answers before others."""
-        for session in self._working.values():
-            if session.is_open and session.unfed > 1:
-                self.stats.shared_tokens += self._memory.adopt(session)
-        # A prompt that was only to be fed may be done by that.
-        self._working = {key: s for key, s in self._working.items() if s.is_open and s.has_work}
-        self._scheduler.admit(self._working.values())
-        sessions = list(self._working.values())
-        plan, refused = self._granted(sessions)
-        while refused:
-            # Whoever has no memory must not hold a place in the forward that others could use, nor overtake an older one.
-            planned = {row.session.key for row in plan.rows}
-            oldest = min(session.begun for session in refused)
-            sessions = [s for s in sessions if s not in refused and (s.begun < oldest or s.key in planned)]
-            plan, refused = self._granted(sessions)
-        self._drafted = 0
-        self._stalled = bool(self._working) and not plan.rows
+        """A forward for the sessions with work that get pages, those with the oldest answers before others."""
+        self._adopt_pages()
+        sessions = self._work.sessions()
+        self._scheduler.admit(sessions)
+        plan = self._plan_with_pages(sessions)
         self._scheduler.charge(plan.rows)
+        self._drafted = 0
+        self._stalled = bool(sessions) and not plan.rows
         return plan
 
-    def _granted(self, sessions: Sequence[HubSession]) -> tuple[Plan, Collection[HubSession]]:
-        """A plan for some of these sessions whose rows all have their pages, and those that had to be left out of it."""
-        plan = self._scheduler.plan(sessions, self._memory.keys, self._window.mean_wait)
+    def _adopt_pages(self) -> None:
+        """Let sessions with prompts to feed take over what others have computed of them."""
+        for session in self._work.sessions():
+            if session.unfed > 1:
+                self.stats.shared_tokens += self._memory.adopt(session)
+
+    def _plan_with_pages(self, sessions: Sequence[HubSession]) -> Plan:
+        """A plan for some of these sessions, all of whose rows have their pages.
+
+        A session without pages must not hold a place in the forward that others could use, nor overtake an older answer.
+        So the plan is made anew without it, and without those younger ones that the plan before had no place for.
+        """
+        while True:
+            plan = self._scheduler.plan(sessions, self._memory.keys, self._window.mean_wait)
+            served, refused = self._take_pages(plan.rows)
+            if not refused:
+                return plan
+            oldest = min(session.begun for session in refused)
+            sessions = [s for s in sessions if s not in refused and (s.begun < oldest or s in served)]
+
+    def _take_pages(self, rows: Sequence[PlannedRow]) -> tuple[set[HubSession], set[HubSession]]:
+        """Take pages for the rows, the oldest answers first: the sessions that have theirs, and those that do not."""
         now = time.monotonic()
-        planned: set[SessionKey] = set()
-        for row in sorted(plan.rows, key=lambda row: row.session.begun):
-            # An older answer may just have taken this one's pages: then its row is void.
-            is_valid = row.start == row.session.computed
-            if is_valid and self.book.give_room(row.session, row.end, planned, now):
-                planned.add(row.session.key)
-        rows = tuple(row for row in plan.rows if row.session.key in planned)
-        return replace(plan, rows=rows), {row.session for row in plan.rows if row.session.key not in planned}
+        served: set[HubSession] = set()
+        refused: set[HubSession] = set()
+        for row in sorted(rows, key=lambda row: row.session.begun):
+            if row.session in refused:  # an older answer took its pages: its K/V is gone, and the row is void
+                continue
+            preempted = self.book.take_pages(row.session, row.end, served, now)
+            if preempted is None:
+                refused.add(row.session)
+            else:
+                served.add(row.session)
+                refused.update(row.session for row in rows if row.session in preempted)
+        return served, refused
 
     def _forward(self, plan: Plan) -> Forwarded | None:
         """What the target says of the plan's rows; None when there is nothing to do or it failed."""
@@ -225,7 +240,7 @@ class Engine:
         if not rows:
             return None
         try:
-            forwarded = self._verifier.forward(rows)
+            forwarded = self._plan_forward.run(rows)
         except Exception:
             log.exception("a forward over %d rows failed; their sessions are closed", len(rows))
             # A masked position still counts when it holds NaN: leave none for the next that gets these pages.
@@ -254,14 +269,14 @@ class Engine:
             else:
                 row.session.fed(row.end)
 
-    def _settle(self, row: Row, drawn: Sequence[int], began: float, price: float | None) -> None:
+    def _settle(self, row: PlannedRow, drawn: Sequence[int], began: float, price: float | None) -> None:
         session = row.session
         self.stats.speculated += bool(session.drafted)
         self.stats.trimmed += len(session.drafted) - (row.wanted - 1)
         verdict = replace(
             session.commit(drawn),
             forward_us=self.stats.last_forward_us,
-            queued_us=min(int(max(0.0, began - session.waiting_since) * 1e6), MAX_MICROSECONDS),
+            queued_us=min(int(max(0.0, began - self._work.since(session)) * 1e6), MAX_MICROSECONDS),
             advised=None if price is None else advised_length(session.acceptance.rate, price, session.limits.max_draft),
         )
         self._reply(session.key, verdict)
@@ -274,17 +289,15 @@ class Engine:
             self._window.expect(session, time.monotonic())
 
     def _housekeep(self, plan: Plan, forwarded: Forwarded | None) -> None:
-        """Learn from the forward, share new pages, note who still has work, forget the silent."""
+        """Learn from the forward, share new pages, note whose work goes on from now, forget the silent."""
         now = time.monotonic()
         if forwarded is not None:
-            self._verifier.learn(plan.rows, forwarded)
+            self._plan_forward.learn(plan.rows, forwarded)
             for row in plan.rows:
                 self._memory.offer(row.session)
                 self.book.hear(row.session.key, now)  # who is served is not silent
-                if not row.session.has_work:
-                    self._working.pop(row.session.key, None)
-                elif row.wanted:
-                    row.session.waiting_since = now
+                if row.wanted:
+                    self._work.note(row.session, now)
         self.book.expire(now)
 
     def _reply(self, key: SessionKey, message: Opened | Verdict | Fault) -> None:
@@ -293,4 +306,3 @@ class Engine:
 
     def _forget(self, key: SessionKey) -> None:
         self.book.close(key)
-        self._working.pop(key, None)

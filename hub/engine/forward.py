@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hub.engine.early import EarlyVerdicts
 from hub.engine.forward_time import ForwardTime
-from hub.model.batch import Row
+from hub.engine.scheduler import PlannedRow
 from hub.model.sampling import draw_wanted
 from hub.model.target import Target
 
@@ -23,7 +23,7 @@ class Forwarded:
     model_seconds: float  # and those inside the model
 
 
-class Verifier:
+class PlanForward:
     """Runs forwards on the thread that loaded the target, and learns how long they take."""
 
     def __init__(self, target: Target, forward_time: ForwardTime, early: EarlyVerdicts, vocab_size: int) -> None:
@@ -33,9 +33,10 @@ class Verifier:
         self._early = early
         self._vocab_size = vocab_size
 
-    def forward(self, rows: Sequence[Row]) -> Forwarded:
-        """Compute `rows`; their early verdicts are sent on the way. Raises what the model raises."""
-        asked = self._early.asked_of(rows, self._time.estimate(len(rows), _ids(rows)))
+    def run(self, planned: Sequence[PlannedRow]) -> Forwarded:
+        """Compute the rows of a plan; their early verdicts are sent on the way. Raises what the model raises."""
+        rows = [plan.row() for plan in planned]
+        asked = self._early.asked_of(planned, rows, self._time.estimate(len(rows), _ids(planned)))
         began = time.monotonic()
         inputs = self._target.prepare(rows)
         prepared = time.monotonic()
@@ -44,10 +45,10 @@ class Verifier:
         drawn = draw_wanted(logits, rows, self._vocab_size)
         return Forwarded(drawn, began, time.monotonic() - began, computed - prepared)
 
-    def learn(self, rows: Sequence[Row], forwarded: Forwarded) -> None:
+    def learn(self, rows: Sequence[PlannedRow], forwarded: Forwarded) -> None:
         """Take in how long a forward took: after its verdicts are on their way, as it takes a moment itself."""
         self._time.learn(len(rows), _ids(rows), forwarded.seconds)
 
 
-def _ids(rows: Sequence[Row]) -> int:
+def _ids(rows: Sequence[PlannedRow]) -> int:
     return sum(len(row.ids) for row in rows)

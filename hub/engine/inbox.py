@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 from hub.sessions.session import SessionKey
-from shared.messages import Close, Draft, Open
+from shared.messages import Close, Draft, Fault, Open
 
 _MOST = 8_000  # fewer than the MQTT client holds on their way out: each may be answered by a fault
 _MOST_OF_NODE = 1_000
@@ -18,7 +18,7 @@ class Arrival:
     """A valid message of a node, and when it came (`time.monotonic`)."""
 
     key: SessionKey
-    message: Open | Draft | Close
+    message: Open | Draft | Close | Fault  # a Fault is the answer to a message that was refused at once
     at: float
 
 
@@ -26,6 +26,7 @@ class Inbox:
     """Filled by other threads, emptied by the engine's. A node that sends without end delays its own messages alone."""
 
     def __init__(self) -> None:
+        self.lost = 0  # messages that had no place, or gave theirs up
         self._changed = threading.Condition()
         self._of_node: OrderedDict[str, deque[Arrival]] = OrderedDict()  # the node whose turn it is first
         self._count = 0
@@ -38,9 +39,11 @@ class Inbox:
         with self._changed:
             waiting = self._of_node.get(arrival.key.node, ())
             if len(waiting) >= _MOST_OF_NODE:
+                self.lost += 1
                 return False
             is_full = self._count >= _MOST
             if is_full:
+                self.lost += 1
                 longest = max(self._of_node.values(), key=len)
                 if len(waiting) >= len(longest) - 1:
                     return False

@@ -10,7 +10,7 @@ from itertools import islice, takewhile
 from math import log1p
 
 from hub.engine.forward_time import ForwardTime
-from hub.kv.pages import PAGE_SIZE
+from hub.kv.pages import PAGE_SIZE, pages_for
 from hub.model.batch import Row
 from hub.sessions.session import HubSession
 
@@ -19,10 +19,31 @@ _CHANCE = 0.05  # a drafted token less likely than this to be reached is not ask
 
 
 @dataclass(frozen=True)
+class PlannedRow:
+    """A session's part of a forward: ids at positions [start, end), tokens wanted behind each of the last `wanted`."""
+
+    session: HubSession
+    start: int
+    ids: tuple[int, ...]
+    wanted: int
+    prefill: bool  # whether it feeds committed ids besides the last one
+
+    @property
+    def end(self) -> int:
+        """One past the last position."""
+        return self.start + len(self.ids)
+
+    def row(self) -> Row:
+        """The row for the model. The session must hold pages up to `end`."""
+        session = self.session
+        return Row(session.kv.pages[: pages_for(self.end)], self.start, self.ids, self.wanted, session.sampling)
+
+
+@dataclass(frozen=True)
 class Plan:
     """Rows for one forward, and the worth from which a drafted token would pay for its place in the next, if that is known."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[PlannedRow, ...]
     price: float | None
 
 
@@ -66,7 +87,7 @@ class Scheduler:
         rows += _chunks(prompts, room, keys)
         return Plan(tuple(rows), self._price(steps, idle_s) if steps else None)
 
-    def charge(self, rows: Iterable[Row]) -> None:
+    def charge(self, rows: Iterable[PlannedRow]) -> None:
         """Note what nodes were served, for their shares in the plans to come."""
         for row in rows:
             self._served[row.session.key.node] += len(row.ids)
@@ -144,16 +165,18 @@ def _worths(acceptance: float) -> Iterator[tuple[float, float]]:
         expected += chance
 
 
-def _step(session: HubSession, length: int) -> Row:
+def _step(session: HubSession, length: int) -> PlannedRow:
     """The last committed id and the first `length` drafted ones."""
     start = session.committed - 1
     ids = (session.transcript.ids[start], *session.drafted[:length])
-    return Row(session, start, ids, wanted=length + 1, prefill=False)
+    return PlannedRow(session, start, ids, wanted=length + 1, prefill=False)
 
 
-def _chunks(prompts: Sequence[HubSession], room: int, keys: Callable[[HubSession, int], list[bytes]]) -> list[Row]:
+def _chunks(
+    prompts: Sequence[HubSession], room: int, keys: Callable[[HubSession, int], list[bytes]]
+) -> list[PlannedRow]:
     """Parts of prompts, at most `room` ids. Who begins as another does waits until that one's pages can be shared."""
-    rows: list[Row] = []
+    rows: list[PlannedRow] = []
     coming: set[bytes] = set()
     for session in prompts:
         if room <= 0:
@@ -170,8 +193,10 @@ def _chunks(prompts: Sequence[HubSession], room: int, keys: Callable[[HubSession
     return rows
 
 
-def _chunk(session: HubSession, end: int) -> Row:
+def _chunk(session: HubSession, end: int) -> PlannedRow:
     ids = tuple(session.transcript.ids[session.computed : end])
     if end < session.committed or not session.wants_tokens:
-        return Row(session, session.computed, ids, wanted=0, prefill=True)
-    return Row(session, session.computed, (*ids, *session.drafted), wanted=len(session.drafted) + 1, prefill=True)
+        return PlannedRow(session, session.computed, ids, wanted=0, prefill=True)
+    return PlannedRow(
+        session, session.computed, (*ids, *session.drafted), wanted=len(session.drafted) + 1, prefill=True
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from hub.model.batch import Row
+from hub.engine.scheduler import PlannedRow
 
 
 @dataclass
@@ -28,11 +28,9 @@ class HubStats:
     waited_us: int = 0  # the engine had nothing to do, or waited for the window to close
     prefill_tokens: int = 0  # ids of prompts that were computed,
     shared_tokens: int = 0  # and those that were not, as others had computed them
-    malformed: int = 0  # frames that could not be read
     faults: int = 0
-    dropped: int = 0  # messages lost because too many waited
 
-    def count_forward(self, rows: Sequence[Row], seconds: float, model_seconds: float) -> None:
+    def count_forward(self, rows: Sequence[PlannedRow], seconds: float, model_seconds: float) -> None:
         """Count a forward of `rows`."""
         self.last_forward_us = int(seconds * 1e6)
         self.forward_us += self.last_forward_us

@@ -1,47 +1,22 @@
-"""Forwards for no session: to see that a target works, and how long its forwards take."""
+"""What is measured before a hub serves: how long its target's forwards take, and with how many threads they are fastest."""
 
 from __future__ import annotations
 
 import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 
 from hub.engine.forward_time import ForwardTime
-from hub.kv.pages import PagePool, pages_for
-from hub.model.batch import Row
-from hub.sessions.session import HubSession, Limits, SessionKey
+from hub.kv.pages import pages_for
+from hub.model.probe_rows import probe_rows
+from hub.model.target import Target
 
-if TYPE_CHECKING:
-    from hub.model.target import Target
-
-_LIMITS = Limits(context=2**30, vocab_size=2**31, end_ids=frozenset(), max_draft=1)
 _SHAPES = ((1, 1), (1, 8), (8, 1), (8, 4), (24, 1))  # rows, ids of each
 _THREADED = ((1, 8), (4, 4))  # for which the number of threads is chosen
 _WORTH = 0.9  # of the time is what twice the threads must get by with: the rest of the machine has use for cores too
 _TIMES = 3  # that each is measured, after a first time that does not count
-
-
-@contextmanager
-def probe_rows(pool: PagePool, shapes: Sequence[tuple[int, int]]) -> Iterator[list[Row]]:
-    """A row for each (ids held, ids fed), all of whose logits are wanted; their pages hold whatever was there.
-
-    Raises OutOfPages.
-    """
-    rows: list[Row] = []
-    try:
-        for number, (held, fed) in enumerate(shapes):
-            session = HubSession(SessionKey("probe", number.to_bytes(16, "big")), _LIMITS)
-            pool.grow(session.pages, held + fed)
-            rows.append(Row(session, held, (0,) * fed, wanted=fed, prefill=False))
-        yield rows
-    finally:
-        for row in rows:
-            pool.shrink(row.session.pages, 0)
 
 
 def measured_forward_time(target: Target) -> ForwardTime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
 from hub.sessions.session import HubSession
 
@@ -20,7 +21,9 @@ class Window:
         self.mean_wait = 0.0  # seconds for which it was open of late, when it was for drafted tokens
         self._length_s = length_s
         self._due_s = due_s
-        self._asked: dict[HubSession, float] = {}  # when each session that should submit got its verdict
+        # A session that was closed is held by nobody, and falls out of both.
+        self._asked: WeakKeyDictionary[HubSession, float] = WeakKeyDictionary()  # when it got the verdict it answers
+        self._pauses: WeakKeyDictionary[HubSession, float] = WeakKeyDictionary()  # mean seconds from verdict to draft
 
     def expect(self, session: HubSession, now: float) -> None:
         """A verdict went out to the session: its next draft should come soon."""
@@ -30,8 +33,8 @@ class Window:
         """The session's draft came."""
         asked = self._asked.pop(session, None)
         if asked is not None and at - asked < _PATIENCE_S:
-            mean = at - asked if session.mean_pause is None else session.mean_pause
-            session.mean_pause = mean + _RATE * (at - asked - mean)
+            mean = self._pauses.get(session, at - asked)
+            self._pauses[session] = mean + _RATE * (at - asked - mean)
 
     def close(self, waited_s: float, *, speculating: bool) -> None:
         """The window was open for so long; it counts if it was for drafted tokens."""
@@ -51,5 +54,7 @@ class Window:
 
     def _due(self, now: float) -> Iterable[float]:
         """When the sessions that are expected should have submitted; nobody waits for one that is silent for long."""
-        self._asked = {s: asked for s, asked in self._asked.items() if s.is_open and now - asked < _PATIENCE_S}
-        return (asked + _SLACK * (s.mean_pause or _PATIENCE_S) for s, asked in self._asked.items())
+        for session, asked in list(self._asked.items()):
+            if now - asked >= _PATIENCE_S:
+                del self._asked[session]
+        return (asked + _SLACK * self._pauses.get(session, _PATIENCE_S) for session, asked in self._asked.items())

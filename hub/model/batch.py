@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hub.sessions.session import HubSession
+from shared.sampling import Sampling
 
 if TYPE_CHECKING:
     import torch
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """A session's part of a batch: ids at positions [start, start + len(ids)), logits wanted of the last `wanted`.
+    """One text's part of a batch: ids at positions [start, end), with logits wanted of the last `wanted`.
 
-    A verify row is [last committed, d₁ … d_γ] with γ + 1 logits, a stream row the last committed id with one; a chunk
+    A verify row is [last committed, d₁ … d_γ] with γ + 1 logits. A stream row is the last committed id with one. A chunk
     of a long prompt wants none.
     """
 
-    session: HubSession
+    pages: Sequence[int]  # position p lies in pages[p // PAGE_SIZE], up to `end` at least
     start: int
     ids: tuple[int, ...]
     wanted: int
-    prefill: bool  # feeds committed ids besides the last: not only a step of decoding
+    sampling: Sampling = field(default_factory=Sampling)  # of the wanted tokens
 
     @property
     def end(self) -> int:

@@ -54,9 +54,9 @@ def draw(logits: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]
 
 
 def draw_wanted(logits: Tensor, rows: Sequence[Row], vocab_size: int) -> list[int]:
-    """Return the token at each place that the rows want, in order; ids from `vocab_size` on are not there to be drawn."""
-    samplings = [row.session.sampling for row in rows for _ in range(row.wanted)]
-    positions = [row.session.committed + i for row in rows for i in range(row.wanted)]
+    """Return the token that follows each place whose logits the rows want, in order; ids from `vocab_size` on are never drawn."""
+    samplings = [row.sampling for row in rows for _ in range(row.wanted)]
+    positions = [row.end - row.wanted + 1 + i for row in rows for i in range(row.wanted)]
     return draw(logits[:, :vocab_size], samplings, positions) if samplings else []
 
 

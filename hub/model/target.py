@@ -14,7 +14,6 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers import logging as transformers_logging
 
-from hub.engine.tuning import probe_rows
 from hub.kv.kv_cache import KVCache, default_kv_memory
 from hub.kv.pages import PAGE_SIZE, OutOfPages, PagePool, pages_for
 from hub.model.attention import NAME, AttentionPlan, Span, spans_of
@@ -23,6 +22,7 @@ from hub.model.exits import Asked, Exit, ExitHead
 from hub.model.graphs import BUCKETS, GraphedForward
 from hub.model.groups import group_plan
 from hub.model.linear import Int8Linear, PackedLinear, can_pack, linear_bytes, replace_linear
+from hub.model.probe_rows import probe_rows
 from hub.model.tiles import tile_plan
 from hub.settings import Weights
 from shared.errors import PairError, SettingsError
@@ -120,14 +120,14 @@ class Target:
     def forward(self, rows: Sequence[Row]) -> torch.Tensor:
         """Logits [sum of the rows' `wanted`, vocab] of one forward; the K/V of every id fed are in the pages after it.
 
-        The rows' sessions must hold pages up to the rows' ends.
+        Every row must have pages up to its end.
         """
         return self.compute(self.prepare(rows))
 
     def prepare(self, rows: Sequence[Row]) -> Inputs:
         """The rows as tensors."""
         ids, positions, wanted = flatten(rows)
-        spans = spans_of((row.start, len(row.ids), row.session.pages[: pages_for(row.end)]) for row in rows)
+        spans = spans_of((row.start, len(row.ids), row.pages[: pages_for(row.end)]) for row in rows)
         return Inputs(
             ids=torch.tensor([ids], device=self.device),
             positions=torch.tensor([positions], device=self.device),
@@ -224,7 +224,7 @@ class Target:
     def _probe(self) -> None:
         """Run one token: an architecture whose layers do not go through the attention interface is refused at once."""
         with probe_rows(self.pool, [(0, 1)]) as rows:
-            page = rows[0].session.pages[0]
+            page = rows[0].pages[0]
             for keys in self.cache.keys:
                 keys[page, 0] = math.nan  # zeros would not tell: a padding id may have them for K
             try:

@@ -66,6 +66,10 @@ class SessionBook:
         """The session; None when it is unknown or was evicted."""
         return self._sessions.get(key)
 
+    def holds(self, session: HubSession) -> bool:
+        """Whether the session is open still."""
+        return self._sessions.get(session.key) is session
+
     def hear(self, key: SessionKey, now: float) -> HubSession | None:
         """The session, noted as heard of now; None when it is unknown or was evicted."""
         if key not in self._sessions:
@@ -79,31 +83,33 @@ class SessionBook:
         session = self._sessions.pop(key, None)
         if session is None:
             return
-        session.is_open = False
         del self._heard[key]
         self._of_node[key.node] -= 1
         if not self._of_node[key.node]:
             del self._of_node[key.node]
         self._memory.release(session)
 
-    def give_room(self, session: HubSession, length: int, planned: Collection[SessionKey], now: float) -> bool:
-        """Pages for the session's next forward, up to position `length`; others lose theirs if need be.
+    def take_pages(
+        self, session: HubSession, length: int, planned: Collection[HubSession], now: float
+    ) -> list[HubSession] | None:
+        """Take pages for the session's next forward, up to position `length`, from other sessions if need be.
 
-        First idle sessions, the longest silent first, then those whose answer was begun later than this one's, the
-        latest first; never those already `planned` for the same forward. Their ids stay, so that they are computed anew
-        when it is their turn. So the session with the oldest answer always gets its room. False, and nobody loses anything, when there is none.
+        Idle sessions lose theirs first, the longest silent before the others. Then follow sessions whose answer was begun
+        later than this one's, the latest first. Sessions already `planned` for the same forward lose nothing. Ids are
+        never lost: their K/V are computed anew when it is their session's turn. So the session with the oldest answer
+        always gets its pages. Returns the sessions that lost theirs, or None, and nobody loses anything, when there are too few.
         """
         if self._memory.reserve(session, length):
-            return True
+            return []
         victims = self._victims(session, planned, now)
         if not self._memory.has_room(session, length, victims):
-            return False
-        for victim in victims:
+            return None
+        for count, victim in enumerate(victims, start=1):
             self.preempted += not self._is_idle(victim, now)
             self._memory.release(victim)
             if self._memory.reserve(session, length):
-                return True
-        return False
+                return victims[:count]
+        raise AssertionError("has_room promised pages that reserve did not find")
 
     def expire(self, now: float) -> None:
         """Forget sessions that have been silent for longer than their time to live."""
@@ -115,15 +121,15 @@ class SessionBook:
 
     def check_integrity(self) -> None:
         """Raise AssertionError unless every page is free, kept or held as counted, and sessions are within their limits."""
-        self._memory.pool.check_integrity([session.pages for session in self])
+        self._memory.pool.check_integrity([session.kv.pages for session in self])
         for session in self:
             assert session.computed <= session.committed <= self.limits.context
         assert self._of_node == Counter(key.node for key in self._sessions), "sessions of a node are miscounted"
         assert self._heard.keys() == self._sessions.keys()
 
-    def _victims(self, session: HubSession, planned: Collection[SessionKey], now: float) -> list[HubSession]:
+    def _victims(self, session: HubSession, planned: Collection[HubSession], now: float) -> list[HubSession]:
         """Who may lose their pages for the session, in that order."""
-        holding = [s for s in self if s.pages and s is not session and s.key not in planned]
+        holding = [s for s in self if s.kv.pages and s is not session and s not in planned]
         younger = [s for s in holding if s.begun > session.begun and not self._is_idle(s, now)]
         return [s for s in holding if self._is_idle(s, now)] + sorted(younger, key=lambda s: -s.begun)
 

@@ -30,32 +30,32 @@ class KVMemory:
         if session.computed % PAGE_SIZE or self._group(session.key) is None:
             return 0
         before = session.computed
-        self.pool.shrink(session.pages, before)
+        self.pool.shrink(session.kv.pages, before)
         for key in self.keys(session, session.committed - 1)[before // PAGE_SIZE :]:
             page = self.pool.share(key)
             if page is None:
                 break
-            session.pages.append(page)
+            session.kv.pages.append(page)
             session.fed(session.computed + PAGE_SIZE)
         return session.computed - before
 
     def has_room(self, session: HubSession, length: int, victims: Sequence[HubSession]) -> bool:
         """Whether `reserve` would find its pages once `victims` had let go of theirs."""
-        kept = session.pages[: pages_for(session.computed)]
+        kept = session.kv.pages[: pages_for(session.computed)]
         needed = pages_for(length) - len(kept)
         if session.computed % PAGE_SIZE:
-            others = self.pool.holders(kept[-1]) - 1 - sum(kept[-1] in victim.pages for victim in victims)
+            others = self.pool.holders(kept[-1]) - 1 - sum(kept[-1] in victim.kv.pages for victim in victims)
             needed += others > 0  # a page that others go on holding is copied
-        return needed <= self.pool.available + self.pool.freed([victim.pages for victim in victims])
+        return needed <= self.pool.available + self.pool.freed([victim.kv.pages for victim in victims])
 
     def reserve(self, session: HubSession, length: int) -> bool:
         """Pages for [0, length), of which [computed, length) may be written. False when there are too few; try again once there are more."""
-        self.pool.shrink(session.pages, session.computed)
+        self.pool.shrink(session.kv.pages, session.computed)
         try:
             if session.computed % PAGE_SIZE:
-                self._own(session.pages)
-                session.offered = min(session.offered, session.computed // PAGE_SIZE)
-            self.pool.grow(session.pages, length)
+                self._own(session.kv.pages)
+                session.kv.void(session.computed)
+            self.pool.grow(session.kv.pages, length)
         except OutOfPages:
             return False
         return True
@@ -63,25 +63,25 @@ class KVMemory:
     def offer(self, session: HubSession) -> None:
         """Let others find the session's full pages."""
         keys = self.keys(session, session.computed)
-        for page, key in zip(session.pages[session.offered :], keys[session.offered :], strict=False):
+        for page, key in zip(session.kv.pages[session.kv.offered :], keys[session.kv.offered :], strict=False):
             self.pool.register(page, key)
-        session.offered = len(keys)
+        session.kv.offered = len(keys)
 
     def written(self, session: HubSession, end: int) -> list[int]:
         """The pages that a forward from `computed` to `end` writes."""
-        return session.pages[session.computed // PAGE_SIZE : pages_for(end)]
+        return session.kv.pages[session.computed // PAGE_SIZE : pages_for(end)]
 
     def release(self, session: HubSession) -> None:
         """Let go of all pages; the session's ids are to be computed anew."""
-        session.forget_computed()
-        self.pool.shrink(session.pages, 0)
+        session.kv.void(0)
+        self.pool.shrink(session.kv.pages, 0)
 
     def keys(self, session: HubSession, length: int) -> list[bytes]:
         """The keys of the pages that [0, length) fills; none for a session without a group."""
         group = self._group(session.key)
         if group is None:
             return []
-        known, ids = session.page_keys, session.transcript.ids
+        known, ids = session.kv.keys, session.transcript.ids
         for page in range(len(known), length // PAGE_SIZE):
             parent = known[-1] if known else group
             known.append(page_key(parent, ids[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]))

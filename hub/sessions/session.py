@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from hub.kv.pages import PAGE_SIZE
 from hub.sessions.acceptance import Acceptance
+from hub.sessions.held_kv import HeldKV
 from shared.messages import Draft, Fault, FaultCode, Finish, Verdict
 from shared.sampling import Sampling
 from shared.transcript import Transcript
 
 
-class Ruling(Enum):
+class DraftRuling(Enum):
     """What the hub does with a draft."""
 
     DROP = "a round below the current one: late or duplicated"
@@ -24,19 +24,19 @@ class Ruling(Enum):
     OUT_OF_SYNC = "the two sides hold different ids"
 
 
-def rule(draft: Draft, current_round: int, committed: int, digest: Callable[[int], int]) -> Ruling:
+def rule(draft: Draft, current_round: int, committed: int, digest: Callable[[int], int]) -> DraftRuling:
     """The table of docs/protocol.md, from top to bottom; `digest(n)` is the hub's digest of ids [0, n)."""
     if draft.round < current_round:
-        return Ruling.DROP
+        return DraftRuling.DROP
     if draft.round == current_round:
-        return Ruling.REPEAT
+        return DraftRuling.REPEAT
     if draft.base > committed or digest(draft.base) != draft.digest:
-        return Ruling.OUT_OF_SYNC
+        return DraftRuling.OUT_OF_SYNC
     if draft.base == committed:
-        return Ruling.PROCEED
+        return DraftRuling.PROCEED
     if draft.cut:
-        return Ruling.TRUNCATE
-    return Ruling.OUT_OF_SYNC if draft.append else Ruling.CATCH_UP
+        return DraftRuling.TRUNCATE
+    return DraftRuling.OUT_OF_SYNC if draft.append else DraftRuling.CATCH_UP
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class SessionKey:
 class HubSession:
     """One conversation. Between rounds `committed` ids are final; the engine reads `drafted` and `until` as its work.
 
-    K/V of ids [0, computed) are valid in the session's pages; `computed` never passes `committed`.
+    `kv` is what the hub has computed of the text; `computed` never passes `committed`.
     """
 
     def __init__(self, key: SessionKey, limits: Limits, of_all: Acceptance | None = None) -> None:
@@ -73,15 +73,9 @@ class HubSession:
         self.key = key
         self.limits = limits
         self.transcript = Transcript()
-        self.computed = 0
-        self.pages: list[int] = []  # position p lies in pages[p // PAGE_SIZE]
-        self.page_keys: list[bytes] = []  # of the leading full pages of the transcript, as far as they are known
-        self.offered = 0  # leading pages that others can find
+        self.kv = HeldKV()
         self.acceptance = Acceptance(of_all)
-        self.begun = 0  # when its current answer was asked for, as a number that only rises
-        self.waiting_since = 0.0  # while it has work: when that came, or when the last of it was done
-        self.mean_pause: float | None = None  # seconds from a verdict to its node's next draft
-        self.is_open = True  # until it is closed or evicted
+        self.begun = 0  # number of the draft that asked for the current answer: the lower, the older the answer
         self.round = 0
         self.drafted: tuple[int, ...] = ()  # tokens of the round that wait for verification
         self.until = 0  # length up to which the target may decode
@@ -94,6 +88,11 @@ class HubSession:
     def committed(self) -> int:
         """The number of committed ids."""
         return len(self.transcript)
+
+    @property
+    def computed(self) -> int:
+        """K/V of ids [0, computed) are valid."""
+        return self.kv.computed
 
     @property
     def wants_tokens(self) -> bool:
@@ -110,15 +109,18 @@ class HubSession:
         """Ids whose K/V is to be computed, the last committed one among them."""
         return self.committed - self.computed
 
-    def receive(self, draft: Draft) -> Verdict | Fault | None:
-        """Take in a draft. What is returned is to be published at once; work shows in `wants_tokens`."""
+    def receive(self, draft: Draft, number: int = 0) -> Verdict | Fault | None:
+        """Take in a draft. What is returned is to be published at once; work shows in `has_work`.
+
+        `number` is the draft's own among all drafts of the hub, later ones having higher numbers.
+        """
         ruling = rule(draft, self.round, self.committed, self.transcript.digest)
-        if ruling is Ruling.DROP:
+        if ruling is DraftRuling.DROP:
             return None
-        if ruling is Ruling.REPEAT:
+        if ruling is DraftRuling.REPEAT:
             answered = self.committed > self._answer_base or not self.wants_tokens
             return self._since(self._answer_base) if answered else None
-        if ruling is Ruling.OUT_OF_SYNC:
+        if ruling is DraftRuling.OUT_OF_SYNC:
             detail = f"the hub holds {self.committed} ids, which do not go with base {draft.base}; re-open the session"
             return Fault(FaultCode.OUT_OF_SYNC, detail, round=draft.round)
         refusal = self._refusal(draft)
@@ -127,22 +129,23 @@ class HubSession:
         self.round = draft.round
         self.until = draft.until
         self.drafted = ()
-        if ruling is Ruling.CATCH_UP:
+        if ruling is DraftRuling.CATCH_UP:
             self._answer_base = draft.base
         else:
-            self._go_on(draft)
+            self._go_on(draft, number)
         if self.wants_tokens:
             # The last id is fed for its logits, also where its K/V is there already.
-            self.computed = min(self.computed, self.committed - 1)
-            self.offered = min(self.offered, self.computed // PAGE_SIZE)
-        answers_at_once = ruling is Ruling.CATCH_UP or not self.wants_tokens
+            self.kv.void(self.committed - 1)
+        answers_at_once = ruling is DraftRuling.CATCH_UP or not self.wants_tokens
         return self._since(self._answer_base) if answers_at_once else None
 
-    def _go_on(self, draft: Draft) -> None:
+    def _go_on(self, draft: Draft, number: int) -> None:
         """Take over what the draft cuts, appends and proposes."""
         self._truncate(draft.base)
         self.transcript.extend(draft.append)
-        self._to_feed = self._to_feed or bool(draft.append)
+        if draft.append:
+            self.begun = number
+            self._to_feed = True
         self._answer_base = self.committed
         if draft.cut or draft.append:
             self.finish = Finish.NO
@@ -157,12 +160,8 @@ class HubSession:
 
     def fed(self, end: int) -> None:
         """K/V of committed ids up to `end` are computed."""
-        self.computed = end
+        self.kv.reach(end)
         self._to_feed = self._to_feed and self.unfed > 1
-
-    def forget_computed(self) -> None:
-        """K/V is lost; when there is work again, all ids are to be fed."""
-        self.computed = self.offered = 0
 
     def judged(self, drawn: Sequence[int]) -> tuple[int, tuple[int, ...]]:
         """How many drafted tokens are accepted, and the target's own token behind them, none where one of them ends the turn.
@@ -193,9 +192,7 @@ class HubSession:
 
     def _truncate(self, length: int) -> None:
         self.transcript.truncate(length)
-        self.computed = min(self.computed, length)
-        self.offered = min(self.offered, length // PAGE_SIZE)
-        del self.page_keys[length // PAGE_SIZE :]
+        self.kv.truncate(length)
 
     def _refusal(self, draft: Draft) -> Fault | None:
         length = draft.base + len(draft.append)

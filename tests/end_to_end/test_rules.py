@@ -18,27 +18,27 @@ def draft(**changes: object) -> Draft:
 @pytest.mark.parametrize(
     ("arrives", "ruling"),
     [
-        (draft(round=6), hub.Ruling.DROP),
-        (draft(round=6, base=9), hub.Ruling.DROP),
-        (draft(round=7), hub.Ruling.REPEAT),
-        (draft(round=7, base=3, digest=1), hub.Ruling.REPEAT),
-        (draft(), hub.Ruling.PROCEED),
-        (draft(round=20), hub.Ruling.PROCEED),
-        (draft(cut=True), hub.Ruling.PROCEED),
-        (draft(append=(1,), tokens=(2,)), hub.Ruling.PROCEED),
-        (draft(base=3, digest=103, cut=True), hub.Ruling.TRUNCATE),
-        (draft(base=0, digest=100, cut=True, append=(1,)), hub.Ruling.TRUNCATE),
-        (draft(base=3, digest=103), hub.Ruling.CATCH_UP),
-        (draft(base=3, digest=103, tokens=(4,), until=9), hub.Ruling.CATCH_UP),
-        (draft(base=3, digest=103, append=(1,)), hub.Ruling.OUT_OF_SYNC),
-        (draft(base=6), hub.Ruling.OUT_OF_SYNC),
-        (draft(base=6, cut=True), hub.Ruling.OUT_OF_SYNC),
-        (draft(digest=1), hub.Ruling.OUT_OF_SYNC),
-        (draft(base=3, digest=1, cut=True), hub.Ruling.OUT_OF_SYNC),
-        (draft(base=3, digest=1), hub.Ruling.OUT_OF_SYNC),
+        (draft(round=6), hub.DraftRuling.DROP),
+        (draft(round=6, base=9), hub.DraftRuling.DROP),
+        (draft(round=7), hub.DraftRuling.REPEAT),
+        (draft(round=7, base=3, digest=1), hub.DraftRuling.REPEAT),
+        (draft(), hub.DraftRuling.PROCEED),
+        (draft(round=20), hub.DraftRuling.PROCEED),
+        (draft(cut=True), hub.DraftRuling.PROCEED),
+        (draft(append=(1,), tokens=(2,)), hub.DraftRuling.PROCEED),
+        (draft(base=3, digest=103, cut=True), hub.DraftRuling.TRUNCATE),
+        (draft(base=0, digest=100, cut=True, append=(1,)), hub.DraftRuling.TRUNCATE),
+        (draft(base=3, digest=103), hub.DraftRuling.CATCH_UP),
+        (draft(base=3, digest=103, tokens=(4,), until=9), hub.DraftRuling.CATCH_UP),
+        (draft(base=3, digest=103, append=(1,)), hub.DraftRuling.OUT_OF_SYNC),
+        (draft(base=6), hub.DraftRuling.OUT_OF_SYNC),
+        (draft(base=6, cut=True), hub.DraftRuling.OUT_OF_SYNC),
+        (draft(digest=1), hub.DraftRuling.OUT_OF_SYNC),
+        (draft(base=3, digest=1, cut=True), hub.DraftRuling.OUT_OF_SYNC),
+        (draft(base=3, digest=1), hub.DraftRuling.OUT_OF_SYNC),
     ],
 )
-def test_hub_rules_on_a_draft(arrives: Draft, ruling: hub.Ruling) -> None:
+def test_hub_rules_on_a_draft(arrives: Draft, ruling: hub.DraftRuling) -> None:
     assert hub.rule(arrives, current_round=7, committed=5, digest=DIGESTS.__getitem__) is ruling
 
 

@@ -59,6 +59,8 @@ class KnownTime(ForwardTime):
 
 
 class FakeTarget:
+    book: SessionBook
+
     def __init__(self) -> None:
         self.cache = self
         self.exit_rest = 0.5
@@ -71,29 +73,28 @@ class FakeTarget:
     def clear(self, pages: Sequence[int]) -> None:
         pass
 
+    def before(self, row: Row) -> Sequence[int]:
+        """The ids before a row's first, by the transcript of the session that holds the row's pages."""
+        (session,) = (s for s in self.book if s.kv.pages[: len(row.pages)] == list(row.pages))
+        return session.transcript.ids[: row.start]
+
     def prepare(self, rows: Sequence[Row]) -> Sequence[Row]:
         return rows
 
     def compute(self, rows: Sequence[Row], asked: Asked | None) -> torch.Tensor:
         if asked is not None:
-            ends = [
-                (*row.session.transcript.ids[: row.start], *row.ids[: place + 1])
-                for row in rows
-                for place in range(len(row.ids))
-            ]
+            ends = [(*self.before(row), *row.ids[: place + 1]) for row in rows for place in range(len(row.ids))]
             guesses = torch.tensor([guessed(ends[place]) for place in asked.places])
             asked.tell(torch.nn.functional.one_hot(guesses, VOCAB).float())
         logits = []
         for row in rows:
-            text = (*row.session.transcript.ids[: row.start], *row.ids)
+            text = (*self.before(row), *row.ids)
             for position in range(row.start, row.end):
-                self.slots[slot_of(row.session.pages, position)] = text[: position + 1]
+                self.slots[slot_of(row.pages, position)] = text[: position + 1]
         for row in rows:
-            text = (*row.session.transcript.ids[: row.start], *row.ids)
+            text = (*self.before(row), *row.ids)
             for position in range(row.end):
-                assert self.slots[slot_of(row.session.pages, position)] == text[: position + 1], (
-                    "read what is not its own"
-                )
+                assert self.slots[slot_of(row.pages, position)] == text[: position + 1], "read what is not its own"
             for end in range(row.end - row.wanted + 1, row.end + 1):
                 logits += [torch.nn.functional.one_hot(torch.tensor(following(text[:end])), VOCAB).float()]
         return torch.stack(logits) if logits else torch.zeros(0, VOCAB)
@@ -107,6 +108,7 @@ class Engines(RuleBasedStateMachine):
         pool = PagePool(PAGES)
         memory = KVMemory(pool, target.copy_page, lambda key: None if key.node == "c" else b"home")
         self.book = SessionBook(LIMITS, memory, max_sessions=4, max_per_node=3, ttl_s=60.0, patience_s=0.1)
+        target.book = self.book
         self.engine = Engine(
             target,  # type: ignore[arg-type]
             self.book,
@@ -316,15 +318,15 @@ def test_who_cannot_get_room_takes_nobodys_pages() -> None:
         assert session is not None
         session.begun = begun
         session.transcript.extend(range(2, 2 + pages * PAGE_SIZE))
-        pool.grow(session.pages, pages * PAGE_SIZE)
-        session.computed = pages * PAGE_SIZE
+        pool.grow(session.kv.pages, pages * PAGE_SIZE)
+        session.kv.computed = pages * PAGE_SIZE
     middle, youngest = (book.get(SessionKey(node, bytes(16))) for node in "bc")
     assert middle is not None
     assert youngest is not None
-    assert not book.give_room(middle, 4 * PAGE_SIZE, (), now), "the older one's are not to be had"
-    assert (len(youngest.pages), youngest.computed, book.preempted) == (2, 2 * PAGE_SIZE, 0)
-    assert book.give_room(middle, 3 * PAGE_SIZE, (), now)
-    assert (len(middle.pages), len(youngest.pages), book.preempted) == (3, 0, 1)
+    assert book.take_pages(middle, 4 * PAGE_SIZE, (), now) is None, "the older one's are not to be had"
+    assert (len(youngest.kv.pages), youngest.computed, book.preempted) == (2, 2 * PAGE_SIZE, 0)
+    assert book.take_pages(middle, 3 * PAGE_SIZE, (), now) == [youngest]
+    assert (len(middle.kv.pages), len(youngest.kv.pages), book.preempted) == (3, 0, 1)
     book.check_integrity()
 
 

@@ -14,7 +14,7 @@ from hub import assembly
 from hub.model.batch import Row, places_wanted
 from hub.model.exits import Asked, ExitHead
 from hub.model.target import Target
-from hub.sessions.session import HubSession, Limits, SessionKey
+from hub.sessions.session import Limits
 from hub.settings import Exits, HubSettings
 from shared.errors import PairError
 from shared.messages import Fault, FaultCode
@@ -31,12 +31,10 @@ def load(checkpoint: str, head: Path | None) -> Target:
 def rows_of(target: Target) -> list[Row]:
     """A prompt of which nothing is wanted, a block, and a single id."""
     rows = []
-    for number, wanted in enumerate((0, 5, 1)):
-        session = HubSession(
-            SessionKey("node", bytes([number])), Limits(target.context, target.vocab_size, frozenset(), 8)
-        )
-        target.pool.grow(session.pages, len(TEXT))
-        rows.append(Row(session, 0, TEXT, wanted, prefill=True))
+    for wanted in (0, 5, 1):
+        pages: list[int] = []
+        target.pool.grow(pages, len(TEXT))
+        rows.append(Row(pages, 0, TEXT, wanted))
     return rows
 
 

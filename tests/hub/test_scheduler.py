@@ -6,9 +6,9 @@ import itertools
 import math
 
 from hub.engine.forward_time import ForwardTime
-from hub.engine.scheduler import Plan, Scheduler, advised_length
+from hub.engine.scheduler import Plan, PlannedRow, Scheduler, advised_length
 from hub.kv.pages import PAGE_SIZE, PagePool
-from hub.model.batch import Row, flatten
+from hub.model.batch import flatten
 from hub.sessions.memory import KVMemory
 from hub.sessions.session import HubSession, Limits, SessionKey
 from shared.messages import Draft
@@ -21,9 +21,8 @@ _numbers = itertools.count(1)
 def session(prompt: int, tokens: int = 0, until: int = 0, computed: int = 0, node: str = "node") -> HubSession:
     number = next(_numbers)
     made = HubSession(SessionKey(node, number.to_bytes(16, "big")), LIMITS)
-    made.receive(Draft(1, 0, 0, (6,) * tokens, until, tuple(2 + (number + i) % 40 for i in range(prompt))))
-    made.computed = computed
-    made.begun = number
+    made.receive(Draft(1, 0, 0, (6,) * tokens, until, tuple(2 + (number + i) % 40 for i in range(prompt))), number)
+    made.kv.computed = computed
     return made
 
 
@@ -42,11 +41,11 @@ def planned(scheduler: Scheduler, sessions: list[HubSession], idle_s: float = 0.
     return scheduler.plan(sessions, shared_keys().keys, idle_s)
 
 
-def plan(sessions: list[HubSession], budget: int, time: ForwardTime = CHEAP) -> list[Row]:
+def plan(sessions: list[HubSession], budget: int, time: ForwardTime = CHEAP) -> list[PlannedRow]:
     return list(planned(Scheduler(budget, time, 16), sessions).rows)
 
 
-def shapes(rows: list[Row]) -> list[tuple[int, int, int]]:
+def shapes(rows: list[PlannedRow]) -> list[tuple[int, int, int]]:
     return [(row.start, len(row.ids), row.wanted) for row in rows]
 
 
@@ -56,7 +55,7 @@ def test_verify_and_stream_rows_feed_the_last_committed_id_and_the_drafted() -> 
     assert shapes(rows) == [(9, 4, 4), (6, 1, 1)]
     assert rows[0].ids == (verify.transcript.ids[9], 6, 6, 6)
     assert not any(row.prefill for row in rows)
-    assert flatten(rows)[1:] == ([9, 10, 11, 12, 6], [0, 1, 2, 3, 4])
+    assert flatten([row.row() for row in rows])[1:] == ([9, 10, 11, 12, 6], [0, 1, 2, 3, 4])
 
 
 def test_a_prompt_comes_in_chunks_and_never_stalls_a_step() -> None:
@@ -81,7 +80,7 @@ def test_a_prompt_beside_steps_takes_about_as_long_as_they_do() -> None:
 def test_the_last_chunk_waits_when_the_drafted_tokens_do_not_fit() -> None:
     made = session(60, tokens=8, computed=0)
     assert shapes(plan([made], budget=64)) == [(0, 59, 0)]
-    made.computed = 59
+    made.kv.computed = 59
     assert shapes(plan([made], budget=64)) == [(59, 9, 9)]
 
 

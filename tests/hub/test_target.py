@@ -15,7 +15,6 @@ from hub.kv.kv_cache import KVCache, default_kv_memory
 from hub.model.batch import Row
 from hub.model.linear import Int8Linear, PackedLinear, can_pack
 from hub.model.target import Target, pick_device, pick_dtype
-from hub.sessions.session import HubSession, Limits, SessionKey
 from hub.settings import Weights
 from shared.errors import PairError, SettingsError
 from shared.pair import load_pair
@@ -28,10 +27,10 @@ def load(folder: str) -> Target:
     return Target(folder, device=CPU, dtype=torch.float32, kv_memory=1 << 20)
 
 
-def session(target: Target, length: int) -> HubSession:
-    made = HubSession(SessionKey("node", bytes(16)), Limits(target.context, target.vocab_size, frozenset(), 8))
-    target.pool.grow(made.pages, length)
-    return made
+def pages(target: Target, length: int) -> list[int]:
+    table: list[int] = []
+    target.pool.grow(table, length)
+    return table
 
 
 @pytest.fixture(params=["llama", "qwen2", "home"])
@@ -47,11 +46,11 @@ def test_a_ragged_batch_equals_each_sequence_alone(checkpoint: str) -> None:
     generator = torch.Generator().manual_seed(1)
     texts = [torch.randint(2, models.VOCAB, (n,), generator=generator).tolist() for n in (40, 23, 57, 2)]
     truths = [model(torch.tensor([text])).logits[0] for text in texts]
-    sessions = [session(target, len(text)) for text in texts]
+    tables = [pages(target, len(text)) for text in texts]
     # A first forward feeds uneven parts of each, so that the second attends to pages of different fill.
     parts = [31, 1, 40, 1]
-    target.forward([Row(s, 0, tuple(t[:p]), 1, True) for s, t, p in zip(sessions, texts, parts, strict=True)])
-    rows = [Row(s, p, tuple(t[p:]), len(t) - p, True) for s, t, p in zip(sessions, texts, parts, strict=True)]
+    target.forward([Row(s, 0, tuple(t[:p]), 1) for s, t, p in zip(tables, texts, parts, strict=True)])
+    rows = [Row(s, p, tuple(t[p:]), len(t) - p) for s, t, p in zip(tables, texts, parts, strict=True)]
     logits = target.forward(rows)
     expected = torch.cat([truth[p:] for truth, p in zip(truths, parts, strict=True)])
     torch.testing.assert_close(logits, expected, atol=2e-4, rtol=1e-4)
@@ -60,18 +59,18 @@ def test_a_ragged_batch_equals_each_sequence_alone(checkpoint: str) -> None:
 def test_a_rejected_block_leaves_no_trace(tmp_path: Path) -> None:
     model = models.llama()
     target = load(models.save(model, tmp_path))
-    made = session(target, 30)
+    made = pages(target, 30)
     text = list(range(5, 25))
-    target.forward([Row(made, 0, tuple(text), 1, True)])
-    target.forward([Row(made, 19, (24, 90, 91, 92), 4, False)])
-    logits = target.forward([Row(made, 19, (24, 30, 31), 3, False)])
+    target.forward([Row(made, 0, tuple(text), 1)])
+    target.forward([Row(made, 19, (24, 90, 91, 92), 4)])
+    logits = target.forward([Row(made, 19, (24, 30, 31), 3)])
     expected = model(torch.tensor([[*text, 30, 31]])).logits[0, 19:]
     torch.testing.assert_close(logits, expected, atol=2e-4, rtol=1e-4)
 
 
 def test_only_wanted_logits_are_computed(tmp_path: Path) -> None:
     target = load(models.save(models.llama(), tmp_path))
-    rows = [Row(session(target, 10), 0, (5,) * 10, 0, True), Row(session(target, 3), 0, (6,) * 3, 2, True)]
+    rows = [Row(pages(target, 10), 0, (5,) * 10, 0), Row(pages(target, 3), 0, (6,) * 3, 2)]
     assert target.forward(rows).shape == (2, models.VOCAB)
 
 
@@ -82,7 +81,7 @@ def test_packed_weights_give_the_logits_of_plain_ones(tmp_path: Path) -> None:
     target = Target(folder, device=CPU, dtype=torch.bfloat16, kv_memory=1 << 20)
     assert any(isinstance(module, PackedLinear) for module in target._model.modules())
     text = list(range(5, 45))
-    logits = target.forward([Row(session(target, len(text)), 0, tuple(text), len(text), True)])
+    logits = target.forward([Row(pages(target, len(text)), 0, tuple(text), len(text))])
     expected = model(torch.tensor([text])).logits[0]
     torch.testing.assert_close(logits, expected, atol=0.05, rtol=0.05)
 
@@ -98,9 +97,9 @@ def test_weights_in_int8_are_near_and_a_rows_logits_are_its_own_to_the_last_bit(
     text = tuple(range(5, 45))
 
     def logits(one: Target, parts: int) -> torch.Tensor:
-        made = session(one, len(text))
+        made = pages(one, len(text))
         step = len(text) // parts
-        return torch.cat([one.forward([Row(made, at, text[at : at + step], step, True)]) for at in range(0, 40, step)])
+        return torch.cat([one.forward([Row(made, at, text[at : at + step], step)]) for at in range(0, 40, step)])
 
     expected, blocks = logits(plain, 1), logits(target, 8)
     assert float((blocks - expected).std()) < 0.05 * float(expected.std())

@@ -16,7 +16,6 @@ from hub.model.graphs import BUCKETS, Frame
 from hub.model.groups import group_plan
 from hub.model.target import Target, pick_device
 from hub.model.tiles import COUNT, FIRST, START, TABLE, TILE_QUERIES, TilePlan, tile_plan
-from hub.sessions.session import HubSession, Limits, SessionKey
 from tests import models
 
 CPU = torch.device("cpu")
@@ -120,17 +119,16 @@ def plain_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("plain_kernel")
 def test_a_target_computes_the_same_in_a_frame_of_tiles_as_in_groups(tmp_path: Path) -> None:
     target = Target(models.save(models.llama(), tmp_path), device=CPU, dtype=torch.float32, kv_memory=1 << 20)
-    limits = Limits(target.context, target.vocab_size, frozenset(), 8)
-    sessions = [HubSession(SessionKey("node", bytes([n]) * 16), limits) for n in range(3)]
+    tables: list[list[int]] = [[] for _ in range(3)]
     rows = []
-    for session, (held, fed) in zip(sessions, ((0, 11), (19, 4), (16, 1)), strict=True):
-        target.pool.grow(session.pages, held + fed)
+    for table, (held, fed) in zip(tables, ((0, 11), (19, 4), (16, 1)), strict=True):
+        target.pool.grow(table, held + fed)
         if held:
-            target.forward([Row(session, 0, tuple(range(5, 5 + held)), 1, True)])
-        rows.append(Row(session, held, tuple(range(40, 40 + fed)), min(fed, 3), False))
+            target.forward([Row(table, 0, tuple(range(5, 5 + held)), 1)])
+        rows.append(Row(table, held, tuple(range(40, 40 + fed)), min(fed, 3)))
     expected = target.forward(rows)
     grouped = target.prepare(rows)
-    tiles = tile_plan(spans_of((row.start, len(row.ids), row.session.pages) for row in rows), CPU)
+    tiles = tile_plan(spans_of((row.start, len(row.ids), row.pages) for row in rows), CPU)
     batch = Inputs(grouped.ids, grouped.positions, grouped.wanted, tiles)
     frame = Frame.empty(next(size for size in BUCKETS if size >= 16), target.cache)
     frame.fill(batch)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import torch
 
-from hub.engine.tuning import probe_rows
 from hub.kv.pages import PAGE_SIZE
+from hub.model.probe_rows import probe_rows
 from hub.model.target import Target
 
 _WARM_UP = 2  # forwards, or copies

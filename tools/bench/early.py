@@ -32,9 +32,9 @@ from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.drafter import first_tokens
 from edge_node.drafting.onnx_drafter import OnnxDrafter
 from edge_node.rounds.session import NodeSession
-from hub.engine.tuning import probe_rows
 from hub.model.batch import Row, places_wanted
 from hub.model.exits import Asked
+from hub.model.probe_rows import probe_rows
 from hub.model.sampling import draw_wanted
 from hub.model.target import Target, pick_device, pick_dtype
 from hub.settings import Exits

@@ -15,8 +15,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from hub.engine.tuning import probe_rows
 from hub.model.batch import Inputs, Row
+from hub.model.probe_rows import probe_rows
 from hub.model.target import Target
 from tools.bench.capacity import described
 from tools.bench.report import progress, show
