@@ -12,6 +12,7 @@ from hub.engine.early import EarlyVerdicts
 from hub.engine.forward import Forwarded, PlanForward
 from hub.engine.forward_time import ForwardTime
 from hub.engine.inbox import Arrival, Inbox
+from hub.engine.planner import Planner
 from hub.engine.scheduler import Plan, PlannedRow, Scheduler, advised_length
 from hub.engine.stats import HubStats
 from hub.engine.window import Window
@@ -19,7 +20,7 @@ from hub.engine.work import Work
 from hub.model.target import Target
 from hub.sessions.book import SessionBook
 from hub.sessions.memory import KVMemory
-from hub.sessions.session import HubSession, SessionKey
+from hub.sessions.session import SessionKey
 from shared.messages import (
     MAX_MICROSECONDS,
     AnyMessage,
@@ -80,7 +81,8 @@ class Engine:
         self._time = forward_time
         self._early = EarlyVerdicts(target.exit_rest, least_rest_s, book.limits.vocab_size, publish, self.stats)
         self._plan_forward = PlanForward(target, forward_time, self._early, book.limits.vocab_size)
-        self._scheduler = Scheduler(budget, forward_time, book.limits.max_draft)
+        scheduler = Scheduler(budget, forward_time, book.limits.max_draft)
+        self._planner = Planner(scheduler, book, memory, self.stats)
 
     def submit(self, arrival: Arrival) -> None:
         """Queue a message for the loop, from any thread. When too many wait one is lost, which `lost` counts."""
@@ -188,51 +190,11 @@ class Engine:
         self._drafted += len(session.drafted)
 
     def _plan(self) -> Plan:
-        """A forward for the sessions with work that get pages, those with the oldest answers before others."""
-        self._adopt_pages()
-        sessions = self._work.sessions()
-        self._scheduler.admit(sessions)
-        plan = self._plan_with_pages(sessions)
-        self._scheduler.charge(plan.rows)
+        """A forward for the sessions with work."""
+        plan = self._planner.plan(self._work, self._window.mean_wait)
         self._drafted = 0
-        self._stalled = bool(sessions) and not plan.rows
+        self._stalled = bool(self._work) and not plan.rows
         return plan
-
-    def _adopt_pages(self) -> None:
-        """Let sessions with prompts to feed take over what others have computed of them."""
-        for session in self._work.sessions():
-            if session.unfed > 1:
-                self.stats.shared_tokens += self._memory.adopt(session)
-
-    def _plan_with_pages(self, sessions: Sequence[HubSession]) -> Plan:
-        """A plan for some of these sessions, all of whose rows have their pages.
-
-        A session without pages must not hold a place in the forward that others could use, nor overtake an older answer.
-        So the plan is made anew without it, and without those younger ones that the plan before had no place for.
-        """
-        while True:
-            plan = self._scheduler.plan(sessions, self._memory.keys, self._window.mean_wait)
-            served, refused = self._take_pages(plan.rows)
-            if not refused:
-                return plan
-            oldest = min(session.begun for session in refused)
-            sessions = [s for s in sessions if s not in refused and (s.begun < oldest or s in served)]
-
-    def _take_pages(self, rows: Sequence[PlannedRow]) -> tuple[set[HubSession], set[HubSession]]:
-        """Take pages for the rows, the oldest answers first: the sessions that have theirs, and those that do not."""
-        now = time.monotonic()
-        served: set[HubSession] = set()
-        refused: set[HubSession] = set()
-        for row in sorted(rows, key=lambda row: row.session.begun):
-            if row.session in refused:  # an older answer took its pages: its K/V is gone, and the row is void
-                continue
-            preempted = self.book.take_pages(row.session, row.end, served, now)
-            if preempted is None:
-                refused.add(row.session)
-            else:
-                served.add(row.session)
-                refused.update(row.session for row in rows if row.session in preempted)
-        return served, refused
 
     def _forward(self, plan: Plan) -> Forwarded | None:
         """What the target says of the plan's rows; None when there is nothing to do or it failed."""
