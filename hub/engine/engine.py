@@ -58,11 +58,12 @@ class Engine:
         budget: int,
         max_queue: int,
         least_rest_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`publish` sends a message to a session's node; `forward_time` is what is known of the target's speed.
 
         No session is opened while `max_queue` others have work. Early verdicts are sent by a target that has an exit, in
-        forwards whose rest behind it takes at least `least_rest_s`.
+        forwards whose rest behind it takes at least `least_rest_s`. `clock` gives seconds; arrivals carry its times.
         """
         self.stats = HubStats()
         self.book = book
@@ -73,6 +74,7 @@ class Engine:
         self._window = window
         self._budget = budget
         self._max_queue = max_queue
+        self._clock = clock
         self._inbox = Inbox()
         self._work = Work(book)
         self._drafted = 0  # drafted tokens that came since the last plan
@@ -80,9 +82,9 @@ class Engine:
         self._drafts = 0  # taken in so far
         self._time = forward_time
         self._early = EarlyVerdicts(target.exit_rest, least_rest_s, book.limits.vocab_size, publish, self.stats)
-        self._plan_forward = PlanForward(target, forward_time, self._early, book.limits.vocab_size)
+        self._plan_forward = PlanForward(target, forward_time, self._early, book.limits.vocab_size, clock)
         scheduler = Scheduler(budget, forward_time, book.limits.max_draft)
-        self._planner = Planner(scheduler, book, memory, self.stats)
+        self._planner = Planner(scheduler, book, memory, self.stats, clock)
 
     def submit(self, arrival: Arrival) -> None:
         """Queue a message for the loop, from any thread. When too many wait one is lost, which `lost` counts."""
@@ -117,16 +119,16 @@ class Engine:
             self._take_next(_HOUSEKEEPING_S)
         elif self._stalled:
             self._take_next(_STALLED_S)
-        opened = time.monotonic()
+        opened = self._clock()
         self._take_all(opened)
         while (wait := self._worth_waiting(opened)) > 0:
             self._take_next(wait)
             self._take_all(opened)
-        self._window.close(time.monotonic() - opened, speculating=self._drafted > 0)
+        self._window.close(self._clock() - opened, speculating=self._drafted > 0)
 
     def _take_all(self, opened: float) -> None:
         """Take in what is there. Whoever sends faster than that can be read must not keep the others from their forward."""
-        while time.monotonic() - opened < _INTAKE_S and self._take_next(0.0):
+        while self._clock() - opened < _INTAKE_S and self._take_next(0.0):
             pass
 
     def _worth_waiting(self, opened: float) -> float:
@@ -136,13 +138,13 @@ class Engine:
             return 0.0
         forward_s = self._time.estimate(len(sessions), ids)
         first = min(self._work.since(session) for session in sessions)
-        return self._window.remaining(opened, first, time.monotonic(), self._time.fixed, forward_s)
+        return self._window.remaining(opened, first, self._clock(), self._time.fixed, forward_s)
 
     def _take_next(self, wait_s: float) -> bool:
         """Take in the next arrival, if there is one or comes in time."""
-        started = time.monotonic()
+        started = self._clock()
         arrival = self._inbox.get(wait_s)
-        self.stats.waited_us += int((time.monotonic() - started) * 1e6)
+        self.stats.waited_us += int((self._clock() - started) * 1e6)
         if arrival is None:
             return False
         try:
@@ -248,11 +250,11 @@ class Engine:
         self.stats.accepted += verdict.accepted
         self.stats.committed += verdict.accepted + len(verdict.ids)
         if verdict.finish is Finish.NO and not session.wants_tokens:
-            self._window.expect(session, time.monotonic())
+            self._window.expect(session, self._clock())
 
     def _housekeep(self, plan: Plan, forwarded: Forwarded | None) -> None:
         """Learn from the forward, share new pages, note whose work goes on from now, forget the silent."""
-        now = time.monotonic()
+        now = self._clock()
         if forwarded is not None:
             self._plan_forward.learn(plan.rows, forwarded)
             for row in plan.rows:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hub.engine.early import EarlyVerdicts
@@ -18,32 +17,40 @@ class Forwarded:
     """The outcome of a forward."""
 
     drawn: Sequence[int]  # the target's token at each place that the rows want, in order
-    began: float  # by `time.monotonic`
-    seconds: float  # sampling included,
-    model_seconds: float  # and those inside the model
+    began: float  # by the engine's clock
+    seconds: float  # of the whole forward, sampling included
+    model_seconds: float  # of the model's own part
 
 
 class PlanForward:
     """Runs forwards on the thread that loaded the target, and learns how long they take."""
 
-    def __init__(self, target: Target, forward_time: ForwardTime, early: EarlyVerdicts, vocab_size: int) -> None:
-        """Ids from `vocab_size` on are never drawn."""
+    def __init__(
+        self,
+        target: Target,
+        forward_time: ForwardTime,
+        early: EarlyVerdicts,
+        vocab_size: int,
+        clock: Callable[[], float],
+    ) -> None:
+        """Ids from `vocab_size` on are never drawn. `clock` gives seconds."""
         self._target = target
         self._time = forward_time
         self._early = early
         self._vocab_size = vocab_size
+        self._clock = clock
 
     def run(self, planned: Sequence[PlannedRow]) -> Forwarded:
         """Compute the rows of a plan; their early verdicts are sent on the way. Raises what the model raises."""
         rows = [plan.row() for plan in planned]
         asked = self._early.asked_of(planned, rows, self._time.estimate(len(rows), _ids(planned)))
-        began = time.monotonic()
+        began = self._clock()
         inputs = self._target.prepare(rows)
-        prepared = time.monotonic()
+        prepared = self._clock()
         logits = self._target.compute(inputs, asked)
-        computed = time.monotonic()
+        computed = self._clock()
         drawn = draw_wanted(logits, rows, self._vocab_size)
-        return Forwarded(drawn, began, time.monotonic() - began, computed - prepared)
+        return Forwarded(drawn, began, self._clock() - began, computed - prepared)
 
     def learn(self, rows: Sequence[PlannedRow], forwarded: Forwarded) -> None:
         """Take in how long a forward took: after its verdicts are on their way, as it takes a moment itself."""

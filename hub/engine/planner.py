@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hub.engine.scheduler import Plan, PlannedRow, Scheduler
 from hub.engine.stats import HubStats
@@ -16,11 +15,14 @@ from hub.sessions.session import HubSession
 class Planner:
     """Brings together who wants a place in the forward (the scheduler) and who can have pages for it (the book)."""
 
-    def __init__(self, scheduler: Scheduler, book: SessionBook, memory: KVMemory, stats: HubStats) -> None:
+    def __init__(
+        self, scheduler: Scheduler, book: SessionBook, memory: KVMemory, stats: HubStats, clock: Callable[[], float]
+    ) -> None:
         self._scheduler = scheduler
         self._book = book
         self._memory = memory
         self._stats = stats
+        self._clock = clock
 
     def plan(self, work: Work, idle_s: float) -> Plan:
         """A forward for the sessions with work; those with the oldest answers get pages before others.
@@ -56,7 +58,7 @@ class Planner:
 
     def _take_pages(self, rows: Sequence[PlannedRow]) -> tuple[set[HubSession], set[HubSession]]:
         """Take pages for the rows, the oldest answers first. Returns the sessions that have theirs, and the others."""
-        now = time.monotonic()
+        now = self._clock()
         served: set[HubSession] = set()
         refused: set[HubSession] = set()
         for row in sorted(rows, key=lambda row: row.session.begun):

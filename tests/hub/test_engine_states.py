@@ -7,7 +7,6 @@ reads. What it decodes depends on all ids before.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Sequence
 from zlib import crc32
 
@@ -58,6 +57,16 @@ class KnownTime(ForwardTime):
         pass
 
 
+class Clock:
+    """Seconds that pass only when the test lets them, so that the same messages lead to the same evictions."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class FakeTarget:
     book: SessionBook
 
@@ -104,6 +113,7 @@ class Engines(RuleBasedStateMachine):
     @initialize(token_s=st.sampled_from([1e-6, 0.1, 1.0]))
     def begin(self, token_s: float = 1e-6) -> None:
         """A hub whose forward takes a second, and `token_s` for each token; the dearest are not worth drafting."""
+        self.clock = Clock()
         target = FakeTarget()
         pool = PagePool(PAGES)
         memory = KVMemory(pool, target.copy_page, lambda key: None if key.node == "c" else b"home")
@@ -119,6 +129,7 @@ class Engines(RuleBasedStateMachine):
             window=Window(0.0, 0.5),
             budget=24,
             max_queue=8,
+            clock=self.clock,
         )
         self.errors: list[str] = []  # the engine would take an exception for its own
         self.chats: dict[SessionKey, NodeSession] = {}
@@ -162,14 +173,19 @@ class Engines(RuleBasedStateMachine):
                     self.errors.append("another text than the target's")
 
     def send(self, key: SessionKey, message: Open | Draft | Close) -> None:
-        self.engine.submit(Arrival(key, message, time.monotonic()))
+        self.engine.submit(Arrival(key, message, self.clock()))
+
+    def step(self) -> None:
+        """Once around the engine's loop, which takes a while."""
+        self.engine.step()
+        self.clock.now += 0.03
 
     def settle(self) -> None:
         """Go on until nobody has work any more."""
         for _ in range(400):
             if not self.engine.has_work:
                 return
-            self.engine.step()
+            self.step()
         raise AssertionError("a session waits for ever")
 
     keys = st.builds(SessionKey, st.sampled_from(["a", "b", "c"]), st.integers(0, 1).map(lambda n: bytes([n]) * 16))
@@ -237,7 +253,11 @@ class Engines(RuleBasedStateMachine):
     def work(self, times: int) -> None:
         for _ in range(times):
             if self.engine.has_work:
-                self.engine.step()
+                self.step()
+
+    @rule(seconds=st.sampled_from([0.05, 0.2, 61.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.now += seconds
 
     @invariant()
     def holds(self) -> None:
@@ -310,7 +330,7 @@ def test_who_cannot_get_room_takes_nobodys_pages() -> None:
     engines = Engines()
     engines.begin()
     book, pool = engines.book, engines.book._memory.pool
-    now = time.monotonic()
+    now = 0.0
     for begun, (node, pages) in enumerate((("a", 5), ("b", 0), ("c", 2))):
         key = SessionKey(node, bytes(16))
         assert book.open(key, now)
