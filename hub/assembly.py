@@ -15,7 +15,7 @@ from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings
 from shared.messages import AnyMessage, Fault, Open, Opened
 
-_USEFUL_S = 2e-3  # an early verdict that is less ahead of the verdict changes nothing on a node
+_USEFUL_S = 2e-3  # seconds by which an early verdict must come before its verdict for a node to make use of it
 
 
 def assemble(
@@ -27,7 +27,7 @@ def assemble(
     answer_open: Callable[[Open], Opened | Fault],
     publish: Callable[[SessionKey, AnyMessage], None],
 ) -> Engine:
-    """An engine for `target`, whose forward is measured for that; the functions are those of KVMemory and Engine."""
+    """An engine for `target`. Its forward is measured first. `group` goes to KVMemory, the other functions to Engine."""
     memory = KVMemory(target.pool, target.cache.copy_page, group)
     book = SessionBook(
         limits,
@@ -51,7 +51,7 @@ def assemble(
 
 
 def _least_rest_s(target: Target, exits: Exits) -> float:
-    """How long the rest of a forward must take for early verdicts to be sent; with CUDA graphs they are not worth going without."""
+    """Seconds that the rest of a forward must take for early verdicts to be sent; infinite where CUDA graphs run, which they rule out."""
     if exits is Exits.ALWAYS:
         return 0.0
     return math.inf if target.is_graphed else _USEFUL_S

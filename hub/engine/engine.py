@@ -36,10 +36,10 @@ from shared.messages import (
 
 log = logging.getLogger(__name__)
 
-_BUSY_RETRY_MS = 2_000
-_HOUSEKEEPING_S = 1.0
-_STALLED_S = 0.05  # between two looks for memory when every session with work lacks it
-_INTAKE_S = 0.1  # for reading what has come, before a forward
+_BUSY_RETRY_MS = 2_000  # milliseconds after which a node may try again to open a session
+_HOUSEKEEPING_S = 1.0  # seconds without a message after which silent sessions are looked for
+_STALLED_S = 0.05  # seconds between two looks for pages while no session with work gets any
+_INTAKE_S = 0.1  # seconds for which messages are read before a forward at most
 
 
 class Engine:

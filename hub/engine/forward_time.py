@@ -6,11 +6,11 @@ from collections import OrderedDict
 
 import numpy as np
 
-_SHAPES = 64  # that are remembered, the latest seen
-_RATE = 0.2  # of a new measurement, in the mean of its shape
-_FADING = 0.99  # of the weight of the other shapes, at each measurement
-_LEAST_S = 1e-6  # nothing takes no time
-_FIRM = 1e-3  # how firmly what was believed before stands against one measurement
+_SHAPES = 64  # shapes (rows, tokens) that are remembered, those that were seen last
+_RATE = 0.2  # weight of a new measurement in the mean of its shape
+_FADING = 0.99  # factor on the weight of all other shapes at each measurement
+_LEAST_S = 1e-6  # seconds; no forward is believed to take less
+_FIRM = 1e-3  # weight of what was believed before against one measurement
 
 
 class ForwardTime:

@@ -1,4 +1,4 @@
-"""What has come for the engine and was not read yet: every node's in order, and of all nodes in turn."""
+"""Messages that the engine has not read yet: in order within a node, and nodes take turns."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from hub.sessions.session import SessionKey
 from shared.messages import Close, Draft, Fault, Open
 
-_MOST = 8_000  # fewer than the MQTT client holds on their way out: each may be answered by a fault
-_MOST_OF_NODE = 1_000
+_MOST = 8_000  # messages; the MQTT client holds more on their way out, and each of these may be answered by a fault
+_MOST_OF_NODE = 1_000  # messages of one node
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from hub.kv.pages import PAGE_SIZE, pages_for
 from hub.model.batch import Row
 from hub.sessions.session import HubSession
 
-_LEAST_GAIN = 1.1  # over streaming: for less, luck sets the sessions further apart than drafting brings them forward
+_LEAST_GAIN = (
+    1.1  # times streaming's tokens per second; for less, luck sets sessions further apart than drafting helps them
+)
 _CHANCE = 0.05  # a drafted token less likely than this to be reached is not asked for even where it costs nothing
 
 
@@ -41,7 +43,7 @@ class PlannedRow:
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows for one forward, and the worth from which a drafted token would pay for its place in the next, if that is known."""
+    """Rows for one forward, and the price of a place in the next: a drafted token of more worth pays for it. None: not known."""
 
     rows: tuple[PlannedRow, ...]
     price: float | None

@@ -13,21 +13,21 @@ class HubStats:
     """Counters."""
 
     rounds: int = 0  # drafts that were answered with tokens of the target
-    speculated: int = 0  # rounds of these that came with drafted tokens
+    speculated: int = 0  # rounds that came with drafted tokens
     drafted: int = 0  # drafted tokens that were verified
     accepted: int = 0
     trimmed: int = 0  # drafted tokens that were not verified, as they would not have paid for their place
-    early: int = 0  # early verdicts that were sent,
-    early_right: int = 0  # and those of them that the verdict was the same as
+    early: int = 0  # early verdicts that were sent
+    early_right: int = 0  # early verdicts whose verdict was the same
     committed: int = 0  # tokens that the target committed, accepted ones included
     target_forwards: int = 0  # forwards that verified or decoded, besides prefill
     prefill_forwards: int = 0  # forwards that fed a prompt (and may have done the above for other sessions)
-    forward_us: int = 0  # in forwards, sampling included
-    model_us: int = 0  # of these, inside the model
+    forward_us: int = 0  # microseconds in forwards, sampling included
+    model_us: int = 0  # microseconds in the model's own part of forwards
     last_forward_us: int = 0
-    waited_us: int = 0  # the engine had nothing to do, or waited for the window to close
-    prefill_tokens: int = 0  # ids of prompts that were computed,
-    shared_tokens: int = 0  # and those that were not, as others had computed them
+    waited_us: int = 0  # microseconds without work, or waiting for the window to close
+    prefill_tokens: int = 0  # ids of prompts that were computed
+    shared_tokens: int = 0  # ids of prompts that were not computed, since other sessions had computed them
     faults: int = 0
 
     def count_forward(self, rows: Sequence[PlannedRow], seconds: float, model_seconds: float) -> None:

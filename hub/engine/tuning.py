@@ -13,14 +13,16 @@ from hub.kv.pages import pages_for
 from hub.model.probe_rows import probe_rows
 from hub.model.target import Target
 
-_SHAPES = ((1, 1), (1, 8), (8, 1), (8, 4), (24, 1))  # rows, ids of each
-_THREADED = ((1, 8), (4, 4))  # for which the number of threads is chosen
-_WORTH = 0.9  # of the time is what twice the threads must get by with: the rest of the machine has use for cores too
-_TIMES = 3  # that each is measured, after a first time that does not count
+_SHAPES = ((1, 1), (1, 8), (8, 1), (8, 4), (24, 1))  # rows, and ids of each, that are measured
+_THREADED = ((1, 8), (4, 4))  # rows, and ids of each, by which the number of threads is chosen
+_WORTH = (
+    0.9  # twice the threads must take at most this share of the time; the rest of the machine has use for cores too
+)
+_TIMES = 3  # measurements of each shape, after a first one that does not count
 
 
 def measured_forward_time(target: Target) -> ForwardTime:
-    """What a few forwards say, so that the first sessions are planned for by measurements; takes about twenty of them."""
+    """The time of forwards, from about twenty of them: the first sessions are then planned for by measurements."""
     learnt = ForwardTime()
     for rows, fed in _SHAPES:
         if rows * pages_for(fed) > target.pool.available:

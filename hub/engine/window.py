@@ -7,10 +7,10 @@ from weakref import WeakKeyDictionary
 
 from hub.sessions.session import HubSession
 
-_PATIENCE_S = 0.1  # a session that has not submitted for so long is thinking, not drafting: nobody waits for it
-_RATE = 0.3  # of the last pause, in a session's mean pause
-_RATE_OF_WAITS = 0.1  # of the last wait, in the mean
-_SLACK = 1.5  # how much longer than its mean pause a session is waited for
+_PATIENCE_S = 0.1  # seconds after which a session that has not submitted is no longer waited for
+_RATE = 0.3  # weight of the last pause in a session's mean pause
+_RATE_OF_WAITS = 0.1  # weight of the last wait in the mean wait
+_SLACK = 1.5  # a session is waited for so many times its mean pause
 
 
 class Window:

@@ -10,7 +10,9 @@ import torch
 from hub.kv.kv_cache import KVCache
 from hub.model.attention import Span, slots_written
 
-TILE_QUERIES = 8  # of one row at most: a block of speculative decoding as a rule, which then reads its K/V once
+TILE_QUERIES = (
+    8  # most queries of a tile, all of one row; a drafted block as a rule is one tile, and its K/V are read once
+)
 FIRST, COUNT, START, TABLE = range(4)  # columns of `TilePlan.tiles`
 
 

@@ -1,23 +1,22 @@
-"""How often drafted tokens are accepted: of a session, on the ground of what all sessions of the hub had of late."""
+"""How often drafted tokens are accepted: a session begins with the rate of all sessions and comes to its own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-_KEPT = 0.98  # of the weight of older rounds, at each new one
-_KEPT_OF_ALL = 0.999
-_PRIOR_TRIES = (
-    16.0  # that a session is believed to have had, with the hub's rate: with few of its own, luck would decide
-)
+_KEPT = 0.98  # factor on the weight of a session's older rounds at each new one
+_KEPT_OF_ALL = 0.999  # the same factor for the rounds of all sessions together
+# A session counts as having had so many tokens looked at before, at the hub's rate: its first few are a matter of luck.
+_PRIOR_TRIES = 16.0
 _FIRST_RATE = 0.75  # assumed of a hub that has verified nothing yet
-_FIRST_TRIES = 4.0
+_FIRST_TRIES = 4.0  # tokens for which that assumption counts
 
 
 @dataclass
 class Acceptance:
-    """The share of the tokens the target looked at that it accepted, newer rounds counting more."""
+    """Tokens accepted over tokens looked at, newer rounds counting more."""
 
-    of_all: Acceptance | None = None  # what this one is believed to be like
+    of_all: Acceptance | None = None  # the acceptance of all sessions; None where this is that one
     hits: float = 0.0
     tries: float = 0.0
 
