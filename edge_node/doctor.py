@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import socket
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -54,6 +56,23 @@ def examine(settings: NodeSettings) -> Iterator[Finding]:
         except SledError as error:
             finding.problem = str(error)
         yield finding
+
+
+def report(settings: NodeSettings, *, as_json: bool) -> bool:
+    """Print what `examine` finds, for people or as a JSON object in the last line; whether nothing is wrong."""
+    findings = []
+    stream = sys.stderr if as_json else sys.stdout
+    for finding in examine(settings):
+        findings.append(finding)
+        stream.write(f"{finding.topic}: {'; '.join(finding.facts)}\n")
+        if finding.problem:
+            stream.write(f"  problem: {finding.problem}\n")
+        stream.flush()
+    problems = {finding.topic: finding.problem for finding in findings if finding.problem}
+    if as_json:
+        figures = {finding.topic: finding.figures for finding in findings}
+        sys.stdout.write(json.dumps(figures | {"problems": problems}) + "\n")
+    return not problems
 
 
 def _look_at_broker(settings: NodeSettings, finding: Finding) -> None:

@@ -40,30 +40,33 @@ class NodeSettings:
     """Defaults; see `shared.settings.load` for where others come from."""
 
     name: str = field(default_factory=default_name)
-    """In the node's topics; the broker's user name when there is a password."""
+    """The node's name in its topics. With a password it is also the user name at the broker."""
     pair: str = "home"
     """Built-in name or folder of the pair."""
     mode: Mode = Mode.AUTO
+    """Who decodes: speculate (draft here), stream (the hub decodes) or auto (the faster one, as measured)."""
     drafter: DrafterKind = DrafterKind.MODEL
+    """What drafts: model (the pair's draft model), ngram (needs no model) or auto (ngram where it is about as good)."""
     policy: Policy = Policy.AUTO
+    """How long a block gets: fixed, threshold (up to an unsure token) or auto (as long as drafting on pays)."""
     draft_length: int = 16
-    """Most tokens of one block."""
+    """Most tokens of one block, from 1 to 64."""
     threshold: float = 0.4
-    """Draft probability under which a token is not proposed (policy "threshold")."""
+    """Draft probability, from 0 to 1, under which the policy "threshold" proposes no token."""
     ahead: bool = True
     """Whether to draft on while a verdict is awaited."""
     early: bool = True
-    """Whether early verdicts count then."""
+    """Whether to draft on from early verdicts while a verdict is awaited."""
     threads: int = 0
-    """ONNX Runtime's threads; 0: by the size of the draft."""
+    """Threads of ONNX Runtime, from 0 to 256. 0 chooses by the size of the draft."""
     wait_s: float = 10.0
-    """How long to wait for a hub that serves the pair."""
+    """Seconds to wait for a hub that serves the pair, from 0 to 1000000."""
     patience_s: float = 5.0
-    """How long to wait for a verdict before asking again."""
+    """Seconds to wait for a verdict before asking again, from 0.01 to 3600."""
     max_tokens: int = 256
-    """Most tokens of one answer."""
+    """Most tokens of one answer, from 1 to 1000000."""
     credit: int = 32
-    """How many tokens the hub may stream ahead."""
+    """Tokens that the hub may stream ahead, from 1 to 10000."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
 
     def __post_init__(self) -> None:

@@ -37,39 +37,39 @@ class HubSettings:
     """Defaults; see `shared.settings.load` for where others come from."""
 
     name: str = field(default_factory=lambda: default_name("-hub"))
-    """In the hub's topics; must differ from every node's name."""
+    """The hub's name in its topics. It must differ from every node's name."""
     pair: str = "home"
     """Built-in name or folder of the pair that is served."""
     device: str = "auto"
-    """auto (cuda when present, else cpu), cpu, cuda or cuda:N."""
+    """Where the target runs: auto (cuda when present, else cpu), cpu, cuda or cuda:N."""
     dtype: str = "auto"
-    """auto (the pair's own), float32, bfloat16 or float16; part of the target's identity."""
+    """Type of the target's numbers: auto (the pair's own), float32, bfloat16 or float16. It is part of the target's identity."""
     weights: Weights = Weights.AUTO
-    """auto (as dtype says) or int8: half the memory of bfloat16, and another target by its rounding; part of its identity."""
+    """Weights of linear layers: auto (as dtype says) or int8, which needs half the memory of bfloat16. It is part of the target's identity."""
     exits: Exits = Exits.AUTO
     """Early verdicts from the pair's exit: auto (where the rest of the forward is long enough for them), always or off."""
     threads: int = 0
-    """torch's CPU threads; 0: as many as are fastest for the target, measured at the start."""
+    """CPU threads of torch, from 0 to 1024. 0 takes as many as are fastest for the target, measured at the start."""
     window_ms: float = 0.0
-    """How long a batch waits for drafts of sessions that are in the middle of an answer; 0: as long as it pays."""
+    """Milliseconds that a batch waits for drafts of sessions in the middle of an answer, from 0 to 1000. 0 waits as long as it pays."""
     due_ms: float = 500.0
-    """A draft's answer is due this long after its arrival: no window is kept open so long that it would come later."""
+    """Milliseconds after its arrival in which a draft should be answered, from 1 to 60000. No batch window stays open beyond."""
     budget: int = 2048
-    """Most ids of one forward; longer prompts are fed in chunks."""
+    """Most ids of one forward, from twice max_draft to 1000000. Longer prompts are fed in chunks."""
     max_draft: int = 16
-    """Most drafted tokens that are verified in one round."""
+    """Most drafted tokens that are verified in one round, from 1 to 64."""
     kv_memory: str = "auto"
-    """Memory for K/V pages: bytes, a number with K, M or G, or auto: most of a GPU's, an eighth of the machine's on a CPU."""
+    """Memory for K/V pages, from 1M to 8192G: bytes, a number with K, M or G, or auto (most of a GPU's, an eighth of the machine's on a CPU)."""
     share_prefixes: Sharing = Sharing.HUB
-    """Who shares the K/V of a common beginning. Whoever shares could tell by the time it takes what others have asked."""
+    """Who shares the K/V of a common beginning: hub (all), node (sessions of one node) or off. By the time that an answer takes, whoever shares could tell what others have asked."""
     max_sessions: int = 4096
-    """Open sessions in all; the longest idle ones give way."""
+    """Most open sessions, from 1 to 1000000. The longest idle ones give way."""
     max_sessions_per_node: int = 64
-    """Open sessions of one node; its longest idle one gives way."""
+    """Most open sessions of one node, from 1 to 1000000. Its longest idle one gives way."""
     max_queue: int = 1024
-    """Sessions with work at once; while there are so many, no other is opened."""
+    """Most sessions with work at once, from 1 to 1000000. While there are so many, no other is opened."""
     session_ttl_s: float = 3600.0
-    """A session that is silent for so long is forgotten."""
+    """Seconds of silence after which a session is forgotten, from 1 to 10000000."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
 
     def __post_init__(self) -> None:

@@ -30,16 +30,19 @@ class BrokerSettings:
     """How to reach the MQTT broker."""
 
     host: str = "localhost"
+    """Address of the MQTT broker."""
     port: int = 1883
+    """Port of the MQTT broker, from 1 to 65535."""
     prefix: str = "sled"
     """First levels of every topic."""
     username: str = ""
-    """Empty: the name of this node or hub, when there is a password; else anonymous."""
+    """User name at the broker. Without one, the program's own name is used when there is a password."""
     password_file: Path | None = None
-    """A file with mode 0600 that holds the password; it is never given on the command line or in the environment."""
+    """File with mode 0600 that holds the password. The password itself is never an option or a variable."""
     tls_ca: Path | None = None
-    """CA certificate of the broker; TLS is used when it is given."""
+    """File with the broker's CA certificate. TLS is used when it is given."""
     keepalive_s: int = 30
+    """Seconds between signs of life to the broker, from 1 to 65535."""
 
     def __post_init__(self) -> None:
         require("broker_port", self.port, 1, 65_535)
