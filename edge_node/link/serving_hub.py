@@ -56,7 +56,7 @@ class ServingHub:
         """The next message of the session, or None when none comes in time; 0 looks at what is there."""
         return self._link.receive(self._open_channel, timeout_s)
 
-    def heed(self, fault: Fault) -> None:
+    def prepare_reopening(self, fault: Fault) -> None:
         """Wait, if a fault asks for it, before the session is opened anew. Raises HubRefused where that will not help."""
         if fault.code is FaultCode.BUSY:
             time.sleep(fault.retry_after_ms / 1e3 * random.uniform(0.5, 1.5))  # or all would come back at once

@@ -15,8 +15,8 @@ _MOST_CREDIT = 512  # up to so many tokens
 class Credit:
     """What the hub has of it in an answer, and what it is to get; lengths are those of the whole text."""
 
-    def __init__(self, settings: NodeSettings, pace: Pace) -> None:
-        self.limit = 0  # length at which the answer ends at the latest
+    def __init__(self, settings: NodeSettings, pace: Pace, limit: int) -> None:
+        self.limit = limit  # length at which the answer ends at the latest
         self.until = 0  # length up to which the hub may go on, by the last draft
         self._settings = settings
         self._pace = pace

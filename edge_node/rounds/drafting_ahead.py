@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from edge_node.rounds.answer import AnswerInProgress
 from edge_node.rounds.block_length import BlockLength
-from edge_node.rounds.credit import Credit
 from edge_node.rounds.gate import Gate
 from edge_node.rounds.lookahead import Lookahead
 from edge_node.rounds.session import NodeSession
-from edge_node.rounds.timing import Timing
 from edge_node.settings import NodeSettings
 from shared.messages import Early
 
@@ -15,13 +14,13 @@ from shared.messages import Early
 class DraftingAhead:
     """Drafts where that costs no time, as far as the settings let it."""
 
-    def __init__(self, settings: NodeSettings, length: BlockLength, credit: Credit, timing: Timing) -> None:
+    def __init__(self, settings: NodeSettings, length: BlockLength) -> None:
         self._settings = settings
-        self._length, self._credit, self._timing = length, credit, timing
+        self._length = length
 
-    def work(self, lookahead: Lookahead, session: NodeSession, gate: Gate) -> bool:
+    def work(self, answer: AnswerInProgress, lookahead: Lookahead, session: NodeSession, gate: Gate) -> bool:
         """A piece of drafting, if there is any to be done. A slow drafter leaves it be while the first token is awaited."""
-        if self._timing.awaits_first and not lookahead.works_briefly:
+        if answer.timing.awaits_first and not lookahead.works_briefly:
             return False
         outstanding = session.outstanding
         awaits_block = outstanding is not None and bool(outstanding.tokens)
@@ -30,12 +29,14 @@ class DraftingAhead:
         if gate.streams and not awaits_block:
             return gate.spies and not lookahead.trunk and _spy(lookahead, gate)
         if awaits_block:
-            return lookahead.work(self._length.usual, self._timing.left_s)
-        streamed = max(0, self._credit.until - len(session))
+            return lookahead.work(self._length.usual, answer.timing.left_s)
+        streamed = max(0, answer.credit.until - len(session))
         wanted = streamed + self._length.usual if self._settings.ahead else 1
         return len(lookahead.trunk) < wanted and lookahead.grow()
 
-    def heed(self, early: Early, at: float, lookahead: Lookahead, session: NodeSession) -> bool:
+    def take_early(
+        self, answer: AnswerInProgress, early: Early, at: float, lookahead: Lookahead, session: NodeSession
+    ) -> bool:
         """Draft on from what an early verdict that came at that time says, which commits nothing.
 
         Returns whether it is about the round under way.
@@ -45,7 +46,7 @@ class DraftingAhead:
             return False
         if early.round != outstanding.round or early.base != len(session) or len(early.ids) != 1:
             return False
-        self._timing.early(at)
+        answer.timing.early(at)
         lookahead.expect(early.accepted, early.ids[0])
         return True
 

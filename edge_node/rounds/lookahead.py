@@ -20,7 +20,7 @@ from edge_node.rounds.pace import Pace
 from shared.sampling import Sampling
 
 _LEAST_CHANCE = 0.05  # of being of use, for a token that is drafted while waiting
-_A_BIT = 16  # ids, which a drafter takes in about as fast as one
+_FEW_IDS = 16  # ids, which a drafter takes in about as fast as one
 _BRIEF_S = 0.05  # of work, for which a message that comes meanwhile may wait
 
 
@@ -63,8 +63,8 @@ class Lookahead:
 
     @property
     def ready(self) -> bool:
-        """Whether the next token can be had at once: the drafter has taken in all but a bit of the text, or has no idea."""
-        return self._trunk.ended or len(self._ids) - self._taken_in <= _A_BIT
+        """Whether the next token can be had at once: the drafter has taken in all but a few ids of the text, or has no idea."""
+        return self._trunk.ended or len(self._ids) - self._taken_in <= _FEW_IDS
 
     @property
     def works_briefly(self) -> bool:
@@ -90,7 +90,7 @@ class Lookahead:
             self._taken_in = len(self._ids)
         return True
 
-    def send(self, count: int) -> tuple[int, ...]:
+    def take_block(self, count: int) -> tuple[int, ...]:
         """Take the first `count` tokens of the trunk as a block whose verdict is to be awaited."""
         self._sent = count
         self._branches = self._expected = None

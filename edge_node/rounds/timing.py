@@ -9,11 +9,11 @@ from shared.messages import Draft, Verdict
 
 
 class Timing:
-    """When the round that is under way was sent, and when the last verdict came; times are those of `time.monotonic`."""
+    """Of one answer: when the round that is under way was sent, and when the last verdict came; times are those of `time.monotonic`."""
 
     def __init__(self, pace: Pace) -> None:
         self.sent_at = 0.0
-        self.awaits_first = False  # token of the answer
+        self.awaits_first = True  # token of the answer
         self._pace = pace
         self._last_at: float | None = None  # when the last verdict came, if nothing disturbed what came after
         self._timed = False  # whether the round that is under way went undisturbed
@@ -24,13 +24,8 @@ class Timing:
         """Seconds until the verdict on the block that was sent is expected; negative where it is late."""
         return self.sent_at + self._pace.wait_s - time.monotonic()
 
-    def begin(self) -> None:
-        """An answer begins."""
-        self._last_at = None
-        self.awaits_first = True
-
-    def send(self, timed: bool) -> None:
-        """A round is sent; `timed` says that the next verdict will be an answer to it."""
+    def sent(self, timed: bool) -> None:
+        """A round is sent now; `timed` says that the next verdict will be an answer to it."""
         self.sent_at = time.monotonic()
         self._timed = timed
         self._early_at = None

@@ -48,7 +48,7 @@ def trunk(found: Lookahead) -> list[int]:
 def sent(found: Lookahead, count: int) -> None:
     while len(found.trunk) < count:
         assert found.grow()
-    assert found.send(count) == tuple(range(10, 10 + count))
+    assert found.take_block(count) == tuple(range(10, 10 + count))
 
 
 def exhaust(found: Lookahead, length: int) -> None:
@@ -92,7 +92,7 @@ def test_a_likely_correction_is_prepared() -> None:
     found.settle([*PROMPT, 110], 1)  # the first token's runner-up
     assert trunk(found) == [111, 112, 113]
     assert len(drafter.asked) == asked
-    found.send(3)
+    found.take_block(3)
     found.settle([*PROMPT, 110, 111, 112, 113, 114], 4)
     assert found.grow()
     assert trunk(found) == [115], "the branch has become the trunk"
@@ -126,7 +126,7 @@ def test_an_early_verdict_that_agrees_changes_nothing_and_a_wrong_one_costs_noth
     found.expect(3, 13)
     assert found.work(3, LONG_S)
     assert trunk(found) == [10, 11, 12, 13, 14]
-    found.send(3)
+    found.take_block(3)
     found.expect(0, 77)
     assert found.work(3, LONG_S)
     found.settle([*PROMPT, 10, 11, 12, 13], 4)
@@ -188,7 +188,7 @@ def test_verdicts_teach() -> None:
     for _ in range(60):
         while len(found.trunk) < 3:
             found.grow()
-        found.send(3)
+        found.take_block(3)
         found.settle([*PROMPT, found.trunk[0].token, 109 + 2], 2)
         found.begin(PROMPT, Sampling())
     assert found._pace.acceptance.value == pytest.approx(0.5, abs=0.1), "the first right, the second wrong"

@@ -1,0 +1,60 @@
+"""An answer in progress: its credit, the timing of its rounds, and what its rounds did."""
+
+from __future__ import annotations
+
+import time
+
+from edge_node.rounds.credit import Credit
+from edge_node.rounds.pace import Pace
+from edge_node.rounds.round_stats import RoundStats
+from edge_node.rounds.timing import Timing
+from edge_node.settings import NodeSettings
+from shared.messages import Draft, Verdict
+from shared.sampling import Sampling
+
+
+class AnswerInProgress:
+    """What belongs to one answer, from its first draft on, also over several sessions."""
+
+    def __init__(self, settings: NodeSettings, pace: Pace, sampling: Sampling, limit: int, stats: RoundStats) -> None:
+        """`limit` is the length of the whole text at which the answer ends at the latest."""
+        self.sampling = sampling
+        self.stats = stats
+        self.credit = Credit(settings, pace, limit)
+        self.timing = Timing(pace)
+        self.joined = False  # whether the answer has come to drafted blocks
+        self._began_at = time.monotonic()
+        self._draft: Draft | None = None  # the last one that was sent
+        self._bytes_up = 0  # of the round under way, repetitions included
+        self._bytes_down = 0  # the link's count when the round was sent
+
+    def sending(self, draft: Draft, held: int, bytes_down: int) -> None:
+        """A draft is about to be sent. `held` is the session's length, `bytes_down` what the link has received so far.
+
+        A repetition counts as a draft that was sent, but its tokens were drafted once, and its round began when it was sent first.
+        """
+        self.stats.rounds += 1
+        if draft is self._draft:
+            return
+        extends = self.credit.give(draft, held)
+        self.timing.sent(timed=not extends)  # what is under way already answers an extension
+        self.stats.drafted += len(draft.tokens)
+        self._draft, self._bytes_up, self._bytes_down = draft, 0, bytes_down
+
+    def sent(self, size: int) -> None:
+        """The draft has left in a payload of that many bytes."""
+        self._bytes_up += size
+
+    def committed(self, count: int) -> None:
+        """So many tokens were committed."""
+        self.stats.tokens += count
+        self.stats.elapsed_s = time.monotonic() - self._began_at
+        if count and not self.stats.first_token_s:
+            self.stats.first_token_s = self.stats.elapsed_s
+
+    def note(self, answered: Draft | None, verdict: Verdict, count: int, at: float, bytes_down: int) -> None:
+        """A verdict came at that time and committed `count` tokens; `answered` is the draft that it answers first, if any."""
+        if answered is not None and answered.tokens:
+            self.stats.note(answered, verdict, at - self.timing.sent_at, self._bytes_up, bytes_down - self._bytes_down)
+        else:
+            self.stats.streamed += count
