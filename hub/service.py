@@ -21,7 +21,7 @@ from hub.settings import Exits, HubSettings, Sharing, Weights
 from shared.codec import encode
 from shared.errors import LinkError, PairError
 from shared.messages import AnyMessage, Early, Fault, FaultCode, Open, Opened
-from shared.mqtt import DROPPABLE, MqttLink
+from shared.mqtt import MqttLink
 from shared.pair import Pair, load_pair
 from shared.topics import Topics, check_name
 
@@ -167,7 +167,7 @@ class Hub:
         topic = self._topics.opened(key.node) if at_open else self._topics.verdict(self._name, key.node, key.id.hex())
         try:
             if isinstance(message, Early):
-                self._link.publish(topic, encode(message), qos=DROPPABLE)
+                self._link.publish(topic, encode(message), droppable=True)
             else:
                 self._link.publish(topic, encode(message), expiry_s=_EXPIRY_S)
         except LinkError as error:

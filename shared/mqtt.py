@@ -20,15 +20,15 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from shared.errors import BrokerRefused, BrokerUnreachable, LinkError, SettingsError
-from shared.prompt_client import PromptClient
+from shared.mqtt_client import WriteThroughClient
 from shared.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
 
 MAX_OUTGOING = 10_000  # messages that wait for the broker
-MAX_INFLIGHT = 1_000  # QoS 1 messages without their PUBACK; mosquitto's own limit is raised to the same in deploy/
-_KEPT = 1  # QoS of what is awaited: a lost round costs a timeout, a repeated one nothing
-DROPPABLE = 0  # QoS of what is not: without its PUBACK a message costs both sides half as much
+MAX_INFLIGHT = 1_000  # QoS 1 messages without their PUBACK; deploy/mosquitto/sled.conf gives mosquitto the same limit
+_AT_MOST_ONCE = 0  # a QoS: a message without a PUBACK costs both sides half as much
+_AT_LEAST_ONCE = 1  # a QoS: a lost round costs a timeout, a repeated round costs nothing
 
 Handler = Callable[[str, bytes], None]
 
@@ -36,8 +36,8 @@ Handler = Callable[[str, bytes], None]
 class MqttLink:
     """A connection to the broker.
 
-    Handlers run on the client's own thread: they should only decode and queue. One that raises is logged and counted
-    in `handler_errors`, and the connection goes on.
+    Handlers run on the client's own thread and should only decode and queue. A handler that raises is logged and
+    counted in `handler_errors`, and the connection goes on.
     """
 
     def __init__(self, settings: BrokerSettings, name: str, will: tuple[str, dict[str, Any]] | None = None) -> None:
@@ -53,7 +53,7 @@ class MqttLink:
         self._grants: dict[int, threading.Event] = {}
         self._grants_lock = threading.Lock()  # a SUBACK can arrive before subscribe() has returned its id
         # The id is random and told to nobody: a client that connects with another's id would disconnect it.
-        client = PromptClient(f"sled-{secrets.token_hex(8)}")
+        client = WriteThroughClient(f"sled-{secrets.token_hex(8)}")
         client.max_inflight_messages_set(MAX_INFLIGHT)
         client.max_queued_messages_set(MAX_OUTGOING)
         client.on_socket_open = _without_delay
@@ -62,7 +62,7 @@ class MqttLink:
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         if will is not None:
-            client.will_set(will[0], json.dumps(will[1]), qos=_KEPT, retain=True)
+            client.will_set(will[0], json.dumps(will[1]), qos=_AT_LEAST_ONCE, retain=True)
         password = settings.password()
         username = settings.username or (name if password is not None else "")
         if username:
@@ -97,35 +97,44 @@ class MqttLink:
     def subscribe(self, topic_filter: str, handler: Handler, *, retained: bool = True, timeout_s: float = 10.0) -> None:
         """Call `handler` with topic and payload of what arrives on `topic_filter`, now and after every reconnect.
 
-        Without `retained`, messages that the broker kept from before are not delivered. Returns when the broker has confirmed it. Raises LinkError when it does not.
+        Without `retained`, messages that the broker kept from before are not delivered. Returns when the broker has
+        confirmed the subscription, or at once while the link is not connected. Raises LinkError when the broker does not
+        confirm it within `timeout_s`.
         """
         handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
-        options = SubscribeOptions(qos=_KEPT, retainHandling=handling)
+        options = SubscribeOptions(qos=_AT_LEAST_ONCE, retainHandling=handling)
         self._subscriptions[topic_filter] = options
         self._client.message_callback_add(topic_filter, self._guarded(handler))
         granted = threading.Event()
         with self._grants_lock:
             result, mid = self._client.subscribe(topic_filter, options=options)
             if result is not MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
-                return  # not connected just now: made on the next connect
+                return  # not connected: _on_connect subscribes on the next connect
             self._grants[mid] = granted
         if not granted.wait(timeout_s):
             raise LinkError(f"the broker did not confirm the subscription to {topic_filter}")
 
     def greet(self, greeting: Callable[[], None]) -> None:
-        """Call `greeting` now and after every reconnect: what it publishes replaces the last will."""
+        """Call `greeting` now and after every reconnect. Its messages replace the last will."""
         self._greetings.append(greeting)
         greeting()
 
     def publish(
-        self, topic: str, payload: bytes | str, *, qos: int = _KEPT, retain: bool = False, expiry_s: int | None = None
+        self,
+        topic: str,
+        payload: bytes | str,
+        *,
+        droppable: bool = False,
+        retain: bool = False,
+        expiry_s: int | None = None,
     ) -> None:
-        """Send without waiting. Raises LinkError when too much already waits for the broker.
+        """Send at QoS 1 without waiting. Raises LinkError when MAX_OUTGOING messages already wait for the broker.
 
-        What is DROPPABLE is dropped while anything waits.
+        A droppable message is sent at QoS 0, and dropped while any other message waits to be written.
         """
-        if qos == DROPPABLE and self._client.want_write():
+        if droppable and self._client.want_write():
             return
+        qos = _AT_MOST_ONCE if droppable else _AT_LEAST_ONCE
         properties = None
         if expiry_s is not None:
             properties = Properties(PacketTypes.PUBLISH)
@@ -150,9 +159,9 @@ class MqttLink:
         return sock is not None and bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
     def close(self) -> None:
-        """Disconnect and stop the client's thread, once the broker has confirmed what was published, or too late.
+        """Wait for the broker to confirm what was published, as `flush` does, then disconnect and end the client's thread.
 
-        What it has not read yet would be lost: a socket that is closed with something unread, a PUBACK, is reset.
+        Closing a socket with an unread PUBACK resets the connection, and the broker would lose what it has not read yet.
         """
         if self._client.is_connected():
             self.flush()
@@ -160,7 +169,7 @@ class MqttLink:
 
     def flush(self, timeout_s: float = 2.0) -> None:
         """Wait until the broker has confirmed a marker publish behind all earlier ones, at most `timeout_s`."""
-        info = self._client.publish(f"{self._settings.prefix}/flush", b"", qos=_KEPT)
+        info = self._client.publish(f"{self._settings.prefix}/flush", b"", qos=_AT_LEAST_ONCE)
         try:
             info.wait_for_publish(timeout_s)
         except (RuntimeError, ValueError):
@@ -171,7 +180,7 @@ class MqttLink:
             try:
                 handler(message.topic, bytes(message.payload))
             except Exception:
-                # The client's thread would end with the exception, and the device would be deaf without a word.
+                # An exception would end the client's thread, and the device would receive nothing more.
                 self.handler_errors += 1
                 log.exception("a handler failed on %s", message.topic)
             self._client.ack(message.mid, message.qos)
@@ -227,5 +236,5 @@ class MqttLink:
 
 
 def _without_delay(_client: paho.Client, _userdata: Any, sock: Any) -> None:
-    # Nagle's algorithm holds the PUBACK's follower back for the delayed ACK: 44 ms per side and round.
+    # With Nagle's algorithm a message behind a PUBACK waits for a delayed ACK: 44 ms on each side in each round.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -17,7 +17,7 @@ CODE_PATH = re.compile(r"`([\w./-]+/[\w.-]+\.(?:py|md|toml|conf|acl|service|json
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_and_paths_lead_to_files(page):
+def test_links_and_paths_lead_to_files(page: Path) -> None:
     text = page.read_text()
     links = [target for target in LINK.findall(text) if "://" not in target]
     paths = [path for path in CODE_PATH.findall(text) if not any(path.startswith(folder) for folder in GENERATED)]
@@ -26,5 +26,5 @@ def test_links_and_paths_lead_to_files(page):
     assert not missing
 
 
-def test_the_readme_is_short():
+def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().split()) <= 700

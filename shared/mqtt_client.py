@@ -18,23 +18,25 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 log = logging.getLogger(__name__)
 
-_IDLE_S = 1.0  # between two looks at the keepalive
-_FIRST_PAUSE_S = 1.0  # before a lost connection is tried again; doubled each time,
-_LONGEST_PAUSE_S = 30.0  # up to this
-_LAST_WORDS_S = 2.0  # for what waits to be sent when the client is stopped
-_LONGEST_STOP_S = 10.0  # for that, and for an attempt to connect that is under way
+_IDLE_S = 1.0  # between two checks of the keepalive
+_FIRST_PAUSE_S = 1.0  # before the first attempt to connect again; the pause doubles with each attempt
+_LONGEST_PAUSE_S = 30.0  # the pause grows no further
+_LAST_WRITES_S = 2.0  # how long a client that is stopped goes on writing its waiting messages
+_LONGEST_STOP_S = 10.0  # how long `stop` waits for the thread: the last writes and an attempt to connect
 
 
-class PromptClient(paho.Client):
+class WriteThroughClient(paho.Client):
     """Reads on a thread of its own; whoever publishes writes to the socket itself.
 
-    paho's own loop thread does both: each message then waits until that thread is awake and has the interpreter's lock,
-    a millisecond and more where others compute. Here paho's callbacks, which run under its locks, may do nothing but
-    call `afterwards`; what is given to that runs on the reading thread without any lock, and may publish.
+    paho's own loop thread reads and writes. Each message then waits until that thread is awake and has the interpreter's
+    lock, which takes 1 ms and more while other threads compute.
+
+    paho's callbacks run under its locks. Here they may only call `afterwards`. Work given to `afterwards` runs on the
+    reading thread without any lock, and may publish.
     """
 
     def __init__(self, client_id: str) -> None:
-        """`client_id` must be this client's alone. What is given to `afterwards` for a message must acknowledge it."""
+        """`client_id` must be this client's alone. Work given to `afterwards` for a message must acknowledge the message."""
         super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=True)
         self.__writing = threading.Lock()
         self.__afterwards: deque[Callable[[], None]] = deque()
@@ -50,7 +52,7 @@ class PromptClient(paho.Client):
         self.__thread.start()
 
     def stop(self) -> None:
-        """Disconnect, once the broker has taken what waits to be sent or that has lasted too long, and end the thread."""
+        """Write the messages that wait, for at most _LAST_WRITES_S, then disconnect and end the thread."""
         self.__closing.set()
         self.__wake()
         if self.__thread is not None:
@@ -87,20 +89,20 @@ class PromptClient(paho.Client):
                     try:
                         self.reconnect()
                     except Exception as error:
-                        # Whatever it is, a thread that ended would leave the device deaf.
+                        # Any exception would end this thread, and the device would receive nothing more.
                         log.debug("the broker does not answer yet: %s", error)
             self.__finish(alarmed)
 
     def __finish(self, alarmed: socket.socket) -> None:
-        deadline = time.monotonic() + _LAST_WORDS_S
-        self.disconnect()  # behind what waits already
+        deadline = time.monotonic() + _LAST_WRITES_S
+        self.disconnect()  # its packet is written behind the messages that wait
         while (sock := self.socket()) is not None and time.monotonic() < deadline:
             self.__serve(sock, alarmed)
         if sock is not None:
             sock.close()
 
     def __serve(self, sock: Any, alarmed: socket.socket) -> None:
-        """Wait for something to happen on the connection, and do what is to be done."""
+        """Wait up to _IDLE_S for the socket or the alarm, then read, run the queued work and write."""
         decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
         poll = select.poll()
         try:
@@ -124,9 +126,9 @@ class PromptClient(paho.Client):
         try:
             work()
         except Exception:
-            log.exception("what was to be done after a callback failed")
+            log.exception("work queued by a callback failed")
 
     def __wake(self) -> None:
         if self.__alarm is not None:
-            with contextlib.suppress(OSError):  # full: it is being woken; closed: there is nothing to wake
+            with contextlib.suppress(OSError):  # a full alarm wakes the thread already; a closed one has no thread
                 self.__alarm.send(b"\0")
