@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[2]
 
 HEAVY = (
     "jinja2",
-    "numpy",
     "onnxruntime",
     "paho",
     "tokenizers",
