@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from edge_node.link.hub_link import Arrival, Channel, SeenHub
+from edge_node.link.hub_link import Channel, HubMessage, SeenHub
 from hub.sessions.session import HubSession, Limits, SessionKey
 from shared.messages import Draft, Early, Fault, Opened, Verdict
 
@@ -49,13 +49,13 @@ class ScriptedHub:
         self._busy_until = max(self._busy_until, time.monotonic())
         return 10
 
-    def receive(self, channel: Channel, timeout_s: float) -> Arrival | None:
+    def receive(self, channel: Channel, timeout_s: float) -> HubMessage | None:
         deadline = time.monotonic() + timeout_s
         while True:
             self._decode(time.monotonic())
             if self._coming and self._coming[0][0] <= time.monotonic():
                 at, message = self._coming.popleft()
-                return Arrival(SESSION, message, at)
+                return HubMessage(SESSION, message, at)
             if time.monotonic() >= deadline:
                 return None
             time.sleep(0.0002)

@@ -42,7 +42,7 @@ class RefusedCall:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ParsedAnswer:
     """An answer taken apart; every line of it is in one of the three, in the order of the answer."""
 
     calls: tuple[Call, ...]
@@ -58,10 +58,10 @@ class CallReader:
         self._schemas = _schemas(pair.verify(pair.tools)) if pair.tools is not None else None
         self._checks: dict[str, Check] = {}
 
-    def read(self, text: str) -> Reading:
+    def read(self, text: str) -> ParsedAnswer:
         """The calls of an answer and what it says. Whatever `text` is, nothing is raised."""
         if self._schemas is None:
-            return Reading((), text, ())
+            return ParsedAnswer((), text, ())
         calls: list[Call] = []
         refused: list[RefusedCall] = []
         said: list[str] = []
@@ -75,7 +75,7 @@ class CallReader:
                 calls.append(self._checked(parse_call(line)))
             except ValueError as error:
                 refused.append(RefusedCall(line, str(error)))
-        return Reading(tuple(calls), "\n".join(said), tuple(refused))
+        return ParsedAnswer(tuple(calls), "\n".join(said), tuple(refused))
 
     def _checked(self, call: Call) -> Call:
         """`call`, if its schema allows it. Raises ValueError."""

@@ -8,7 +8,7 @@ from itertools import chain
 
 from edge_node.drafting.drafter import Guess
 from edge_node.drafting.onnx_drafter import OnnxDrafter
-from edge_node.drafting.prefix_files import PrefixFiles, Reading
+from edge_node.drafting.prefix_files import PrefixFiles, PrefixReader
 from shared.sampling import Sampling
 from shared.transcript import common_length
 
@@ -26,7 +26,7 @@ class PrefixDrafter:
         self._model, self._files = model, files
         self._keeps = True
         self._sought: tuple[int, ...] | None = None  # the text for which a file was looked for last
-        self._reading: Reading | None = None  # what was found, until it is read
+        self._reading: PrefixReader | None = None  # what was found, until it is read
 
     def draft(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Guess | None]:
         """See `Drafter`. Reading a file is work without a token, a piece at a time."""

@@ -32,7 +32,7 @@ _MOST_FILES = 8
 _MOST_BYTES = 128 * 2**20  # of all files
 
 
-class Reading:
+class PrefixReader:
     """A file that is read piece by piece."""
 
     def __init__(self, path: Path, ids: tuple[int, ...], size: int) -> None:
@@ -83,12 +83,12 @@ class PrefixFiles:
         self._graph = blake2b(f"{_FORMAT} {graph}".encode(), digest_size=8).hexdigest()
         self._bytes_per_id = bytes_per_id
 
-    def find(self, ids: Sequence[int]) -> Reading | None:
+    def find(self, ids: Sequence[int]) -> PrefixReader | None:
         """The file with the most of the first of `ids`, if there is one. Raises OSError."""
         for count, path in self._fitting(ids):
             size = count * self._bytes_per_id
             if path.stat().st_size == size + _CHECKSUM:
-                return Reading(path, tuple(ids[:count]), size)
+                return PrefixReader(path, tuple(ids[:count]), size)
             log.warning("%s is removed: its size is wrong", path)
             path.unlink()
         return None

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from edge_node.assembly import connected
-from edge_node.dialogue.calls import CallReader, Reading
+from edge_node.dialogue.calls import CallReader, ParsedAnswer
 from edge_node.dialogue.conversation import Answer, Generation
 from edge_node.settings import NodeSettings
 from shared.pair import load_pair
@@ -32,7 +32,7 @@ def ask(settings: NodeSettings, generation: Generation, system: str | None, requ
         sys.stdout.flush()
 
 
-def _figures(answer: Answer, reading: Reading) -> dict[str, Any]:
+def _figures(answer: Answer, reading: ParsedAnswer) -> dict[str, Any]:
     stats = answer.stats
     return {
         "text": answer.text,

@@ -53,7 +53,7 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class HubMessage:
     """A message of a session's hub, and when it came by `time.monotonic`."""
 
     session: bytes
@@ -73,7 +73,7 @@ class HubLink:
         self._topics = Topics(settings.prefix)
         self._hubs: dict[str, SeenHub] = {}
         self._opens: queue.Queue[Opened | Fault] = queue.Queue(64)
-        self._verdicts: queue.Queue[Arrival] = queue.Queue(4096)
+        self._verdicts: queue.Queue[HubMessage] = queue.Queue(4096)
         self._news: queue.Queue[None] = queue.Queue(1)  # wakes whoever waits for a hub
         # Another program of the same name may have sessions of its own: what is said of them is not for us.
         self._opening: bytes | None = None  # the session that was asked for last,
@@ -123,7 +123,7 @@ class HubLink:
         self._link.publish(self._draft_topic(channel), payload, expiry_s=_EXPIRY_S)
         return len(payload)
 
-    def receive(self, channel: Channel, timeout_s: float) -> Arrival | None:
+    def receive(self, channel: Channel, timeout_s: float) -> HubMessage | None:
         """The next message of the session's hub, or None when none comes in time; 0 looks at what is there."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -247,7 +247,7 @@ class HubLink:
         if self._verdicts.full():
             log.warning("verdicts arrive faster than they are read; one is dropped and will be asked for again")
         else:
-            self._verdicts.put_nowait(Arrival(session, message, time.monotonic()))
+            self._verdicts.put_nowait(HubMessage(session, message, time.monotonic()))
 
     def _decode(self, topic: str, payload: bytes) -> AnyMessage | None:
         try:

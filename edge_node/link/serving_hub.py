@@ -6,7 +6,7 @@ import logging
 import random
 import time
 
-from edge_node.link.hub_link import Arrival, Channel, HubLink, SeenHub
+from edge_node.link.hub_link import Channel, HubLink, HubMessage, SeenHub
 from shared.errors import HubRefused
 from shared.messages import Draft, Fault, FaultCode
 
@@ -52,7 +52,7 @@ class ServingHub:
         """Publish a round; the size of its payload in bytes."""
         return self._link.send(self._open_channel, draft)
 
-    def receive(self, timeout_s: float) -> Arrival | None:
+    def receive(self, timeout_s: float) -> HubMessage | None:
         """The next message of the session, or None when none comes in time; 0 looks at what is there."""
         return self._link.receive(self._open_channel, timeout_s)
 

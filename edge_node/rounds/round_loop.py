@@ -16,7 +16,7 @@ from edge_node.rounds.gate import Gate
 from edge_node.rounds.lookahead import Lookahead
 from edge_node.rounds.pace import Pace
 from edge_node.rounds.round_stats import RoundStats
-from edge_node.rounds.session import NodeSession, Ruling
+from edge_node.rounds.session import NodeSession, VerdictRuling
 from edge_node.settings import NodeSettings
 from shared.errors import HubSilent
 from shared.messages import Draft, Early, Fault, Finish, Verdict
@@ -182,10 +182,10 @@ class RoundLoop:
         """The ids that a verdict commits, and what it tells about the pace; None if it commits nothing."""
         sent = self.session.outstanding
         receipt = self.session.receive(verdict)
-        if receipt.ruling is Ruling.GAP:
+        if receipt.ruling is VerdictRuling.GAP:
             self._publish(answer, self._ask_from_here(answer))
             answer.timing.disturb()
-        if receipt.ruling is not Ruling.COMMIT:
+        if receipt.ruling is not VerdictRuling.COMMIT:
             return None
         count = len(receipt.committed)
         answered = sent if sent is not None and verdict.round == sent.round else None

@@ -11,7 +11,7 @@ from shared.sampling import Sampling
 from shared.transcript import Transcript
 
 
-class Ruling(Enum):
+class VerdictRuling(Enum):
     """What the node does with a verdict."""
 
     DROP = "it is stale, or brings nothing new"
@@ -19,26 +19,26 @@ class Ruling(Enum):
     COMMIT = "it goes on from what the node holds"
 
 
-def rule(verdict: Verdict, *, floor: int, current_round: int, held: int, end: int, awaited: bool) -> Ruling:
+def rule(verdict: Verdict, *, floor: int, current_round: int, held: int, end: int, awaited: bool) -> VerdictRuling:
     """The node's table of docs/protocol.md.
 
     Rounds below `floor` were voided by a cut or an append; `end` is the length that the verdict would lead to, and
     `awaited` says that the current round has had no answer yet (an answer may bring nothing but a finish).
     """
     if not floor <= verdict.round <= current_round:
-        return Ruling.DROP
+        return VerdictRuling.DROP
     if verdict.base > held:
-        return Ruling.GAP
+        return VerdictRuling.GAP
     if end > held or (end == held and awaited and verdict.round == current_round):
-        return Ruling.COMMIT
-    return Ruling.DROP
+        return VerdictRuling.COMMIT
+    return VerdictRuling.DROP
 
 
 @dataclass(frozen=True)
 class Receipt:
     """What became of a verdict: the ruling, and the ids that it committed."""
 
-    ruling: Ruling
+    ruling: VerdictRuling
     committed: tuple[int, ...] = ()
 
 
@@ -104,7 +104,7 @@ class NodeSession:
         if verdict.accepted:
             known = verdict.round == self._round and verdict.base == self._drafted_base
             if not known or verdict.accepted > len(self._drafted):
-                return Receipt(Ruling.DROP)
+                return Receipt(VerdictRuling.DROP)
         new = (*self._drafted[: verdict.accepted], *verdict.ids)
         held = len(self.transcript)
         ruling = rule(
@@ -115,7 +115,7 @@ class NodeSession:
             end=verdict.base + len(new),
             awaited=self.outstanding is not None,
         )
-        if ruling is not Ruling.COMMIT:
+        if ruling is not VerdictRuling.COMMIT:
             return Receipt(ruling)
         fresh = new[held - verdict.base :]
         self.transcript.extend(fresh)

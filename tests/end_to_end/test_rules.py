@@ -45,20 +45,20 @@ def test_hub_rules_on_a_draft(arrives: Draft, ruling: hub.DraftRuling) -> None:
 @pytest.mark.parametrize(
     ("round_", "base", "end", "awaited", "ruling"),
     [
-        (3, 10, 12, True, node.Ruling.DROP),  # voided by a cut or an append
-        (6, 10, 12, True, node.Ruling.DROP),  # a round that was never sent
-        (5, 11, 12, True, node.Ruling.GAP),
-        (4, 11, 12, False, node.Ruling.GAP),
-        (5, 10, 12, True, node.Ruling.COMMIT),
-        (4, 8, 12, True, node.Ruling.COMMIT),  # a stream's verdict from before its credit was renewed
-        (5, 8, 11, False, node.Ruling.COMMIT),  # a further verdict of a stream
-        (5, 8, 10, False, node.Ruling.DROP),  # nothing new
-        (5, 4, 9, True, node.Ruling.DROP),
-        (5, 10, 10, True, node.Ruling.COMMIT),  # an answer with nothing but a finish
-        (5, 10, 10, False, node.Ruling.DROP),
-        (4, 10, 10, True, node.Ruling.DROP),
+        (3, 10, 12, True, node.VerdictRuling.DROP),  # voided by a cut or an append
+        (6, 10, 12, True, node.VerdictRuling.DROP),  # a round that was never sent
+        (5, 11, 12, True, node.VerdictRuling.GAP),
+        (4, 11, 12, False, node.VerdictRuling.GAP),
+        (5, 10, 12, True, node.VerdictRuling.COMMIT),
+        (4, 8, 12, True, node.VerdictRuling.COMMIT),  # a stream's verdict from before its credit was renewed
+        (5, 8, 11, False, node.VerdictRuling.COMMIT),  # a further verdict of a stream
+        (5, 8, 10, False, node.VerdictRuling.DROP),  # nothing new
+        (5, 4, 9, True, node.VerdictRuling.DROP),
+        (5, 10, 10, True, node.VerdictRuling.COMMIT),  # an answer with nothing but a finish
+        (5, 10, 10, False, node.VerdictRuling.DROP),
+        (4, 10, 10, True, node.VerdictRuling.DROP),
     ],
 )
-def test_node_rules_on_a_verdict(round_: int, base: int, end: int, awaited: bool, ruling: node.Ruling) -> None:
+def test_node_rules_on_a_verdict(round_: int, base: int, end: int, awaited: bool, ruling: node.VerdictRuling) -> None:
     verdict = Verdict(round_, base, 0, tuple(range(end - base)))
     assert node.rule(verdict, floor=4, current_round=5, held=10, end=end, awaited=awaited) is ruling

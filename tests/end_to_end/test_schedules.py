@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_node.rounds.session import NodeSession, Ruling
+from edge_node.rounds.session import NodeSession, VerdictRuling
 from hub.sessions.session import HubSession, Limits, SessionKey
 from shared.codec import decode, encode
 from shared.messages import AnyMessage, Draft, Fault, FaultCode, Finish, Verdict
@@ -93,9 +93,9 @@ class Node:
             return self.reopen()
         assert isinstance(message, Verdict)
         receipt = self.session.receive(message)
-        if receipt.ruling is Ruling.GAP:
+        if receipt.ruling is VerdictRuling.GAP:
             return self.session.compose(until=min(len(self.session) + 2, self.limit))
-        if receipt.ruling is Ruling.COMMIT and not self.done:
+        if receipt.ruling is VerdictRuling.COMMIT and not self.done:
             return self.next_draft()
         return None
 

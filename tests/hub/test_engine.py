@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from edge_node.rounds.session import NodeSession, Ruling
+from edge_node.rounds.session import NodeSession, VerdictRuling
 from hub.engine.engine import Engine
 from hub.engine.forward_time import ForwardTime
 from hub.engine.inbox import Arrival
@@ -111,7 +111,7 @@ def converse(bench: Bench, number: int, oracle: Oracle) -> None:
                     assert session.outstanding is draft
                     continue
                 assert isinstance(verdict, Verdict), verdict
-                assert session.receive(verdict).ruling is not Ruling.GAP
+                assert session.receive(verdict).ruling is not VerdictRuling.GAP
                 if session.finish is not Finish.NO:
                     break
             if session.finish is not Finish.NO or len(session) >= limit:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edge_node.rounds.session import NodeSession, Ruling
+from edge_node.rounds.session import NodeSession, VerdictRuling
 from shared.messages import AnyMessage, Close, Draft, Fault, Finish, Open, Opened, Verdict
 from shared.sampling import Sampling
 from tools.rig.transport import Transport
@@ -101,7 +101,7 @@ class Device:
         """What to send upon a verdict, if anything, and how many tokens of it are drafted."""
         sent = self._session.outstanding
         receipt = self._session.receive(verdict)
-        if receipt.ruling is not Ruling.COMMIT:
+        if receipt.ruling is not VerdictRuling.COMMIT:
             return None
         self._count(sent, verdict, len(receipt.committed), now)
         length = len(self._session)
