@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import queue
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -238,11 +241,22 @@ def test_sessions_lose_pages_and_not_their_text_when_memory_is_full(checkpoint: 
         bench.close()
 
 
-def test_the_oracle_is_not_the_code_under_test() -> None:
-    source = Path("tools/rig/oracle.py").read_text()
-    assert "from shared" not in source
-    assert "from hub" not in source
-    assert "use_cache=False" in source
+def test_the_oracle_is_not_the_code_under_test(checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It loads nothing of the product, and gives the model the whole prefix each time, without a cache."""
+    code = "import sys, tools.rig.oracle; print({name.split('.')[0] for name in sys.modules} & {'hub', 'shared', 'edge_node'})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
+    oracle = Oracle(checkpoint, models.VOCAB, [models.END], models.CONTEXT)
+    given: list[tuple[int, bool]] = []
+    whole = oracle._model.forward
+
+    def spied(*, input_ids: torch.Tensor, use_cache: bool, **more: Any) -> Any:
+        given.append((input_ids.shape[1], use_cache))
+        return whole(input_ids=input_ids, use_cache=use_cache, **more)
+
+    monkeypatch.setattr(oracle._model, "forward", spied)
+    count = len(oracle.answer([5, 6, 7], Rule(0.0, 0, 1.0, 0), 4))
+    assert given == [(3 + place, False) for place in range(count)]
 
 
 def exchanged(bench: Bench, tokens: list[int], number: int = 1) -> list[AnyMessage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hub import assembly
+from hub.engine.forward_time import ForwardTime
+from hub.engine.inbox import Arrival
 from hub.model.batch import Row, places_wanted
 from hub.model.exits import Asked, ExitHead
 from hub.model.target import Target
-from hub.sessions.session import Limits
+from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings
 from shared.errors import PairError
-from shared.messages import Fault, FaultCode
+from shared.messages import AnyMessage, Draft, Early, Open, Opened, Verdict
 from tests import models
 
 CPU = torch.device("cpu")
@@ -83,30 +85,45 @@ def test_an_exit_that_fails_does_not_disturb_the_forward(
     assert "no early verdicts from now on" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("exits", "forward_s", "is_graphed", "sent"),
+    [
+        (Exits.ALWAYS, 1e-6, False, True),
+        (Exits.ALWAYS, 1.0, True, True),
+        (Exits.AUTO, 1.0, False, True),
+        (Exits.AUTO, 1e-6, False, False),  # the verdict comes as soon
+        (Exits.AUTO, 1.0, True, False),  # graphs run to their end
+    ],
+)
 def test_early_verdicts_are_sent_where_they_can_be_of_use(
-    model: Any, head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Any,
+    head: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    exits: Exits,
+    forward_s: float,
+    is_graphed: bool,
+    sent: bool,
 ) -> None:
+    """A block of two tokens through an engine as a hub assembles it, whose forward is known to take `forward_s`."""
+    monkeypatch.setattr(assembly, "measured_forward_time", lambda _: ForwardTime(forward_s, 0.0, 0.0))
+    monkeypatch.setattr(Target, "is_graphed", is_graphed)
     target = load(models.save(model, tmp_path), head)
-
-    def rest(exits: Exits) -> float:
-        limits = Limits(target.context, target.vocab_size, frozenset(), 8)
-        given: dict[str, Any] = {}
-        monkeypatch.setattr(assembly, "Engine", lambda *_, **options: given.update(options))
-        assembly.assemble(
-            target,
-            limits,
-            HubSettings(exits=exits),
-            group=lambda _: None,
-            answer_open=lambda m: Fault(FaultCode.BUSY),
-            publish=lambda key, message: None,
-        )
-        return float(given["least_rest_s"])
-
-    assert rest(Exits.ALWAYS) == 0
-    assert 1e-3 <= rest(Exits.AUTO) < 1e-2
-    monkeypatch.setattr(Target, "is_graphed", True)
-    assert rest(Exits.AUTO) == math.inf
-    assert rest(Exits.ALWAYS) == 0
+    published: list[AnyMessage] = []
+    engine = assembly.assemble(
+        target,
+        Limits(target.context, target.vocab_size, frozenset(), 8),
+        HubSettings(exits=exits),
+        group=lambda _: None,
+        answer_open=lambda m: Opened(m.session, "tiny", target.context, 8, (), 0.0, 0, 1.0),
+        publish=lambda key, message: published.append(message),
+    )
+    key = SessionKey("node", bytes(16))
+    for message in (Open(key.id, "tiny", bytes(16)), Draft(1, 0, 0, (7, 8), 0, (5, 6))):
+        engine.submit(Arrival(key, message, time.monotonic()))
+    while not isinstance(published[-1] if published else None, Verdict):
+        engine.step()
+    assert [type(message) for message in published] == [Opened, *([Early] if sent else []), Verdict]
 
 
 def test_a_head_is_what_was_saved_up_to_rounding(head: Path) -> None:

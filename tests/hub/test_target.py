@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -121,12 +122,24 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_probing_gives_the_pages_back_and_measures(tmp_path: Path) -> None:
+def test_probing_gives_the_pages_back_and_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that a forward moves on by 100 ms, 10 ms a row and 1 ms an id."""
     target = load(models.save(models.llama(), tmp_path))
     free = target.pool.available
+    now = [0.0]
+    forward = target.forward
+
+    def timed(rows: Sequence[Row]) -> torch.Tensor:
+        now[0] += 0.1 + 0.01 * len(rows) + 0.001 * sum(len(row.ids) for row in rows)
+        return forward(rows)
+
+    monkeypatch.setattr(target, "forward", timed)
+    monkeypatch.setattr("hub.engine.tuning.time.monotonic", lambda: now[0])
     time = measured_forward_time(target)
+    monkeypatch.undo()
     assert target.pool.available == free
-    assert 0 < time.estimate(1, 1) <= time.estimate(64, 512)  # where the ids cost next to nothing, noise may hide it
+    assert time.estimate(1, 1) == pytest.approx(0.111, rel=0.02)
+    assert time.estimate(16, 48) == pytest.approx(0.308, rel=0.05)
 
 
 def test_a_sliding_window_is_refused(tmp_path: Path) -> None:
