@@ -1,8 +1,10 @@
-"""A hub's end of a link in this process: the real hub session over a target that is a function, for tests of the node's loop."""
+"""A hub's end of a link in this process: the real hub session over a target that is a function, for tests of the node's loop.
+
+Time is a clock that moves where somebody waits or works, so that a test is about what was decided and not about this machine.
+"""
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,10 +17,27 @@ SESSION = bytes(16)
 CONTEXT = 4096
 
 
+class Clock:
+    """Seconds that pass only by `sleep` and `reach`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def reach(self, at: float) -> None:
+        self.now = max(self.now, at)
+
+
 class ScriptedHub:
     """Stands in for `HubLink`. Every decision takes `step_s`; `target` gives the id that follows a text."""
 
     def __init__(self, target: Callable[[Sequence[int]], int], step_s: float = 0.0, advised: int | None = None) -> None:
+        self.clock = Clock()
         self.bytes_down = 0
         self.drafts: list[Draft] = []
         self.advised = advised
@@ -41,29 +60,29 @@ class ScriptedHub:
         return SeenHub(online=True)
 
     def send(self, channel: Channel, draft: Draft) -> int:
-        self._decode(time.monotonic())
+        self._decode()
         self.drafts.append(draft)
         reply = self._session.receive(draft)
         if reply is not None:
-            self._coming.append((time.monotonic(), reply))
-        self._busy_until = max(self._busy_until, time.monotonic())
+            self._coming.append((self.clock.now, reply))
+        self._busy_until = max(self._busy_until, self.clock.now)
         return 10
 
     def receive(self, channel: Channel, timeout_s: float) -> HubMessage | None:
-        deadline = time.monotonic() + timeout_s
+        deadline = self.clock.now + timeout_s
         while True:
-            self._decode(time.monotonic())
-            if self._coming and self._coming[0][0] <= time.monotonic():
+            self._decode()
+            if self._coming and self._coming[0][0] <= self.clock.now:
                 at, message = self._coming.popleft()
                 return HubMessage(SESSION, message, at)
-            if time.monotonic() >= deadline:
+            if self.clock.now >= deadline:
                 return None
-            time.sleep(0.0002)
+            self.clock.reach(min(self._coming[0][0], deadline) if self._coming else deadline)
 
-    def _decode(self, now: float) -> None:
+    def _decode(self) -> None:
         """Decide what there was time to begin with; it is heard of when it is done."""
         session = self._session
-        while session.wants_tokens and self._busy_until <= now:
+        while session.wants_tokens and self._busy_until <= self.clock.now:
             began = self._busy_until
             self._busy_until += max(self._step_s, 1e-6)
             ids = [*session.transcript.ids, *session.drafted]

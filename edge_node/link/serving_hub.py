@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable
 
 from edge_node.link.hub_link import Channel, HubLink, HubMessage, SeenHub
 from shared.errors import HubRefused
@@ -16,11 +17,12 @@ log = logging.getLogger(__name__)
 class ServingHub:
     """One session at a time. All but `open` and `leave` is for when there is one."""
 
-    def __init__(self, link: HubLink, wait_s: float) -> None:
+    def __init__(self, link: HubLink, wait_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
         """`wait_s` is how long to wait for a hub that serves the pair."""
         self.channel: Channel | None = None
         self._link = link
         self._wait_s = wait_s
+        self._sleep = sleep
 
     @property
     def name(self) -> str:
@@ -59,7 +61,7 @@ class ServingHub:
     def prepare_reopening(self, fault: Fault) -> None:
         """Wait, if a fault asks for it, before the session is opened anew. Raises HubRefused where that will not help."""
         if fault.code is FaultCode.BUSY:
-            time.sleep(fault.retry_after_ms / 1e3 * random.uniform(0.5, 1.5))  # or all would come back at once
+            self._sleep(fault.retry_after_ms / 1e3 * random.uniform(0.5, 1.5))  # or all would come back at once
         elif fault.code not in (FaultCode.UNKNOWN_SESSION, FaultCode.OUT_OF_SYNC):
             raise HubRefused(f"hub {self.name!r}: {fault.detail}")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from edge_node.rounds.credit import Credit
 from edge_node.rounds.pace import Pace
 from edge_node.rounds.round_stats import RoundStats
-from edge_node.rounds.timing import Timing
+from edge_node.rounds.timing import RoundTimes, Timing
 from edge_node.settings import NodeSettings
 from shared.messages import Draft, Verdict
 from shared.sampling import Sampling
@@ -16,14 +17,24 @@ from shared.sampling import Sampling
 class AnswerInProgress:
     """What belongs to one answer, from its first draft on, also over several sessions."""
 
-    def __init__(self, settings: NodeSettings, pace: Pace, sampling: Sampling, limit: int, stats: RoundStats) -> None:
+    def __init__(
+        self,
+        settings: NodeSettings,
+        pace: Pace,
+        times: RoundTimes,
+        sampling: Sampling,
+        limit: int,
+        stats: RoundStats,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`limit` is the length of the whole text at which the answer ends at the latest."""
         self.sampling = sampling
         self.stats = stats
-        self.credit = Credit(settings, pace, limit)
-        self.timing = Timing(pace)
+        self.credit = Credit(settings, pace, times, limit)
+        self.timing = Timing(times, clock)
+        self._clock = clock
         self.joined = False  # whether the answer has come to drafted blocks
-        self._began_at = time.monotonic()
+        self._began_at = clock()
         self._draft: Draft | None = None  # the last one that was sent
         self._bytes_up = 0  # of the round under way, repetitions included
         self._bytes_down = 0  # the link's count when the round was sent
@@ -37,7 +48,7 @@ class AnswerInProgress:
         if draft is self._draft:
             return
         extends = self.credit.give(draft, held)
-        self.timing.sent(timed=not extends)  # what is under way already answers an extension
+        self.timing.start_round(answered_next=not extends)  # what is under way already answers an extension
         self.stats.drafted += len(draft.tokens)
         self._draft, self._bytes_up, self._bytes_down = draft, 0, bytes_down
 
@@ -48,7 +59,7 @@ class AnswerInProgress:
     def committed(self, count: int) -> None:
         """So many tokens were committed."""
         self.stats.tokens += count
-        self.stats.elapsed_s = time.monotonic() - self._began_at
+        self.stats.elapsed_s = self._clock() - self._began_at
         if count and not self.stats.first_token_s:
             self.stats.first_token_s = self.stats.elapsed_s
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edge_node.rounds.lookahead import Lookahead
+from collections.abc import Sequence
+
+from edge_node.drafting.drafter import Guess
 from edge_node.rounds.pace import Pace
 from edge_node.settings import NodeSettings, Policy
 from shared.messages import MAX_DRAFT
@@ -17,7 +19,7 @@ class BlockLength:
         self._settings = settings
         self._pace = pace
         self._taken = MAX_DRAFT  # tokens that the hub takes at most
-        self._advised: int | None = None  # that it would like
+        self._advised: int | None = None  # tokens that the hub would like
 
     def begin(self, taken: int) -> None:
         """A session is begun with a hub that takes blocks of up to so many tokens."""
@@ -29,7 +31,7 @@ class BlockLength:
 
     @property
     def advised(self) -> int | None:
-        """What the hub would like, where the policy heeds it."""
+        """What the hub would like, where the policy follows it."""
         return self._advised if self._settings.policy is Policy.AUTO else None
 
     @property
@@ -43,34 +45,25 @@ class BlockLength:
         """Tokens of the blocks to come."""
         return self._pace.best_length(self.longest) if self._settings.policy is Policy.AUTO else self.longest
 
-    def fill(self, lookahead: Lookahead, room: int) -> int:
-        """Draft on as long as that is worth its time; how many tokens of the trunk make the block, `room` at most."""
-        longest = min(self.longest, room)
-        while (count := self._fitting(lookahead, longest)) == len(lookahead.trunk) < longest:
-            if not (self._goes_on(lookahead) and lookahead.grow()):
-                break
-        return count
-
-    def _fitting(self, lookahead: Lookahead, longest: int) -> int:
-        """How many of the trunk's tokens go into a block."""
-        trunk = lookahead.trunk[:longest]
+    def fitting(self, guesses: Sequence[Guess], chances: Sequence[float]) -> int:
+        """How many of these drafted tokens go into a block; `chances` are theirs to be accepted if those before them are."""
         match self._settings.policy:
             case Policy.FIXED:
-                return len(trunk)
+                return len(guesses)
             case Policy.THRESHOLD:
-                unsure = (place for place, guess in enumerate(trunk) if guess.confidence < self._settings.threshold)
-                return max(next(unsure, len(trunk)), min(1, len(trunk)))
+                unsure = (place for place, guess in enumerate(guesses) if guess.confidence < self._settings.threshold)
+                return max(next(unsure, len(guesses)), min(1, len(guesses)))
             case Policy.AUTO:
                 reached, count = 1.0, 0
-                for chance in lookahead.chances[: len(trunk)]:
+                for chance in chances:
                     reached *= chance
                     if count and reached < _LEAST_REACHED:
                         break
                     count += 1
                 return count
 
-    def _goes_on(self, lookahead: Lookahead) -> bool:
-        """Whether to draft another token behind a trunk that goes into the block as a whole."""
-        if self._settings.policy is not Policy.AUTO or not lookahead.trunk:
+    def goes_on(self, chances: Sequence[float]) -> bool:
+        """Whether to draft another token behind those that go into the block, whose chances these are."""
+        if self._settings.policy is not Policy.AUTO or not chances:
             return True
-        return self._pace.goes_on(lookahead.chances, self.longest)
+        return self._pace.goes_on(chances, self.longest)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from edge_node.rounds.pace import Pace
+from edge_node.rounds.timing import RoundTimes
 from edge_node.settings import Mode, NodeSettings
 from shared.messages import Draft
 
 _JOINING = 4  # tokens that the hub decodes alone while the drafter takes in the text, or where it has no idea
-_TRYING = 16  # while neither drafting nor streaming has been timed
+_TRYING = 16  # tokens while neither drafting nor streaming has been timed
 _TRIPS = 3  # round trips that the credit of a stream lasts for at least,
 _MOST_CREDIT = 512  # up to so many tokens
 
@@ -15,23 +16,24 @@ _MOST_CREDIT = 512  # up to so many tokens
 class Credit:
     """What the hub has of it in an answer, and what it is to get; lengths are those of the whole text."""
 
-    def __init__(self, settings: NodeSettings, pace: Pace, limit: int) -> None:
+    def __init__(self, settings: NodeSettings, pace: Pace, times: RoundTimes, limit: int) -> None:
         self.limit = limit  # length at which the answer ends at the latest
         self.until = 0  # length up to which the hub may go on, by the last draft
         self._settings = settings
         self._pace = pace
+        self._times = times
 
     def due(self, length: int, streams: bool) -> int:
         """How far the hub may go on from `length`: not far where drafted blocks are to follow, unless it `streams`."""
-        ahead = self._settings.credit
+        credit, stream_s = self._settings.credit, self._times.stream_s
         if not streams:
-            ahead = min(ahead, _JOINING)
+            credit = min(credit, _JOINING)
         elif self._settings.mode is Mode.AUTO and not self._pace.known:
-            ahead = min(ahead, _TRYING)
-        elif self._pace.stream_s.count:
+            credit = min(credit, _TRYING)
+        elif stream_s.count:
             # Half of it is left when it is renewed, and has to last for a round trip.
-            ahead = min(max(ahead, int(_TRIPS * self._pace.trip_s.value / self._pace.stream_s.value)), _MOST_CREDIT)
-        return min(length + ahead, self.limit)
+            credit = min(max(credit, int(_TRIPS * self._times.trip_s.value / stream_s.value)), _MOST_CREDIT)
+        return min(length + credit, self.limit)
 
     def renewed(self, length: int, streams: bool) -> int | None:
         """How far it may go on from here, or None while enough is left."""

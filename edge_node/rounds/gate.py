@@ -4,39 +4,43 @@ from __future__ import annotations
 
 from edge_node.rounds.pace import Pace
 from edge_node.settings import Mode
+from shared.running_mean import RunningMean
 
-_FIRST_LOOKS = 16  # tokens drafted beside the first stream, and some more where these do not decide
-_LOOKS = 4  # tokens drafted beside a stream, to see what drafts would be worth,
-_LOOK_EVERY = 64  # each time that so many tokens were streamed,
-_LOOK_SELDOM = 512  # or so many where drafting is far too slow
+_FIRST_PROBES = 16  # tokens drafted beside the first stream, and some more where these do not decide
+_PROBES = 4  # tokens drafted beside a stream each time,
+_PROBE_EVERY = 64  # that so many tokens were streamed,
+_PROBE_SELDOM = 512  # or so many where drafting is far too slow
 _FIRST_REST = 64  # streamed tokens before blocks are tried again that were computed to be faster and were not,
 _LONGEST_REST = 4096  # twice as many each time
 _PROVEN = 32  # rounds after which blocks have shown what they are worth
+_ROUNDS = 8  # after which what they took counts for as much as what was computed: few are a matter of luck
 
 
 class Gate:
-    """Chooses before every round. To know what drafts are worth, a streaming node drafts beside the stream now and then.
+    """Chooses before every round. To know what drafts are worth, a streaming node drafts beside the stream now and then: a probe.
 
-    That costs no time, and nothing has to be tried that may be slower.
+    A probe costs no time, and nothing has to be tried that may be slower.
     """
 
     def __init__(self, pace: Pace, mode: Mode) -> None:
         self.streams = mode is not Mode.SPECULATE  # at present
         self._pace = pace
         self._mode = mode
-        self._looks = _FIRST_LOOKS  # tokens still to be drafted beside the stream
-        self._unseen = 0  # tokens streamed since one was
+        self._probes = _FIRST_PROBES  # tokens still to be drafted beside the stream
+        self._unprobed = 0  # tokens streamed since one was
         self._rest = 0  # tokens to be streamed before blocks are tried again
         self._next_rest = _FIRST_REST
+        self._round_s = RunningMean()  # seconds from a verdict to the next, while speculating of late
+        self._round_tokens = RunningMean()  # tokens committed in them
 
     @property
-    def spies(self) -> bool:
+    def wants_probe(self) -> bool:
         """Whether a token should be drafted beside the stream."""
-        return self._mode is Mode.AUTO and self._looks > 0
+        return self._mode is Mode.AUTO and self._probes > 0
 
-    def spied(self) -> None:
+    def probed(self) -> None:
         """A token was drafted beside the stream."""
-        self._looks = 0 if self._pace.hopeless else self._looks - 1
+        self._probes = 0 if self._pace.drafts_too_slowly else self._probes - 1
 
     def choose(self, longest: int, advised: int | None) -> bool:
         """Whether to stream from here on. `longest` is that of useful blocks, `advised` the hub's, 0: it asks to stream."""
@@ -46,29 +50,40 @@ class Gate:
             self.streams = True
         elif self._mode is Mode.SPECULATE:
             self.streams = False
-        elif self._rest <= 0 and self._pace.prefers_streaming(self.streams, longest) != self.streams:
+        elif self._rest <= 0 and self._prefers_streaming(longest) != self.streams:
             self._switch()
-        if self.streams and self._looks == 0 and self._pace.may_gain(longest):
-            self._looks = 1  # to be sure of it
+        if self.streams and self._probes == 0 and self._pace.may_gain(longest):
+            self._probes = 1  # to be sure of it
         return self.streams
 
     def streamed(self, tokens: int) -> None:
         """Count tokens that came while streaming."""
         self._rest -= tokens
-        self._unseen += tokens
-        if self._unseen >= (_LOOK_SELDOM if self._pace.hopeless else _LOOK_EVERY):
-            self._unseen = 0
-            self._looks = 1 if self._pace.hopeless else _LOOKS
+        self._unprobed += tokens
+        slow = self._pace.drafts_too_slowly
+        if self._unprobed >= (_PROBE_SELDOM if slow else _PROBE_EVERY):
+            self._unprobed = 0
+            self._probes = 1 if slow else _PROBES
 
     def speculated(self, seconds: float, tokens: int) -> None:
         """Count a round of speculation, with or without a block."""
-        self._pace.round_s.add(seconds)
-        self._pace.round_tokens.add(tokens)
-        if self._pace.round_s.count == _PROVEN:
+        self._round_s.add(seconds)
+        self._round_tokens.add(tokens)
+        if self._round_s.count == _PROVEN:
             self._next_rest = _FIRST_REST
+
+    def _prefers_streaming(self, longest: int) -> bool:
+        """Whether a streamed token takes less time than one of drafted blocks; as it is now where nothing is known."""
+        return self._speculating_s(longest) > self._pace.stream_s if self._pace.known else self.streams
+
+    def _speculating_s(self, longest: int) -> float:
+        """Seconds for a token with drafted blocks: as computed, and more and more what the last ones took."""
+        computed = self._pace.cautious_s(longest)
+        measured, rounds = self._round_s.value / max(self._round_tokens.value, 1e-9), self._round_s.count
+        return (_ROUNDS * computed + rounds * measured) / (_ROUNDS + rounds)
 
     def _switch(self) -> None:
         self.streams = not self.streams
         if self.streams:
             self._rest, self._next_rest = self._next_rest, min(2 * self._next_rest, _LONGEST_REST)
-        self._pace.forget_rounds()
+        self._round_s, self._round_tokens = RunningMean(), RunningMean()

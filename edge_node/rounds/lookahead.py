@@ -9,19 +9,36 @@ tokens are committed, what proves right is kept.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Drafter, Guess
-from edge_node.rounds.continuation import Continuation
-from edge_node.rounds.pace import Pace
+from edge_node.rounds.skill import DraftSkill
 from shared.sampling import Sampling
 
 _LEAST_CHANCE = 0.05  # of being of use, for a token that is drafted while waiting
 _FEW_IDS = 16  # ids, which a drafter takes in about as fast as one
 _BRIEF_S = 0.05  # of work, for which a message that comes meanwhile may wait
+
+
+class _Continuation:
+    """What the drafter says behind one text: the guesses so far, and the draft that more of them come from."""
+
+    def __init__(self, draft: Iterator[Guess | None]) -> None:
+        self.guesses: list[Guess] = []
+        self.ended = False  # whether it is known that no more will come
+        self._draft = draft
+
+    def grow(self) -> bool:
+        """Do a piece of work; whether it has brought a guess."""
+        for drafted in self._draft:
+            if drafted is not None:
+                self.guesses.append(drafted)
+            return drafted is not None
+        self.ended = True
+        return False
 
 
 @dataclass
@@ -31,17 +48,25 @@ class _Branch:
     place: int
     token: int
     chance: float  # that the verdict leads here
-    behind: Continuation
+    behind: _Continuation
 
 
 class Lookahead:
     """Drafts ahead for one session; what it holds is never sent on its own, the round loop takes it."""
 
-    def __init__(self, drafter: Drafter, calibration: Calibration, pace: Pace) -> None:
-        self._drafter, self._calibration, self._pace = drafter, calibration, pace
+    def __init__(
+        self,
+        drafter: Drafter,
+        calibration: Calibration,
+        skill: DraftSkill,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`calibration` and `skill` learn from what is drafted and committed here."""
+        self._drafter, self._calibration, self._skill = drafter, calibration, skill
+        self._clock = clock
         self._ids: tuple[int, ...] = ()
         self._sampling = Sampling()
-        self._trunk = Continuation(iter(()))
+        self._trunk = _Continuation(iter(()))
         self._taken_in = 0  # ids of the text that the drafter has drafted behind
         self._warm = False  # whether it has drafted before: what is run first takes longer
         self._piece_s = 0.0  # that the last piece of work on the trunk took
@@ -80,12 +105,12 @@ class Lookahead:
         """Do a piece of work on the trunk; False when there is no more to be drafted."""
         if self._trunk.ended:
             return False
-        started = time.perf_counter()
+        started = self._clock()
         grown = self._trunk.grow()
-        self._piece_s = time.perf_counter() - started
+        self._piece_s = self._clock() - started
         if grown:
             if self._warm:
-                self._pace.draft_s.add(self._piece_s)
+                self._skill.draft_s.add(self._piece_s)
             self._warm = True
             self._taken_in = len(self._ids)
         return True
@@ -105,7 +130,7 @@ class Lookahead:
             others = [b for b in self._branches or () if (b.place, b.token) != self._expected]
             known = [b for b in self._branches or () if b not in others]
             likely = known or [self._branch(accepted, token, 0.0)]
-            likely[0].chance = self._pace.early_right.value
+            likely[0].chance = self._skill.early_right.value
             self._branches = likely + others
 
     def work(self, length: int, left_s: float) -> bool:
@@ -128,7 +153,7 @@ class Lookahead:
         """
         written = tuple(ids[len(ids) - count :])
         if self._expected is not None and written:
-            self._pace.early_right.add(self._expected == (count - 1, written[-1]))
+            self._skill.early_right.add(self._expected == (count - 1, written[-1]))
         same = self._judge(written)
         self._ids = tuple(ids)
         if same == count:
@@ -153,7 +178,7 @@ class Lookahead:
         chance = 1.0
         if self._expected is not None:
             confirmed = 0 if self._doubts_trunk else self._sent + 1
-            chance = 1 - self._pace.early_right.value if self._doubts_trunk else self._pace.early_right.value
+            chance = 1 - self._skill.early_right.value if self._doubts_trunk else self._skill.early_right.value
         return chance * prod(self.chances[confirmed:])
 
     def _pays(self, chance: float, left_s: float) -> bool:
@@ -161,7 +186,7 @@ class Lookahead:
 
         If it is not, and is not done when the verdict comes, the next block is late by the rest.
         """
-        return chance >= _LEAST_CHANCE and left_s > (1 - chance) * self._pace.draft_s.value
+        return chance >= _LEAST_CHANCE and left_s > (1 - chance) * self._skill.draft_s.value
 
     def _judge(self, written: Sequence[int]) -> int:
         """Learn from what the target wrote; how many of the trunk's first tokens it is."""
@@ -170,10 +195,10 @@ class Lookahead:
                 return place
             guess = self.trunk[place]
             self._calibration.learn(guess, token)
-            self._pace.acceptance.add(guess.token == token)
+            self._skill.acceptance.add(guess.token == token)
             if guess.token != token:
                 if guess.runner_up is not None:
-                    self._pace.runner_up.add(guess.runner_up == token)
+                    self._skill.runner_up.add(guess.runner_up == token)
                 return place
         return len(written)
 
@@ -182,7 +207,7 @@ class Lookahead:
         found: list[tuple[float, int, int]] = []
         reached = 1.0
         for place, (guess, chance) in enumerate(zip(self.trunk[: self._sent + 1], self.chances, strict=False)):
-            likelihood = reached * (1 - chance) * self._pace.runner_up.value
+            likelihood = reached * (1 - chance) * self._skill.runner_up.value
             if guess.runner_up is not None and likelihood >= _LEAST_CHANCE:
                 found.append((likelihood, place, guess.runner_up))
             reached *= chance
@@ -200,12 +225,12 @@ class Lookahead:
         branch.behind.grow()
         return True
 
-    def _branch_taken(self, place: int, written: Sequence[int]) -> Continuation | None:
+    def _branch_taken(self, place: int, written: Sequence[int]) -> _Continuation | None:
         """What was drafted behind the tokens that the target has written, where it left the trunk at `place`."""
         for branch in self._branches or ():
             if (branch.place, branch.token) == (place, written[place]) and place + 1 == len(written):
                 return branch.behind
         return None
 
-    def _begun(self, ids: tuple[int, ...]) -> Continuation:
-        return Continuation(self._drafter.draft(ids, self._sampling))
+    def _begun(self, ids: tuple[int, ...]) -> _Continuation:
+        return _Continuation(self._drafter.draft(ids, self._sampling))

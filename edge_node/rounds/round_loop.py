@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Drafter
@@ -11,12 +11,14 @@ from edge_node.link.hub_link import Channel, HubLink, SeenHub
 from edge_node.link.serving_hub import ServingHub
 from edge_node.rounds.answer import AnswerInProgress
 from edge_node.rounds.block_length import BlockLength
-from edge_node.rounds.drafting_ahead import DraftingAhead
+from edge_node.rounds.drafting_schedule import DraftingSchedule
 from edge_node.rounds.gate import Gate
 from edge_node.rounds.lookahead import Lookahead
 from edge_node.rounds.pace import Pace
 from edge_node.rounds.round_stats import RoundStats
 from edge_node.rounds.session import NodeSession, VerdictRuling
+from edge_node.rounds.skill import DraftSkill
+from edge_node.rounds.timing import RoundTimes
 from edge_node.settings import NodeSettings
 from shared.errors import HubSilent
 from shared.messages import Draft, Early, Fault, Finish, Verdict
@@ -31,17 +33,27 @@ class RoundLoop:
     """Runs answers over one hub session, re-opening it where the protocol says so."""
 
     def __init__(
-        self, link: HubLink, settings: NodeSettings, drafter: Drafter | None, calibration: Calibration | None = None
+        self,
+        link: HubLink,
+        settings: NodeSettings,
+        drafter: Drafter | None,
+        calibration: Calibration | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`drafter` may be None when the mode is to stream; `calibration` says how its confidence is to be taken."""
         self.session = NodeSession()
-        self.pace = Pace(settings.ahead)
+        self.skill = DraftSkill()
+        self.times = RoundTimes()
+        self.pace = Pace(self.skill, self.times, ahead=settings.ahead)
         self.gate = Gate(self.pace, settings.mode)
         self._settings = settings
+        self._clock = clock
         self._hub = ServingHub(link, settings.wait_s)
-        self._lookahead = Lookahead(drafter, calibration or Calibration(), self.pace) if drafter else None
         self._length = BlockLength(settings, self.pace)
-        self._ahead = DraftingAhead(settings, self._length)
+        self._drafting: DraftingSchedule | None = None
+        if drafter is not None:
+            lookahead = Lookahead(drafter, calibration or Calibration(), self.skill, clock)
+            self._drafting = DraftingSchedule(settings, self._length, lookahead)
         self._answer: AnswerInProgress | None = None  # the last one that was begun in the session
 
     @property
@@ -79,10 +91,12 @@ class RoundLoop:
         """
         channel = self.open()
         limit = min(len(prompt) + max_tokens, channel.opened.context)
-        answer = self._answer = AnswerInProgress(self._settings, self.pace, sampling, limit, stats)
+        answer = self._answer = AnswerInProgress(
+            self._settings, self.pace, self.times, sampling, limit, stats, self._clock
+        )
         self._publish(answer, self._begin(answer, prompt))
-        if self._lookahead is not None:
-            self._lookahead.begin(self.session.ids, sampling)
+        if self._drafting is not None:
+            self._drafting.begin(self.session.ids, sampling)
         while True:
             ids = self._await(answer)
             answer.committed(len(ids))
@@ -119,25 +133,24 @@ class RoundLoop:
     def _next(self, answer: AnswerInProgress) -> Draft | None:
         """The next round, or None while the hub streams on credit that it has."""
         length = len(self.session)
-        lookahead = self._lookahead
-        if self.gate.choose(self._length.longest, self._length.advised) or lookahead is None or not lookahead.ready:
+        drafting = self._drafting
+        if self.gate.choose(self._length.longest, self._length.advised) or drafting is None or not drafting.ready:
             credit = answer.credit.renewed(length, self.gate.streams)
             return None if credit is None else self.session.compose(until=credit)
         if answer.credit.until > length:
             return None  # what the hub streams comes first
         answer.joined = True
-        tokens = self._block(answer, lookahead)
+        tokens = self._block(answer, drafting)
         return self.session.compose(tokens=tokens, until=0 if tokens else answer.credit.due(length, streams=False))
 
-    def _block(self, answer: AnswerInProgress, lookahead: Lookahead) -> tuple[int, ...]:
+    def _block(self, answer: AnswerInProgress, drafting: DraftingSchedule) -> tuple[int, ...]:
         """Drafted tokens to be verified: what is there already, and what more is worth its time."""
         room = answer.credit.limit - len(self.session) - 1  # the target's own token comes behind the drafted ones
-        started = time.monotonic()
-        ready = len(lookahead.trunk)
-        count = self._length.fill(lookahead, room)
-        answer.stats.drafting_s += time.monotonic() - started
-        answer.stats.ahead += min(ready, count)
-        return lookahead.take_block(count)
+        started = self._clock()
+        block = drafting.block(room)
+        answer.stats.drafting_s += self._clock() - started
+        answer.stats.ahead += block.ahead
+        return block.tokens
 
     def _publish(self, answer: AnswerInProgress, draft: Draft) -> None:
         """Send a draft. Every draft leaves here and counts in its answer."""
@@ -150,15 +163,15 @@ class RoundLoop:
         Meanwhile the drafter takes in the text or drafts ahead, a piece of work whenever nothing has come.
         """
         attempts = 1
-        patience = time.monotonic() + self._settings.patience_s
+        patience = self._clock() + self._settings.patience_s
         while True:
             arrival = self._hub.receive(0.0)
             if arrival is None and not self._works(answer):
-                arrival = self._hub.receive(max(0.0, patience - time.monotonic()))
+                arrival = self._hub.receive(max(0.0, patience - self._clock()))
             if arrival is None:
-                if time.monotonic() >= patience:
+                if self._clock() >= patience:
                     attempts = self._ask_again(answer, attempts)
-                    patience = time.monotonic() + self._settings.patience_s
+                    patience = self._clock() + self._settings.patience_s
                 continue
             match arrival.message:
                 case Verdict():
@@ -166,17 +179,17 @@ class RoundLoop:
                     if committed is not None:
                         return committed
                 case Early():
-                    if self._lookahead is not None:
-                        answer.stats.early += self._ahead.take_early(
-                            answer, arrival.message, arrival.at, self._lookahead, self.session
+                    if self._drafting is not None:
+                        answer.stats.early += self._drafting.take_early(
+                            answer, arrival.message, arrival.at, self.session
                         )
                 case Fault():
                     self._recover(answer, arrival.message)
-                    patience = time.monotonic() + self._settings.patience_s
+                    patience = self._clock() + self._settings.patience_s
 
     def _works(self, answer: AnswerInProgress) -> bool:
         """Do a piece of drafting, if there is any that costs no time."""
-        return self._lookahead is not None and self._ahead.work(answer, self._lookahead, self.session, self.gate)
+        return self._drafting is not None and self._drafting.work(answer, self.session, self.gate)
 
     def _commit(self, answer: AnswerInProgress, verdict: Verdict, at: float) -> tuple[int, ...] | None:
         """The ids that a verdict commits, and what it tells about the pace; None if it commits nothing."""
@@ -196,8 +209,8 @@ class RoundLoop:
         elif count and elapsed is not None and answer.joined:
             self.gate.speculated(elapsed, count)
         answer.note(answered, verdict, count, at, self._hub.bytes_down)
-        if self._lookahead is not None:
-            kept = self._lookahead.settle(self.session.ids, count)
+        if self._drafting is not None:
+            kept = self._drafting.settle(self.session.ids, count)
             answer.stats.foreseen += kept and answered is not None and len(answered.tokens) == count - 1
         return receipt.committed
 

@@ -6,6 +6,8 @@ from collections import OrderedDict
 
 import numpy as np
 
+from shared.running_mean import RunningMean
+
 _SHAPES = 64  # shapes (rows, tokens) that are remembered, those that were seen last
 _RATE = 0.2  # weight of a new measurement in the mean of its shape
 _FADING = 0.99  # factor on the weight of all other shapes at each measurement
@@ -21,9 +23,8 @@ class ForwardTime:
 
     def __init__(self, fixed: float = 10e-3, row: float = 0.1e-3, token: float = 0.2e-3) -> None:
         self._believed: tuple[float, float, float] = (fixed, row, token)
-        self._seen: OrderedDict[tuple[int, int], tuple[float, int]] = (
-            OrderedDict()
-        )  # mean seconds, measurement's number
+        # By shape, seen last at the end: the mean of its seconds, and the number of its last measurement.
+        self._seen: OrderedDict[tuple[int, int], tuple[RunningMean, int]] = OrderedDict()
         self._count = 0
 
     @property
@@ -44,14 +45,15 @@ class ForwardTime:
     def learn(self, rows: int, tokens: int, seconds: float) -> None:
         """Take in a measured forward."""
         self._count += 1
-        mean, _ = self._seen.pop((rows, tokens), (seconds, 0))
-        self._seen[rows, tokens] = mean + _RATE * (seconds - mean), self._count
+        mean, _ = self._seen.pop((rows, tokens), (RunningMean(rate=_RATE), 0))
+        mean.add(seconds)
+        self._seen[rows, tokens] = mean, self._count
         if len(self._seen) > _SHAPES:
             self._seen.popitem(last=False)
         self._fit()
 
     def _fit(self) -> None:
-        times, numbers = np.array(list(self._seen.values())).T
+        times, numbers = np.array([(mean.value, number) for mean, number in self._seen.values()]).T
         shapes = np.array([(1, rows, tokens) for rows, tokens in self._seen], dtype=np.float64)
         weights = _FADING ** (self._count - numbers)
         scale = np.maximum(self._believed, 1e-6)

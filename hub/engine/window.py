@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
 from hub.sessions.session import HubSession
+from shared.running_mean import RunningMean
 
 _PATIENCE_S = 0.1  # seconds after which a session that has not submitted is no longer waited for
 _RATE = 0.3  # weight of the last pause in a session's mean pause
 _RATE_OF_WAITS = 0.1  # weight of the last wait in the mean wait
+_NO_WAITS = 9  # waits of 0 s that a hub counts as having had at first
 _SLACK = 1.5  # a session is waited for so many times its mean pause
 
 
@@ -18,12 +20,17 @@ class Window:
 
     def __init__(self, length_s: float | None, due_s: float) -> None:
         """`length_s` None: as long as a forward's fixed time, which is what waiting saves. Drafts are due after `due_s`."""
-        self.mean_wait = 0.0  # seconds for which it was open of late, when it was for drafted tokens
+        self._waits = RunningMean(0.0, _RATE_OF_WAITS, believed=_NO_WAITS)
         self._length_s = length_s
         self._due_s = due_s
         # A session that was closed is held by nobody, and falls out of both.
         self._asked: WeakKeyDictionary[HubSession, float] = WeakKeyDictionary()  # when it got the verdict it answers
-        self._pauses: WeakKeyDictionary[HubSession, float] = WeakKeyDictionary()  # mean seconds from verdict to draft
+        self._pauses: WeakKeyDictionary[HubSession, RunningMean] = WeakKeyDictionary()  # seconds from verdict to draft
+
+    @property
+    def mean_wait(self) -> float:
+        """Seconds for which it was open of late, when it was for drafted tokens."""
+        return self._waits.value
 
     def expect(self, session: HubSession, now: float) -> None:
         """A verdict went out to the session: its next draft should come soon."""
@@ -33,13 +40,12 @@ class Window:
         """The session's draft came."""
         asked = self._asked.pop(session, None)
         if asked is not None and at - asked < _PATIENCE_S:
-            mean = self._pauses.get(session, at - asked)
-            self._pauses[session] = mean + _RATE * (at - asked - mean)
+            self._pauses.setdefault(session, RunningMean(rate=_RATE)).add(at - asked)
 
     def close(self, waited_s: float, *, speculating: bool) -> None:
         """The window was open for so long; it counts if it was for drafted tokens."""
         if speculating:
-            self.mean_wait += _RATE_OF_WAITS * (waited_s - self.mean_wait)
+            self._waits.add(waited_s)
 
     def remaining(self, opened: float, first: float, now: float, fixed_s: float, forward_s: float) -> float:
         """Seconds for which it is worth waiting for another draft; 0 when the window is closed.
@@ -57,4 +63,8 @@ class Window:
         for session, asked in list(self._asked.items()):
             if now - asked >= _PATIENCE_S:
                 del self._asked[session]
-        return (asked + _SLACK * self._pauses.get(session, _PATIENCE_S) for session, asked in self._asked.items())
+        return (asked + _SLACK * self._pause(session) for session, asked in self._asked.items())
+
+    def _pause(self, session: HubSession) -> float:
+        pauses = self._pauses.get(session)
+        return _PATIENCE_S if pauses is None else pauses.value

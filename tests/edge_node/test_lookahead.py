@@ -9,7 +9,7 @@ import pytest
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Guess
 from edge_node.rounds.lookahead import Lookahead
-from edge_node.rounds.pace import Pace
+from edge_node.rounds.skill import DraftSkill
 from shared.sampling import Sampling
 
 PROMPT = [7, 8, 9]
@@ -36,7 +36,7 @@ class Counting:
 
 
 def lookahead(drafter: Counting) -> Lookahead:
-    found = Lookahead(drafter, Calibration(), Pace())
+    found = Lookahead(drafter, Calibration(), DraftSkill())
     found.begin(PROMPT, Sampling())
     return found
 
@@ -151,7 +151,7 @@ def test_what_was_prepared_outlives_an_early_verdict() -> None:
 def test_nothing_is_begun_that_would_make_the_next_block_late() -> None:
     found = lookahead(Counting(confidence=0.5))
     sent(found, 3)
-    found._pace.draft_s.value = 0.1
+    found._skill.draft_s.value = 0.1
     assert not found.work(3, left_s=0.05), "a chance of 1 in 8 to be of use"
     assert found.work(3, left_s=0.095)
 
@@ -191,6 +191,6 @@ def test_verdicts_teach() -> None:
         found.take_block(3)
         found.settle([*PROMPT, found.trunk[0].token, 109 + 2], 2)
         found.begin(PROMPT, Sampling())
-    assert found._pace.acceptance.value == pytest.approx(0.5, abs=0.1), "the first right, the second wrong"
-    assert found._pace.runner_up.value > 0.8, "111 is the second's runner-up"
+    assert found._skill.acceptance.value == pytest.approx(0.5, abs=0.1), "the first right, the second wrong"
+    assert found._skill.runner_up.value > 0.8, "111 is the second's runner-up"
     assert found.chances == []

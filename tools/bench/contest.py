@@ -16,8 +16,11 @@ from edge_node.link.hub_link import HubLink
 from edge_node.rounds.pace import Pace
 from edge_node.rounds.round_loop import RoundLoop
 from edge_node.rounds.round_stats import RoundStats
+from edge_node.rounds.skill import DraftSkill
+from edge_node.rounds.timing import RoundTimes
 from edge_node.settings import Mode, NodeSettings, Policy
 from shared.pair import Pair, load_pair
+from shared.running_mean import RunningMean
 from shared.sampling import Sampling
 from tools.bench.site import PROMPT, Rig
 from tools.rig.delay_proxy import delayed
@@ -183,18 +186,18 @@ class Contest:
         entrant.ms.append(1e3 * (stats.elapsed_s - stats.first_token_s) / len(ids))
 
     def _cell(self, entrant: _Entrant, plain: float) -> Cell:
-        pace = entrant.loop.pace
+        measured_draft_s, wait_s = entrant.loop.skill.draft_s.value, entrant.loop.times.wait_s
         home = self._group.pair == "home"
         rounds = [count for stats in entrant.stats for count in stats.accepted_by_round]
         taken = sum(stats.accepted + stats.matched for stats in entrant.stats)
         looked = taken + sum(stats.rejected for stats in entrant.stats)
         alpha = taken / looked if looked else 0.0
-        draft_s = pace.draft_s.value if home else self._group.draft_ms / 1e3
+        draft_s = measured_draft_s if home else self._group.draft_ms / 1e3
         blocks = len(rounds)
         length = sum(stats.drafted for stats in entrant.stats) / blocks if blocks else 0.0
         hits = sum(stats.foreseen for stats in entrant.stats)
         rate = alpha if home else self._group.acceptance
-        saved = rate ** (length + 1) * min(length * draft_s, pace.wait_s) if blocks else 0.0
+        saved = rate ** (length + 1) * min(length * draft_s, wait_s) if blocks else 0.0
         ratio = statistics.median(entrant.ratios)
         return Cell(
             self._group.pair,
@@ -207,7 +210,7 @@ class Contest:
             sum(stats.streamed for stats in entrant.stats),
             round(alpha, 3),
             round(length, 2),
-            round(saved / (length * draft_s + pace.wait_s), 3) if blocks else 0.0,
+            round(saved / (length * draft_s + wait_s), 3) if blocks else 0.0,
             round(hits / blocks, 3) if blocks else 0.0,
             round(1 - ratio / plain, 3),
         )
@@ -222,11 +225,11 @@ class Contest:
         """The length of block that suits the group, without drafting ahead."""
         if self._group.pair == "home":
             return 8
-        pace = Pace(ahead=False)
-        pace.draft_s.value = self._group.draft_ms / 1e3
-        pace.trip_s.value, pace.hub_s.value = self._group.rtt_ms / 1e3, _TRIAL_S
-        pace.acceptance.value = self._group.acceptance
-        return pace.best_length(_MAX_BLOCK)
+        skill = DraftSkill(
+            draft_s=RunningMean(self._group.draft_ms / 1e3), acceptance=RunningMean(self._group.acceptance)
+        )
+        times = RoundTimes(trip_s=RunningMean(self._group.rtt_ms / 1e3), hub_s=RunningMean(_TRIAL_S))
+        return Pace(skill, times, ahead=False).best_length(_MAX_BLOCK)
 
     def _drafter(self) -> Drafter:
         if self._group.pair == "home":

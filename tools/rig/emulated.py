@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edge_node.drafting.drafter import Guess
@@ -29,12 +29,15 @@ class Skill:
 class EmulatedDrafter:
     """Drafts a text that is known, each token right or not as was decided by its position alone."""
 
-    def __init__(self, text: Sequence[int], skill: Skill, seed: int) -> None:
-        """`text` is the prompt and what the target writes behind it."""
+    def __init__(
+        self, text: Sequence[int], skill: Skill, seed: int, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        """`text` is the prompt and what the target writes behind it; `sleep` passes the seconds that drafting takes."""
         self.context = 2**20
         self._text = list(text)
         self._skill = skill
         self.seed = seed
+        self._sleep = sleep
         self._held: list[int] = []  # ids that it has taken in
 
     def draft(self, ids: Sequence[int], _: Sampling) -> Iterator[Guess | None]:
@@ -50,11 +53,11 @@ class EmulatedDrafter:
             missing = len(ids) - 1 - same
             if missing > 1:
                 piece = min(missing, self._piece()) if self._held else 1
-                time.sleep(self._skill.draft_s * (1 + _PREFILL_SHARE * (piece - 1)))
+                self._sleep(self._skill.draft_s * (1 + _PREFILL_SHARE * (piece - 1)))
                 self._held = ids[: same + piece]
                 yield None
                 continue
-            time.sleep(self._skill.draft_s)
+            self._sleep(self._skill.draft_s)
             self._held = list(ids)
             right, second = self._fortune(len(ids))
             truth = self._text[len(ids)] if known and len(ids) < len(self._text) else 3
