@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from edge_node.link.hub_link import Channel, HubMessage, SeenHub
+from edge_node.link.directory import SeenHub
+from edge_node.link.hub_link import Channel, HubMessage
 from hub.sessions.session import HubSession, Limits, SessionKey
 from shared.messages import Draft, Early, Fault, Opened, Verdict
 

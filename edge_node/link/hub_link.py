@@ -1,18 +1,17 @@
-"""The node's side of the broker: which hubs are there, opening a session with one, rounds out and verdicts in."""
+"""The node's side of the broker: opening a session with a hub, rounds out and verdicts in."""
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import random
 import secrets
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from edge_node.link.directory import HubDirectory, SeenHub
 from shared.codec import decode, encode
-from shared.errors import BrokerRefused, HubRefused, HubSilent, IncompatiblePair, NoHub, ProtocolError
+from shared.errors import BrokerRefused, HubRefused, HubSilent, IncompatiblePair, ProtocolError
 from shared.messages import AnyMessage, Close, Draft, Early, Fault, FaultCode, Open, Opened, Verdict
 from shared.mqtt import MqttLink
 from shared.pair import Pair
@@ -21,26 +20,9 @@ from shared.topics import Topics, check_name
 
 log = logging.getLogger(__name__)
 
-_MAX_HUBS = 256
-_MAX_RETAINED = 16_384  # bytes of a hub's status, info or stats
 _EXPIRY_S = 60
 _OPEN_ATTEMPTS = 3
 _OPEN_PATIENCE_S = 3.0
-
-
-@dataclass
-class SeenHub:
-    """What a hub has published about itself."""
-
-    online: bool = False
-    info: dict[str, Any] = field(default_factory=dict)
-    stats: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def load(self) -> float:
-        """Open sessions: what hubs are compared by."""
-        sessions = self.stats.get("sessions", 0)
-        return float(sessions) if isinstance(sessions, int) and 0 <= sessions < 2**32 else 0.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +53,9 @@ class HubLink:
         self._pair = pair
         self._tokenizer = pair.tokenizer_hash()
         self._topics = Topics(settings.prefix)
-        self._hubs: dict[str, SeenHub] = {}
+        self._directory = HubDirectory(self._topics, pair)
         self._opens: queue.Queue[Opened | Fault] = queue.Queue(64)
         self._verdicts: queue.Queue[HubMessage] = queue.Queue(4096)
-        self._news: queue.Queue[None] = queue.Queue(1)  # wakes whoever waits for a hub
         # Another program of the same name may have sessions of its own: what is said of them is not for us.
         self._opening: bytes | None = None  # the session that was asked for last,
         self._spoken: bytes | None = None  # and the one that was opened last
@@ -85,7 +66,7 @@ class HubLink:
     def connect(self) -> None:
         """Connect to the broker and listen. Raises LinkError."""
         self._link.connect()
-        for leaf in ("status", "info", "stats"):
+        for leaf in HubDirectory.LEAVES:
             self._link.subscribe(self._topics.hub("+", leaf), self._on_hub)
         self._link.subscribe(self._topics.opened(self._node), self._on_opened)
         self._link.subscribe(self._topics.verdict("+", self._node, "+"), self._on_verdict)
@@ -101,12 +82,11 @@ class HubLink:
     def open(self, wait_s: float, prefer: str | None = None) -> Channel:
         """Open a session with a hub that serves the pair, waiting up to `wait_s` seconds for one.
 
-        Of two hubs drawn at random the less loaded is taken, unless the hub `prefer` is there. Raises NoHub,
-        IncompatiblePair, BrokerRefused, HubSilent or HubRefused.
+        The hub `prefer` is taken where it is there. Raises NoHub, IncompatiblePair, BrokerRefused, HubSilent or HubRefused.
         """
         deadline = time.monotonic() + wait_s
         while True:
-            hub = self._find_hub(deadline, prefer)
+            hub = self._directory.find(deadline, prefer)
             answer = self._try_open(hub)
             if isinstance(answer, Channel):
                 return answer
@@ -138,33 +118,7 @@ class HubLink:
 
     def seen(self, hub: str) -> SeenHub:
         """What the hub has published last; an offline hub without facts when it has published nothing."""
-        return self._hubs.get(hub) or SeenHub()
-
-    def _find_hub(self, deadline: float, prefer: str | None) -> str:
-        while True:
-            hubs = dict(self._hubs)  # the MQTT thread goes on adding to the other
-            serving = [h for h, seen in hubs.items() if seen.online and seen.info.get("pair") == self._pair.name]
-            fitting = [h for h in serving if hubs[h].info.get("tokenizer") == self._tokenizer.hex()]
-            if prefer in fitting and prefer is not None:
-                return prefer
-            if fitting:
-                return min(random.sample(fitting, min(2, len(fitting))), key=lambda h: hubs[h].load)
-            if time.monotonic() >= deadline:
-                break
-            try:
-                self._news.get(timeout=max(0.01, deadline - time.monotonic()))
-            except queue.Empty:
-                continue
-        if serving:
-            raise IncompatiblePair(
-                f"hub {serving[0]!r} serves {self._pair.name!r} with another tokenizer; "
-                "install the same version of the pair on both sides"
-            )
-        online = {h: seen.info.get("pair") for h, seen in hubs.items() if seen.online}
-        if online:
-            offered = ", ".join(f"{h!r} serves {pair!r}" for h, pair in sorted(online.items()))
-            raise NoHub(f"no hub serves the pair {self._pair.name!r} ({offered}); start one with: sled-hub serve")
-        raise NoHub(f"no hub is online below {self._topics.prefix!r} on this broker; start one with: sled-hub serve")
+        return self._directory.seen(hub)
 
     def _try_open(self, hub: str) -> Channel | Fault:
         session = self._opening = secrets.token_bytes(16)
@@ -205,27 +159,9 @@ class HubLink:
 
     def _on_hub(self, topic: str, payload: bytes) -> None:
         try:
-            hub = self._topics.hub_of(topic)
-            if len(payload) > _MAX_RETAINED:
-                raise ProtocolError(f"{len(payload)} bytes are too many for a hub's state")
-            if hub not in self._hubs and len(self._hubs) >= _MAX_HUBS:
-                raise ProtocolError(f"more than {_MAX_HUBS} hubs")
-            value = json.loads(payload) if payload else {}
-            if not isinstance(value, dict):
-                raise ProtocolError("a hub's state must be a JSON object")
-        except (ProtocolError, ValueError, RecursionError) as error:
+            self._directory.take_in(topic, payload)
+        except ProtocolError as error:
             self._count_malformed(topic, error)
-            return
-        seen = self._hubs.setdefault(hub, SeenHub())
-        leaf = topic.rsplit("/", 1)[-1]
-        if leaf == "status":
-            seen.online = value.get("online") is True
-        elif leaf == "info":
-            seen.info = value
-        else:
-            seen.stats = value
-        if not self._news.full():
-            self._news.put_nowait(None)
 
     def _on_opened(self, topic: str, payload: bytes) -> None:
         message = self._decode(topic, payload)

@@ -7,7 +7,8 @@ import random
 import time
 from collections.abc import Callable
 
-from edge_node.link.hub_link import Channel, HubLink, HubMessage, SeenHub
+from edge_node.link.directory import SeenHub
+from edge_node.link.hub_link import Channel, HubLink, HubMessage
 from shared.errors import HubRefused
 from shared.messages import Draft, Fault, FaultCode
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Drafter
-from edge_node.link.hub_link import Channel, HubLink, SeenHub
+from edge_node.link.directory import SeenHub
+from edge_node.link.hub_link import Channel, HubLink
 from edge_node.link.serving_hub import ServingHub
 from edge_node.rounds.answer import AnswerInProgress
 from edge_node.rounds.block_length import BlockLength

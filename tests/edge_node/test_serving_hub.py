@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from edge_node.link.hub_link import Channel, HubMessage, SeenHub
+from edge_node.link.directory import SeenHub
+from edge_node.link.hub_link import Channel, HubMessage
 from edge_node.link.serving_hub import ServingHub
 from shared.errors import HubRefused, NoHub
 from shared.messages import Draft, Fault, FaultCode, Opened
