@@ -27,7 +27,7 @@ from shared.topics import Topics
 
 _ECHOES = 40
 _ECHO_S = 3.0
-_DELAYED_S = 0.03  # more than the network takes: a delayed ACK, which is 40 ms
+_DELAYED_S = 0.03  # seconds beyond the network's own that only a delayed ACK of 40 ms explains
 _DRAFTED = 32
 _PROMPT = (
     "Switch the lights in the kitchen on, close the garage door and tell me what the weather will be like tomorrow. "

@@ -28,7 +28,7 @@ from shared.topics import Topics, check_name
 log = logging.getLogger(__name__)
 
 _STATS_EVERY_S = 1.0
-_EXPIRY_S = 60  # a verdict that could not be delivered for so long is of no use
+_EXPIRY_S = 60  # seconds after which a verdict that was not delivered is of no use
 
 
 class Hub:

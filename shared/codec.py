@@ -11,7 +11,7 @@ from shared.errors import ProtocolError
 from shared.messages import AnyMessage, Close, Draft, Early, Fault, Open, Opened, Verdict
 
 SCHEMA = 1
-_OLDEST = max(1, SCHEMA - 1)  # a hub and its nodes are updated one after another: n and n − 1 are read
+_OLDEST = max(1, SCHEMA - 1)  # the oldest schema that is read: a hub and its nodes are updated one after another
 MAX_FRAME = 1 << 20  # bytes of one payload
 
 KINDS: dict[int, type[AnyMessage]] = {1: Open, 2: Opened, 3: Draft, 4: Verdict, 5: Early, 6: Fault, 7: Close}

@@ -18,11 +18,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 log = logging.getLogger(__name__)
 
-_IDLE_S = 1.0  # between two checks of the keepalive
-_FIRST_PAUSE_S = 1.0  # before the first attempt to connect again; the pause doubles with each attempt
-_LONGEST_PAUSE_S = 30.0  # the pause grows no further
-_LAST_WRITES_S = 2.0  # how long a client that is stopped goes on writing its waiting messages
-_LONGEST_STOP_S = 10.0  # how long `stop` waits for the thread: the last writes and an attempt to connect
+_IDLE_S = 1.0  # seconds between two checks of the keepalive
+_FIRST_PAUSE_S = 1.0  # seconds before the first attempt to connect again; the pause doubles with each attempt
+_LONGEST_PAUSE_S = 30.0  # seconds that the pause before an attempt grows to
+_LAST_WRITES_S = 2.0  # seconds for which a client that is stopped goes on writing its waiting messages
+_LONGEST_STOP_S = 10.0  # seconds for which `stop` waits for the thread: the last writes and an attempt to connect
 
 
 class WriteThroughClient(paho.Client):

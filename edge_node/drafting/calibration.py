@@ -12,12 +12,12 @@ from edge_node.settings import cache_folder
 
 log = logging.getLogger(__name__)
 
-_BINS = 10  # of confidence, alike in width
-_PRIOR_TRIES = 8.0  # for which a drafter's own confidence is believed
+_BINS = 10  # ranges of confidence, alike in width
+_PRIOR_TRIES = 8.0  # tokens looked at that a drafter's own confidence counts for
 _FIRST_RATE = 0.7  # assumed of a drafter that nothing is known of
-_MOST_TRIES = 2_000.0  # of a bin: what is older fades
-_MOST_SOURCES = 16  # in a file
-_MOST_BYTES = 65_536  # of a file
+_MOST_TRIES = 2_000.0  # tokens looked at in a bin; what is older fades
+_MOST_SOURCES = 16  # drafters in a file
+_MOST_BYTES = 65_536  # bytes of a file
 
 
 class Calibration:

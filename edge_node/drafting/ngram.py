@@ -12,10 +12,10 @@ from edge_node.drafting.drafter import Drafter, Guess
 from shared.sampling import Sampling
 
 SOURCE = "ngram"
-_CONFIDENCES = {2: 0.5, 3: 0.6, 4: 0.7, 5: 0.8}  # by the number of ids that agree, until verdicts tell
-_LONGEST = max(_CONFIDENCES)  # from which on more ids make no difference
+_CONFIDENCES = {2: 0.5, 3: 0.6, 4: 0.7, 5: 0.8}  # assumed by the number of ids that agree, until verdicts tell
+_LONGEST = max(_CONFIDENCES)  # ids: a longer agreement makes no difference
 _UNLIMITED = 2**31
-_GIVEN_UP = 0.05  # of a model's rate, for tokens that take no time
+_GIVEN_UP = 0.05  # of the model's rate of acceptance, given up for tokens that take no time
 
 
 class NgramDrafter:

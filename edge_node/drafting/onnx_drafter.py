@@ -27,14 +27,16 @@ logger = logging.getLogger(__name__)
 
 SOURCE = "model"
 _CHUNK = 256  # tokens per run while prefilling: bounds the memory of activations
-_LEAST_PIECE = 4  # tokens of a run while prefilling, but for the first, which shows how long one takes, and the last
-_PIECE_S = 0.03  # that a run may take, so that whoever drafts can look at what has come meanwhile
-_AT_ONCE = 2  # ids without K/V that are no piece of work of their own: behind an accepted block there are two
-_LARGE_GRAPH = 8 * 2**20  # bytes: at 1.5 MB a second thread costs a tenth, at 15 MB it saves a third
+_LEAST_PIECE = 4  # tokens of a run while prefilling; the first, which measures, and the last may be shorter
+_PIECE_S = 0.03  # seconds of a run at most: between runs the node looks at what has come
+_AT_ONCE = 2  # ids that the next token's run takes in besides: behind an accepted block there are two
+_LARGE_GRAPH = (
+    8 * 2**20
+)  # bytes from which on two threads are used: at 1.5 MB the second costs a tenth, at 15 MB it saves a third
 _SPIN_US = (
     100  # how long a thread looks for work before it sleeps: longer than the gaps within a run, shorter than a round
 )
-_COLDEST = 1e-6  # at lower temperatures softmax is the same, and their division would overflow float32
+_COLDEST = 1e-6  # the lowest temperature that is divided by: softmax is the same below, and float32 would overflow
 _FACTS = ("context", "layers", "kv_heads", "head_dim", "vocab_size")  # metadata of the graph, as sled.NAME
 
 
@@ -73,8 +75,8 @@ class OnnxDrafter:
         self._feeds: dict[int, _Feed] = {}
         self._user: list[int] | None = None  # the text of the draft that was at the cache last
         self._piece = 1
-        self._prefilled = 0  # ids, in pieces of prompts,
-        self._prefilling_s = 0.0  # which took so long
+        self._prefilled = 0  # ids taken in as pieces of prompts
+        self._prefilling_s = 0.0  # seconds that those pieces took
 
         logits = np.empty((1, facts["vocab_size"]), np.float32)
         self._logits: npt.NDArray[np.float32] = logits[0, : self.vocab_size]

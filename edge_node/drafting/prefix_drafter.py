@@ -14,7 +14,7 @@ from shared.transcript import common_length
 
 log = logging.getLogger(__name__)
 
-_LEAST_S = 0.1  # that reading has to save: less than that nobody notices
+_LEAST_S = 0.1  # seconds that reading has to save: nobody notices less
 _DISK = 40e6  # bytes per second of a slow SD card
 
 

@@ -24,12 +24,12 @@ from shared.pair import Pair
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1  # of the files: one of another format has another name
+_FORMAT = 1  # the version of the files' format, which is part of their names
 _SUFFIX = ".kv"
-_CHECKSUM = 4  # bytes
-_PIECE = 2**20  # bytes that are read at a time: 25 ms from a slow SD card
+_CHECKSUM = 4  # bytes at the end of a file
+_PIECE = 2**20  # bytes that are read at a time: 25 ms on a slow SD card
 _MOST_FILES = 8
-_MOST_BYTES = 128 * 2**20  # of all files
+_MOST_BYTES = 128 * 2**20  # bytes of all files together
 
 
 class PrefixReader:

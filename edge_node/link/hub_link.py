@@ -56,9 +56,9 @@ class HubLink:
         self._directory = HubDirectory(self._topics, pair)
         self._opens: queue.Queue[Opened | Fault] = queue.Queue(64)
         self._verdicts: queue.Queue[HubMessage] = queue.Queue(4096)
-        # Another program of the same name may have sessions of its own: what is said of them is not for us.
-        self._opening: bytes | None = None  # the session that was asked for last,
-        self._spoken: bytes | None = None  # and the one that was opened last
+        # Another program of the same name may have sessions of its own. What is said of those is not for this one.
+        self._opening: bytes | None = None  # the session that this program asked for last
+        self._spoken: bytes | None = None  # the session that a hub opened for it last
         self._refusal: str | None = None
         self._link = MqttLink(settings, node)
         self._link.on_refused = self._on_refused

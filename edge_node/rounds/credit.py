@@ -9,8 +9,8 @@ from shared.messages import Draft
 
 _JOINING = 4  # tokens that the hub decodes alone while the drafter takes in the text, or where it has no idea
 _TRYING = 16  # tokens while neither drafting nor streaming has been timed
-_TRIPS = 3  # round trips that the credit of a stream lasts for at least,
-_MOST_CREDIT = 512  # up to so many tokens
+_TRIPS = 3  # round trips that the credit of a stream should last for
+_MOST_CREDIT = 512  # tokens that this may take
 
 
 class Credit:

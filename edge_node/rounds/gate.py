@@ -6,14 +6,14 @@ from edge_node.rounds.pace import Pace
 from edge_node.settings import Mode
 from shared.running_mean import RunningMean
 
-_FIRST_PROBES = 16  # tokens drafted beside the first stream, and some more where these do not decide
-_PROBES = 4  # tokens drafted beside a stream each time,
-_PROBE_EVERY = 64  # that so many tokens were streamed,
-_PROBE_SELDOM = 512  # or so many where drafting is far too slow
-_FIRST_REST = 64  # streamed tokens before blocks are tried again that were computed to be faster and were not,
-_LONGEST_REST = 4096  # twice as many each time
+_FIRST_PROBES = 16  # tokens drafted beside the first stream; more follow where these do not decide
+_PROBES = 4  # tokens drafted at each later probe
+_PROBE_EVERY = 64  # streamed tokens from probe to probe
+_PROBE_SELDOM = 512  # streamed tokens from probe to probe, where drafting is far too slow
+_FIRST_REST = 64  # streamed tokens before blocks are tried again, after they were computed to be faster and were not
+_LONGEST_REST = 4096  # streamed tokens; each rest is twice as long as the one before, up to this
 _PROVEN = 32  # rounds after which blocks have shown what they are worth
-_ROUNDS = 8  # after which what they took counts for as much as what was computed: few are a matter of luck
+_ROUNDS = 8  # rounds after which the time that they took counts as much as the computed one: few are a matter of luck
 
 
 class Gate:

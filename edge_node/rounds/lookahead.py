@@ -18,9 +18,9 @@ from edge_node.drafting.drafter import Drafter, Guess
 from edge_node.rounds.skill import DraftSkill
 from shared.sampling import Sampling
 
-_LEAST_CHANCE = 0.05  # of being of use, for a token that is drafted while waiting
-_FEW_IDS = 16  # ids, which a drafter takes in about as fast as one
-_BRIEF_S = 0.05  # of work, for which a message that comes meanwhile may wait
+_LEAST_CHANCE = 0.05  # a token that is less likely to be of use is not drafted while waiting
+_FEW_IDS = 16  # ids that a drafter takes in about as fast as one
+_BRIEF_S = 0.05  # seconds for which a message that has come may wait
 
 
 class _Continuation:
@@ -47,7 +47,7 @@ class _Branch:
 
     place: int
     token: int
-    chance: float  # that the verdict leads here
+    chance: float  # of the verdict leading here
     behind: _Continuation
 
 
@@ -69,7 +69,7 @@ class Lookahead:
         self._trunk = _Continuation(iter(()))
         self._taken_in = 0  # ids of the text that the drafter has drafted behind
         self._warm = False  # whether it has drafted before: what is run first takes longer
-        self._piece_s = 0.0  # that the last piece of work on the trunk took
+        self._piece_s = 0.0  # seconds of the last piece of work on the trunk
         self._sent = 0  # tokens of the trunk that await a verdict
         self._branches: list[_Branch] | None = None  # likeliest first; None: not made yet
         self._expected: tuple[int, int] | None = None  # what an early verdict says: accepted, and the token behind

@@ -26,8 +26,8 @@ from shared.messages import Draft, Early, Fault, Finish, Verdict
 from shared.sampling import Sampling
 from shared.transcript import common_length
 
-_ATTEMPTS = 4  # times that a round is sent before its hub counts as silent
-_REOPENINGS = 4  # of one answer
+_ATTEMPTS = 4  # times that a round is sent until its hub counts as silent
+_REOPENINGS = 4  # new sessions that one answer may take
 
 
 class RoundLoop:

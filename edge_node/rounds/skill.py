@@ -8,7 +8,7 @@ from shared.running_mean import RunningMean
 
 _RATE = 0.02  # weight of a new measurement in a mean of chances, which takes many
 _BELIEVED = 5  # measurements that a first chance counts for
-_EARLY_BELIEVED = 10  # the same for early verdicts
+_EARLY_BELIEVED = 10  # early verdicts that the first chance counts for
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hub.sessions.session import SessionKey
 from shared.messages import Close, Draft, Fault, Open
 
-_MOST = 8_000  # messages; the MQTT client holds more on their way out, and each of these may be answered by a fault
+_MOST = 8_000  # messages that wait; the MQTT client has room for a fault in answer to each
 _MOST_OF_NODE = 1_000  # messages of one node
 
 

@@ -16,7 +16,7 @@ from hub.model.batch import Inputs
 from hub.model.tiles import TilePlan
 
 BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-_TABLE = 2**16  # pages of all rows of a batch together
+_TABLE = 2**16  # pages that all rows of a batch may hold together
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 _INT8 = 127.0
-_LEAST_SCALE = 1e-12  # of a row of zeros
-_CUDA_ROWS = 32  # torch multiplies int8 matrices on CUDA from 17 rows on
+_LEAST_SCALE = 1e-12  # the scale of a row of zeros
+_CUDA_ROWS = 32  # rows at least: torch multiplies int8 matrices on CUDA from 17 rows on
 
 
 class PackedLinear(nn.Module):

@@ -30,7 +30,7 @@ from shared.messages import MAX_APPEND
 
 log = logging.getLogger(__name__)
 
-_ROUNDING = 0.05  # of the logits' norm: what other sizes of matrices may make of bfloat16
+_ROUNDING = 0.05  # share of the logits' norm by which bfloat16 may differ between matrices of different sizes
 _NOT_REPLACEABLE = "the target's attention is not replaceable in this version of transformers; choose another"
 
 

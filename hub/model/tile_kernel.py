@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-_POSITIONS = 64  # read at a time
+_POSITIONS = 64  # positions read at a time
 
 
 def attend(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _KEPT = 0.98  # factor on the weight of a session's older rounds at each new one
-_KEPT_OF_ALL = 0.999  # the same factor for the rounds of all sessions together
+_KEPT_OF_ALL = 0.999  # factor on the weight of the older rounds of all sessions together
 # A session counts as having had so many tokens looked at before, at the hub's rate: its first few are a matter of luck.
 _PRIOR_TRIES = 16.0
 _FIRST_RATE = 0.75  # assumed of a hub that has verified nothing yet

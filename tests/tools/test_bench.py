@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,14 @@ def bench(*arguments: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures
+
+
+def near(share: float, expected: float, count: int) -> bool:
+    """Whether a share of so many is what chance makes of the expected one: within four standard deviations.
+
+    On a busy machine a run of seconds is a run of few.
+    """
+    return count > 0 and abs(share - expected) <= 4 * math.sqrt(expected * (1 - expected) / count)
 
 
 def test_exactness() -> None:
@@ -48,7 +57,7 @@ def test_pair(tmp_path: Path) -> None:
 
 def test_capacity_over_the_broker() -> None:
     figures = bench("capacity", "--shape", "20m", "--sessions", "4", "--pairs", "1", "--seconds", "3")
-    assert 0.7 < figures["alpha_realised"] < 0.9
+    assert near(figures["alpha_realised"], 0.8, figures["compared_tokens"])
     assert figures["speculate_tokens_per_s"] > 0
     assert figures["stream_over_bare"] > 0
     assert 0 < figures["verified_per_round"] <= figures["drafted_per_round"]
@@ -58,7 +67,7 @@ def test_capacity_over_the_broker() -> None:
 def test_capacity_in_memory_with_weights_in_int8() -> None:
     options = ("--transport", "memory", "--weights", "int8", "--dtype", "float32")
     figures = bench("capacity", "--shape", "20m", "--sessions", "2", "--pairs", "1", "--seconds", "2", *options)
-    assert 0.7 < figures["alpha_realised"] < 0.9
+    assert near(figures["alpha_realised"], 0.8, figures["compared_tokens"])
     assert figures["bare_over_floor"] > 0
     assert (figures["transport"], figures["weights"], figures["dtype"]) == ("memory", "int8", "float32")
 
@@ -119,8 +128,9 @@ def test_early_verdicts_of_the_pair() -> None:
 def test_early_verdicts_of_a_shape() -> None:
     figures = bench("early", "--shape", "20m", "--sessions", "4", "--seconds", "2")
     assert 0 < figures["early"] <= figures["rounds"]
-    assert 0.85 < figures["early_agreement_per_token"] < 0.99
-    assert 0.7 < figures["alpha_realised"] < 0.9
+    ids = min(figures["early_ids"], 4 * 96)  # the sessions ask for the same text again and again
+    assert near(figures["early_agreement_per_token"], 0.935, ids)
+    assert near(figures["alpha_realised"], 0.8, figures["compared_tokens"])
     assert figures["lead_ms"] > 0
 
 

@@ -14,7 +14,7 @@ from hub.model.target import Target
 
 _WARM_UP = 2  # forwards, or copies
 _COPIES = 9
-_COPIED = {"cpu": 256 << 20, "cuda": 4 << 30}  # bytes, far more than any cache
+_COPIED = {"cpu": 256 << 20, "cuda": 4 << 30}  # bytes that are copied to measure: far more than any cache holds
 
 
 def bare_seconds(target: Target, rows: Sequence[tuple[int, int]], times: int = 7) -> float:

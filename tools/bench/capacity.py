@@ -8,6 +8,7 @@ hub, and figures are medians over the pairs.
     throughput_ratio     the latter over the former
     forward_share        time inside the model's forward over the time in which the engine was busy, speculating
     alpha_realised       the target's own / all, of the drafted tokens that can be compared with it: those verified, and the next
+    compared_tokens      those drafted tokens, of one run
     drafted_per_round    tokens that a device sent for verification, and
     verified_per_round   those of them that the hub verified
     bare_forward_ms      the model's forward over one token of each session and nothing else, in this process
@@ -38,7 +39,7 @@ from tools.bench.site import MIDDLE, MOST_SESSIONS, Load, Rig, Site
 from tools.rig.fleet import Drafting
 
 _SHARE_OF_SOLO = 0.8
-_ROUNDS = 30  # of each session: with few, the slowest is the one that had bad luck
+_ROUNDS = 30  # rounds of each session: with few, the slowest is the one that had bad luck
 _RATES = (4.0, 5.0, 6.0, 7.0, 8.0)  # tokens per second
 
 
@@ -74,6 +75,7 @@ def run_throughput(rig: Rig, sessions: int, drafting: Drafting, pairs: int, as_j
         "throughput_ratio": median(lambda stream, speculation, _: speculation.tokens_per_s / stream.tokens_per_s),
         "forward_share": median(lambda _, speculation, __: speculation.forward_share),
         "alpha_realised": median(lambda _, speculation, __: speculation.alpha),
+        "compared_tokens": int(median(lambda _, speculation, __: speculation.compared_tokens)),
         "drafted_per_round": median(lambda _, speculation, __: speculation.drafted_per_round, 2),
         "verified_per_round": median(lambda _, speculation, __: speculation.verified_per_round, 2),
         "bare_forward_ms": median(lambda _, __, bare_s: 1e3 * bare_s, 2),

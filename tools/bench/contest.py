@@ -37,16 +37,19 @@ MODES: dict[str, dict[str, Any]] = {
 THOROUGH = ((20, 15, 0.8), (20, 15, 0.9))  # rtt, draft, acceptance: those that promises are about
 _REQUEST = "turn on the kitchen lights and the lamp in the hall, set the thermostat to twenty degrees, and close the garage door"
 _NODE = "device"
-_WARM_UP, _WARM_UP_OF_AUTO = 8, 24  # tokens of an answer that is not measured; a node that chooses has more to learn
-_TOKENS, _PASSES = 48, 1  # of those that are
-_MORE_TOKENS, _MORE_PASSES = 64, 3  # under the conditions of THOROUGH: there, luck must not decide
-_HOME_PASSES = 9  # an answer of the built-in pair takes a fraction of a second
-_LONG_PROMPT = 512  # ids, for the time of the first token
-_SLOW_S = 0.12  # for a drafted token then
-_FIRST_TOKENS = 3  # that are timed in each mode
+_WARM_UP, _WARM_UP_OF_AUTO = (
+    8,
+    24,
+)  # tokens of an answer before those measured, and of one by a node that chooses, which learns
+_TOKENS, _PASSES = 48, 1  # tokens of a measured answer, and answers
+_MORE_TOKENS, _MORE_PASSES = 64, 3  # the same under the conditions of THOROUGH, where luck must not decide
+_HOME_PASSES = 9  # answers of the built-in pair, which take a fraction of a second each
+_LONG_PROMPT = 512  # ids of the prompt by which the first token is timed
+_SLOW_S = 0.12  # seconds of a drafted token while the first token is timed
+_FIRST_TOKENS = 3  # first tokens that are timed in each mode
 _MAX_BLOCK = 16
-_LONG_S = 8.0  # for an answer: a mode that takes as long is not measured again
-_TRIAL_S = 0.1  # a forward's time, for the choice of a length
+_LONG_S = 8.0  # seconds of an answer: a mode that takes longer is not measured again
+_TRIAL_S = 0.1  # seconds of a forward by which a fixed length is chosen
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,9 @@ from tools.export.export import export_draft
 from tools.rig.shapes import SHAPES, shape_pair
 
 CONTEXTS = (128, 1024)
-_SHORT_HEAD = 4  # one in so many ids
-_TOKENS = 24  # of a run, behind the context
-_REST_S = 0.03  # between runs: threads that wait for work spin for a while
+_SHORT_HEAD = 4  # a short head has one in so many ids
+_TOKENS = 24  # tokens of a run, behind the context
+_REST_S = 0.03  # seconds between runs: threads that wait for work spin for a while
 
 
 class Precision(str, Enum):

@@ -6,7 +6,8 @@ at most 8; with `--shape`, a target of real size and devices that are emulated. 
     rounds               drafts with tokens, of which `early` were answered early too
     early_agreement      share of the early verdicts that are what the verdict is: as many drafted tokens accepted, and the
                          same id behind them
-    early_agreement_per_token   share of the ids in early verdicts that are the verdict's, up to the first that is not
+    early_ids            ids in early verdicts up to the first that is not the verdict's, that one included
+    early_agreement_per_token   share of those ids that are the verdict's
     lead_ms              from the early verdict to the verdict, both as they reach the device; median
     lead_share           that over the time from sending the draft to the verdict; median
     round_ms             this time; median
@@ -57,8 +58,8 @@ _LONGEST = 160  # ids of an answer
 _WARM_UP = 3  # requests
 _WAIT_S = 60.0
 _KV_MEMORY = 1 << 28
-_ROWS = (1, 8)  # of the forwards whose cost is measured
-_TIMES = 15  # that each is, with and without the exit in turn
+_ROWS = (1, 8)  # rows of the forwards whose cost is measured
+_TIMES = 15  # measurements of each, with and without the exit in turn
 
 
 class _Device:
@@ -133,7 +134,11 @@ def run_shape(rig: Rig, sessions: int, drafting: Drafting, as_json: bool) -> Non
         site.hold(sessions)
         watches[-1].rounds.clear()
         load = site.measure(drafting)
-        return {"tokens_per_s": round(load.tokens_per_s, 2), "alpha_realised": round(load.alpha, 3)}
+        return {
+            "tokens_per_s": round(load.tokens_per_s, 2),
+            "alpha_realised": round(load.alpha, 3),
+            "compared_tokens": load.compared_tokens,
+        }
 
     measured = rig.at_site(measure, watched)
     described = {"shape": rig.shape, "dtype": rig.dtype, "sessions": sessions, "acceptance": drafting.acceptance}
@@ -150,6 +155,7 @@ def _figures(rounds: Sequence[Round]) -> dict[str, Any]:
         "rounds": len(rounds),
         "early": len(early),
         "early_agreement": round(1 - wrong / len(early), 4),
+        "early_ids": right_ids + wrong,
         "early_agreement_per_token": round(right_ids / (right_ids + wrong), 4),
         "lead_ms": round(1e3 * statistics.median(each.verdict_s - each.early_s for each in early), 3),
         "lead_share": round(statistics.median(1 - each.early_s / each.verdict_s for each in early), 3),

@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
-# By bits, the type of the matrices. The head has 8 bits, as llama.cpp's own quantizer chooses for rows of this length,
-# and as a draft graph has it.
+# The type of the matrices, by bits. The head has 8 bits, as in a draft graph: llama.cpp's own quantizer chooses the same.
 _TYPES = {4: "Q4_0", 8: "Q8_0"}
 _HEAD_TYPE = "Q8_0"
 _NAMES = {

@@ -44,7 +44,7 @@ from tools.home.data.invent import HELD_OUT, NEW_PHRASING
 from tools.rig.testbed import running_hub
 
 _SEED = 20_261_121
-_WARM = 0.8  # the other temperature
+_WARM = 0.8  # the temperature of the second measurement
 
 
 def run(requests: int, pair_name: str, as_json: bool, errors: Path | None = None) -> None:

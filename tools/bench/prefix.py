@@ -16,9 +16,9 @@ from tools.rig.testbed import running_hub
 from tools.rig.transport import BrokerTransport
 
 _NODE = "fleet"
-_COMMON = 512  # ids
-_OWN = (8, 24)  # ids, at least and at most
-_ANSWER = 8  # ids
+_COMMON = 512  # ids that all requests begin with
+_OWN = (8, 24)  # ids of a request's own, at least and at most
+_ANSWER = 8  # ids of an answer
 _FIRST_ID, _LAST_ID = 300, 2000  # ordinary words of the pair's vocabulary
 
 

@@ -32,8 +32,8 @@ _PAIR = "home"
 _PROCESSES = 4
 _ROUNDS = 10
 _DRAFTING = Drafting(acceptance=0.8, length=4)
-_LENGTH = 60  # ids of an answer, at most
-_CHURNED_LENGTH = 3  # likewise, of those that come one after another
+_LENGTH = 60  # ids of an answer at most, where sessions stay
+_CHURNED_LENGTH = 3  # ids of an answer at most, where sessions come one after another
 _PATIENCE_S = 120.0
 _OPENED_AT_ONCE = 50
 

@@ -32,7 +32,7 @@ MIDDLE = PROMPT + ANSWER // 2  # ids that a session holds on average
 _NODE = "fleet"
 _KV_MEMORY = 5 << 30  # bytes: MOST_SESSIONS of the largest shape; on a CPU, what is not used is never touched
 _WARM_UP_S = 2.0
-_LOOK_S = 0.5  # between two looks at whether that was long enough
+_LOOK_S = 0.5  # seconds between two looks at whether all sessions had their rounds
 _PATIENCE_S = 300.0
 _SLOWEST = 0.05  # share of sessions that may fall below a rate
 _SPENT = ("at_us", "waited_us", "model_us", "drafted", "trimmed", "speculated", "target_forwards", "prefill_forwards")
@@ -43,11 +43,12 @@ class Load:
     """What one measurement saw: tokens per second of each session, drafts' worth, the hub's time."""
 
     per_session: tuple[float, ...]
-    alpha: float
+    alpha: float  # share of the target's own among the drafted tokens that can be compared with it
+    compared_tokens: int  # those tokens
     drafted_per_round: float
     verified_per_round: float
-    forward_share: float  # of the time in which the engine was busy
-    step_s: float  # that time for each forward
+    forward_share: float  # share of the engine's busy time in the model's forward
+    step_s: float  # seconds of each forward in which the engine was busy
 
     @property
     def tokens_per_s(self) -> float:
@@ -107,6 +108,7 @@ class Site:
                 for tally in tallies
             ),
             alpha=hits / max(1, hits + misses),
+            compared_tokens=hits + misses,
             drafted_per_round=(spent["drafted"] + spent["trimmed"]) / max(1, spent["speculated"]),
             verified_per_round=spent["drafted"] / max(1, spent["speculated"]),
             forward_share=spent["model_us"] / max(1, busy_us),

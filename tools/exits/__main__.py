@@ -31,7 +31,7 @@ from tools.exits.training import BLOCK, Agreement, Heads
 from tools.home.training.batches import Batch, Text, grouped
 
 _FILE = "exit.safetensors"
-_DEPTHS = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)  # of the layers, where heads are tried
+_DEPTHS = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)  # shares of the layers behind which heads are tried
 _POOL = 256  # texts that are sorted by length together
 _console = Console(stderr=True)
 

@@ -18,7 +18,7 @@ from tools.home.data.invent import HELD_OUT
 from tools.home.training.batches import Text, texts, training_source
 
 ROWS = 32  # texts that the target writes together
-_LONGEST = 160  # ids that it writes in each
+_LONGEST = 160  # ids that the target writes in each text
 
 
 def home_texts(pair: Pair, longest: int) -> tuple[Iterator[Text], Iterator[Text]]:

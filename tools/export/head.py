@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from tools.export.fuse import drop_unread
 
 _LOGITS = "logits"
-_AT_ONCE = 1000  # lines given to the tokenizer
+_AT_ONCE = 1000  # lines given to the tokenizer at a time
 
 
 def frequent_ids(checkpoint: Path, lines: Iterable[str], count: int) -> list[int]:

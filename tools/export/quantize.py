@@ -17,7 +17,7 @@ import onnx
 from onnx import numpy_helper
 
 BLOCKS = (64, 32)  # numbers along a row of a weight that share a scale: the first that divides the row
-_HEAD_BITS = 8  # of the LM head and the embedding, whatever the rest has: errors there fall on every token alike
+_HEAD_BITS = 8  # bits of the LM head and the embedding, whatever the rest has: an error there falls on every token
 _IN_INT8 = 4  # accuracy_level
 
 

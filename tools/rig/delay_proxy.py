@@ -21,7 +21,7 @@ import typer
 from tools.rig.process import dying_with_parent
 
 _CHUNK = 65_536
-_MOST_CHUNKS = 4096  # under way in one direction: past them the sender has to wait
+_MOST_CHUNKS = 4096  # chunks under way in one direction; then the sender has to wait
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from shared.sampling import Sampling
 from shared.transcript import common_length
 
 SOURCE = "emulated"
-_PREFILL_SHARE = 0.2  # of a token's time that one more id of a run takes, as measured on small models
-_SET = 20  # positions in which as many are right as should be: short runs then compare
-_PIECE_S, _LEAST_PIECE = 0.03, 4  # a run that takes in a text has so many seconds, or ids, as the real drafter's
+_PREFILL_SHARE = 0.2  # share of a token's time that one more id of a run takes, as measured on small models
+_SET = 20  # positions in a row of which the set share is right, so that short runs compare
+_PIECE_S, _LEAST_PIECE = 0.03, 4  # seconds and ids of a run that takes in a text, as the real drafter has them
 
 
 @dataclass(frozen=True)

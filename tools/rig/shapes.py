@@ -39,12 +39,12 @@ SHAPES: dict[str, dict[str, Any]] = {
     "8b": {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
            "intermediate_size": 14336, "vocab_size": 128256, "max_position_embeddings": 8192},
 }  # fmt: skip
-_RESIDUAL = 0.01  # of what a layer would add to the residual stream
-_EXIT_DEPTH = 1 / 3  # of the layers, before the exit
+_RESIDUAL = 0.01  # share of what a layer would add to the residual stream that it adds
+_EXIT_DEPTH = 1 / 3  # share of the layers before the exit
 _EXIT_WRONG = (
     0.065  # share of ids whose successor it does not know: of blocks half of which are accepted it gets 0.8 right
 )
-_EXIT_STEEPNESS = 100.0  # by which few ids are in between
+_EXIT_STEEPNESS = 100.0  # so steep that few ids are in between
 _EXIT = "exit.safetensors"
 _TEMPLATE = "{% for m in messages %}{{ m.content }} {% endfor %}"
 

@@ -20,7 +20,7 @@ from tools.rig.process import started
 HUB = "bench-hub"
 _OBSERVER = "observer"
 _START_S = 120.0
-_STATS_S = 2.5  # stats are published every second
+_STATS_S = 2.5  # seconds to wait for stats, which are published every second
 
 
 class HubBed:

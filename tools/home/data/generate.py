@@ -32,7 +32,7 @@ from tools.home.data.invent import HELD_OUT, NEW_PHRASING, Source
 from tools.home.data.names import Names
 from tools.home.data.values import Value, Values
 
-_OF_HOME = 0.45  # share of the requests there that only the list makes clear
+_OF_HOME = 0.45  # share of the requests under a list of the home that only the list makes clear
 # Arguments that are copied from the request, and take its capitals along.
 _TYPED = frozenset({"name", "area", "floor", "item", "place", "search_query", "message", "conversation_command"})
 # What a timer may be told to do when it ends.
@@ -48,7 +48,7 @@ _COMMANDS = {
 # Values of any words, from whose end nobody could tell "now", "for me" or another action.
 _FREE = frozenset({"command", "item", "message", "query", "task"})
 _EXCHANGES = (0.6, 0.22, 0.12, 0.06)  # shares of dialogues of one, two … exchanges; the chat template keeps no more
-_FOLLOWING = 0.6  # share of the later requests that refer to the one before
+_FOLLOWING = 0.6  # share of later requests in a dialogue that refer to the one before
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tools.home.training.batches import Batch
 VOCAB_SIZE = 2048
 CONTEXT = 1024
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-_ATTENTION = "eager"  # for rows this short faster than sdpa on a CPU; a saved model does not record it
+_ATTENTION = "eager"  # faster than sdpa for rows this short on a CPU; a saved model does not record it
 
 
 def home_config(depth: int, tokenizer: Tokenizer) -> LlamaConfig:
