@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import subprocess
-import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from tools.bench.__main__ import app
+
 
 def bench(*arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.bench", *arguments, "--json"],
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    """The figures that the command prints, run in this process: importing torch and transformers takes longer than most."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        app([*arguments, "--json"], standalone_mode=False)
+    figures: dict[str, Any] = json.loads(printed.getvalue().splitlines()[-1])
     return figures
 
 
@@ -56,7 +54,7 @@ def test_pair(tmp_path: Path) -> None:
 
 
 def test_capacity_over_the_broker() -> None:
-    figures = bench("capacity", "--shape", "20m", "--sessions", "4", "--pairs", "1", "--seconds", "3")
+    figures = bench("capacity", "--shape", "2m", "--sessions", "4", "--pairs", "1", "--seconds", "3")
     assert near(figures["alpha_realised"], 0.8, figures["compared_tokens"])
     assert figures["speculate_tokens_per_s"] > 0
     assert figures["stream_over_bare"] > 0
@@ -66,29 +64,29 @@ def test_capacity_over_the_broker() -> None:
 
 def test_capacity_in_memory_with_weights_in_int8() -> None:
     options = ("--transport", "memory", "--weights", "int8", "--dtype", "float32")
-    figures = bench("capacity", "--shape", "20m", "--sessions", "2", "--pairs", "1", "--seconds", "2", *options)
+    figures = bench("capacity", "--shape", "2m", "--sessions", "2", "--pairs", "1", "--seconds", "2", *options)
     assert near(figures["alpha_realised"], 0.8, figures["compared_tokens"])
     assert figures["bare_over_floor"] > 0
     assert (figures["transport"], figures["weights"], figures["dtype"]) == ("memory", "int8", "float32")
 
 
 def test_overhead() -> None:
-    figures = bench("overhead", "--shape", "20m", "--pairs", "1", "--seconds", "2")
+    figures = bench("overhead", "--shape", "2m", "--pairs", "1", "--seconds", "2")
     assert all(figures[f"ratio_{n}"] > 0 and figures[f"step_ms_{n}"] > 0 for n in (1, 8, 32))
 
 
 def test_draft() -> None:
-    figures = bench("draft", "--shape", "20m", "--threads", "1", "--pairs", "2")
+    figures = bench("draft", "--shape", "2m", "--threads", "1", "--pairs", "2")
     rows = figures["tokens_per_s"]
     assert [(r["precision"], r["threads"], r["context"], r["head"]) for r in rows] == [
         (precision, 1, context, head)
         for precision in ("int4", "int8")
         for context in (128, 1024)
-        for head in (8192, 2048)
+        for head in (4096, 1024)
     ]
     assert all(row["tokens_per_s"] > 0 and row["prefill_tokens_per_s"] > 0 for row in rows)
     assert (figures["llama_cpp_ratio"] is None) == any(row["llama_cpp_ratio"] is None for row in rows)
-    assert all(row["same_tokens"] in {True, None} for row in rows if row["head"] == 8192)
+    assert all(row["same_tokens"] in {True, None} for row in rows if row["head"] == 4096)
     assert all(p["MatMulNBits"] > 0 and p["SkipSimplifiedLayerNormalization"] > 0 for p in figures["us_by_operator"])
 
 
@@ -126,7 +124,7 @@ def test_early_verdicts_of_the_pair() -> None:
 
 
 def test_early_verdicts_of_a_shape() -> None:
-    figures = bench("early", "--shape", "20m", "--sessions", "4", "--seconds", "2")
+    figures = bench("early", "--shape", "2m", "--sessions", "4", "--seconds", "2")
     assert 0 < figures["early"] <= figures["rounds"]
     ids = min(figures["early_ids"], 4 * 96)  # the sessions ask for the same text again and again
     assert near(figures["early_agreement_per_token"], 0.935, ids)
@@ -137,7 +135,7 @@ def test_early_verdicts_of_a_shape() -> None:
 def test_latency_of_every_mode(tmp_path: Path) -> None:
     state = tmp_path / "cells.jsonl"
     options = ("--only", "10,2,0.8", "--out", str(tmp_path / "map.png"), "--state", str(state))
-    figures = bench("latency", "--shape", "20m", *options)
+    figures = bench("latency", "--shape", "2m", *options)
     cells = {cell["mode"]: cell for cell in figures["cells"]}
     assert list(cells) == ["stream", "speculate", "ahead", "early", "auto"]
     assert all(cell["ms_per_token"] > 0 and cell["rtt_ms"] == 10 and cell["draft_ms"] == 2 for cell in cells.values())
@@ -146,7 +144,7 @@ def test_latency_of_every_mode(tmp_path: Path) -> None:
     assert figures["first_token_ratio"] > 0
     assert (tmp_path / "map.png").stat().st_size > 10_000
     written = state.read_text()
-    assert bench("latency", "--shape", "20m", *options)["cells"] == figures["cells"], (
+    assert bench("latency", "--shape", "2m", *options)["cells"] == figures["cells"], (
         "what is there is not measured again"
     )
     assert state.read_text() == written

@@ -73,7 +73,10 @@ def test_every_planted_import_is_named_under_its_contract(copy: Path) -> None:
     assert status != 0
     reports = dict(re.findall(r"^([^\n]+)\n-+\n(.*?)(?=^[^\n]+\n-+\n|\Z)", said, re.MULTILINE | re.DOTALL))
     for importer, imported, contract in PLANTED:
-        assert re.search(rf"\b{re.escape(importer)} -> {re.escape(imported)}\b", reports[contract]), (importer, imported)
+        assert re.search(rf"\b{re.escape(importer)} -> {re.escape(imported)}\b", reports[contract]), (
+            importer,
+            imported,
+        )
 
 
 def test_a_new_file_belongs_to_a_layer(copy: Path) -> None:

@@ -30,6 +30,8 @@ _LLAMA = {
     "eos_token_id": 0,
 }
 SHAPES: dict[str, dict[str, Any]] = {
+    "2m": {"hidden_size": 128, "num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 2,
+           "intermediate_size": 384, "vocab_size": 4096, "max_position_embeddings": 2048},
     "20m": {"hidden_size": 384, "num_hidden_layers": 8, "num_attention_heads": 6, "num_key_value_heads": 2,
             "intermediate_size": 1024, "vocab_size": 8192, "max_position_embeddings": 2048},
     "smollm2-135m": {"hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3,
