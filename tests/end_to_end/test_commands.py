@@ -319,13 +319,13 @@ def test_a_node_can_neither_read_nor_forge_another_nodes_session(bed: HubBed) ->
     assert len(refusals) == 3
 
 
-def test_a_hub_that_restarts_in_the_middle_of_a_chat_changes_no_text() -> None:
+def test_a_hub_that_restarts_in_the_middle_of_a_chat_changes_no_text(bed: HubBed) -> None:
     requests = [REQUEST, "turn off the kitchen lights", "set a timer for 5 minutes"]
-    with running_hub(["pi"]) as first, connected(first.node("pi")) as node:
+    with connected(bed.node("node-1")) as node:
         expected = [talk(node, request) for request in requests]
-    with running_hub(["pi"]) as bed, connected(bed.node("pi", wait_s=60.0, patience_s=1.0)) as node:
+    with running_hub(["pi"]) as own, connected(own.node("pi", wait_s=60.0, patience_s=1.0)) as node:
         got = [talk(node, requests[0])]
-        bed.restart_hub()
+        own.restart_hub()
         got += [talk(node, request) for request in requests[1:]]
     assert got == expected
 

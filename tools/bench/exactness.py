@@ -122,13 +122,16 @@ def run(requests: int, pair_name: str, as_json: bool) -> None:
 
 def _cases(count: int, drafts: tuple[str, str]) -> list[Case]:
     rng = random.Random(2026)
-    settings = itertools.cycle(itertools.product(SAMPLINGS, TURNS, drafts, WAYS))
+    combinations = list(itertools.product(SAMPLINGS, TURNS, drafts, WAYS))
+    rng.shuffle(combinations)  # so that a short run has some of everything
+    settings = itertools.cycle(combinations)
     cases = []
     for sampling, turns, draft, way in itertools.islice(settings, count):
         asked = tuple(exchange(rng, HELD_OUT).request for _ in range(turns))
         cases.append(
             Case(rng.choice(SYSTEMS), asked, sampling, draft, way, rng.getrandbits(64), rng.randrange(len(HUBS)))
         )
+    cases.sort(key=lambda case: len(case.requests))  # long chats come together, and fill a small memory
     return cases
 
 

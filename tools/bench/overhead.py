@@ -22,7 +22,7 @@ from tools.bench.capacity import described
 from tools.bench.report import progress, show
 from tools.bench.site import Rig, Site
 from tools.rig.fleet import Drafting
-from tools.rig.transport import MemoryTransport
+from tools.rig.memory_transport import MemoryTransport
 
 _SESSIONS = (1, 8, 32)
 _DRAFTING = Drafting(acceptance=1.0, length=3)

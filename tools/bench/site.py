@@ -16,9 +16,10 @@ from shared.errors import SettingsError
 from shared.pair import Pair
 from tools.bench.report import quantile
 from tools.rig.fleet import Device, Drafting, Fleet
+from tools.rig.memory_transport import MemoryTransport
 from tools.rig.shapes import SHAPES, shape_pair
 from tools.rig.testbed import running_hub
-from tools.rig.transport import BrokerTransport, MemoryTransport, Transport
+from tools.rig.transport import BrokerTransport, Transport
 
 Result = TypeVar("Result")
 AnyTarget = TypeVar("AnyTarget", bound=Target)
