@@ -10,14 +10,17 @@ BIN_5 := $(VENV_5)/bin
 # What runs the model: by itself, under the engine, and in a real hub's process.
 TESTS_5 := tests/hub/test_target.py tests/hub/test_exits.py tests/hub/test_engine.py tests/shared/test_mqtt.py
 
-.PHONY: setup demo test check mosquitto
+# Two workers, as tests wait for processes that start. All tests of a file are run by one of them, which has its own hub.
+PYTEST := -m pytest -n 2 --dist loadfile
+
+.PHONY: setup demo test test-quick check mosquitto
 
 setup: $(STAMP) mosquitto
 
 $(STAMP): constraints.txt
 $(STAMP): INSTALLED := '.[dev]'
 $(STAMP_5): constraints-transformers5.txt
-$(STAMP_5): INSTALLED := '.[hub]' pytest trustme
+$(STAMP_5): INSTALLED := '.[hub]' pytest pytest-xdist trustme
 $(STAMP) $(STAMP_5): %/.set-up: pyproject.toml
 	$(PYTHON) -m venv $*
 	$*/bin/pip install --quiet --disable-pip-version-check --constraint $(filter %.txt,$^) torch
@@ -33,9 +36,13 @@ demo: setup
 
 test: setup $(STAMP_5)
 	$(BIN)/pip freeze | grep '^transformers==4\.'
-	$(BIN)/python -m pytest --hypothesis-profile=ci
+	$(BIN)/python $(PYTEST) --hypothesis-profile=ci
 	$(BIN_5)/pip freeze | grep '^transformers==5\.'
-	$(BIN_5)/python -m pytest $(TESTS_5)
+	$(BIN_5)/python $(PYTEST) $(TESTS_5)
+
+# What to run before each commit: everything but the tests that are marked slow.
+test-quick: setup
+	$(BIN)/python $(PYTEST) --hypothesis-profile=ci -m 'not slow'
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -55,7 +55,7 @@ _LISTED = "Areas: den, north attic, hall, pantry\nFloors: loft, cellar\nDevices:
     f"{room} {thing}" for room in ("hall", "pantry", "den", "loft") for thing in ("lamp", "fan", "heater", "blind")
 )
 SYSTEMS = (None, f"{_LISTED}, desk lamp", f"{_LISTED}, kettle")
-HUBS = ((), ("--kv-memory", "5M", "--budget", "32"))  # options; the latter has room for one long chat, and little more
+HUBS = ((), ("--kv-memory", "3M", "--budget", "32"))  # options; the latter has room for one long chat, and little more
 COUNTED = ("target_forwards", "prefill_forwards", "trimmed", "shared_tokens", "preempted", "evicted")
 # temperature, top_k, top_p
 SAMPLINGS = ((0.0, 0, 1.0), (0.8, 0, 1.0), (0.8, 40, 0.9), (0.0, 40, 0.9))

@@ -1,0 +1,64 @@
+"""The benchmarks of the built-in pair run, and a small run of each shows what the large ones promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.tools.benches import bench
+
+
+def test_exactness() -> None:
+    figures = bench("exactness", "--requests", "24")
+    assert figures["mismatches"] == 0
+    assert figures["compared_tokens"] > 1500
+    assert figures["target_forwards"] <= figures["rounds"]
+    assert all(figures[counter] > 0 for counter in ("trimmed", "shared_tokens", "preempted"))
+    histogram = figures["accepted_histogram"]
+    assert histogram["0"] > 0, "the random draft is rejected"
+    assert histogram["8"] > 0, "the built-in draft is accepted"
+    assert all(figures[counter] > 0 for counter in ("streamed", "drafted_ahead", "early", "switched"))
+
+
+def test_pair(tmp_path: Path) -> None:
+    figures = bench("pair", "--requests", "100", "--errors", str(tmp_path / "errors.txt"))
+    assert figures["target_exact_match"] >= 0.8
+    assert figures["committed_per_round"] >= 3.0
+    assert 0 < figures["acceptance_t08"] <= figures["best_coupling_t08"] + 0.03  # the one is a mean over chances
+    wrong = (tmp_path / "errors.txt").read_text().count("expected: ")
+    shares = (figures["target_exact_match"], figures["target_exact_match_new_phrasing"])
+    assert wrong == round(sum(100 * (1 - share) for share in shares))
+    assert bool(wrong) == any(figures["confusion"].values())
+    assert set(figures["slot_errors"]) == {"seen", "new"}
+
+
+def test_prefix() -> None:
+    figures = bench("prefix")
+    assert figures["prefill_tokens_asked"] > 32 * 512
+    assert figures["own_tokens"] <= figures["prefill_tokens_computed"] <= 1.1 * 512 + figures["own_tokens"]
+
+
+def test_many_sessions_are_answered_and_forgotten() -> None:
+    figures = bench("sessions", "--count", "60", "--churned", "100")
+    assert (figures["answered"], figures["lost"], figures["left_open"]) == (600, 0, 10)
+    assert figures["p50_ms"] > 0
+    assert figures["rss_growth_mb"] < 20
+
+
+def test_round() -> None:
+    figures = bench("round", "--requests", "20")
+    assert figures["bytes_up_per_round"] <= 80
+    assert figures["bytes_down_per_round"] <= 80
+    assert figures["rounds"] > 50
+
+
+def test_modes() -> None:
+    figures = bench("modes", "--requests", "5")
+    assert figures["same_text"] is True
+
+
+def test_early_verdicts_of_the_pair() -> None:
+    figures = bench("early", "--requests", "8")
+    assert figures["early"] == figures["rounds"] > 20
+    assert figures["early_agreement_per_token"] >= figures["early_agreement"] > 0.8
+    assert figures["lead_ms"] > 0, "an early verdict is published before its verdict"
+    assert 0 < figures["lead_share"] < 1
