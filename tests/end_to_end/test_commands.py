@@ -31,6 +31,8 @@ from tests.processes import start_as_in_a_terminal
 from tools.demo import node_command
 from tools.rig.testbed import HUB, HubBed, running_hub
 
+pytestmark = pytest.mark.slow  # each command is a process, and some have a hub of their own
+
 REQUEST = "turn on the kitchen lights and set the bedroom to 20 degrees"
 
 

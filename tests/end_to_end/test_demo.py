@@ -14,6 +14,8 @@ import pytest
 
 from tests.processes import start_as_in_a_terminal
 
+pytestmark = pytest.mark.slow  # each starts a broker and a hub
+
 COMMAND = [sys.executable, "-m", "tools.demo"]
 
 

@@ -87,6 +87,7 @@ def asked(bed: HubBed, *words: str) -> list[str]:
     return ["ask", "--json", "--name", "pi", *broker, "--broker-password-file", str(settings.password_file), *words]
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_module_and_the_built_in_pairs_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -95,6 +96,7 @@ def test_the_wheel_holds_every_module_and_the_built_in_pairs_and_nothing_else(wh
     assert held == modules | pairs | {f"{package}/py.typed" for package in PACKAGES}
 
 
+@pytest.mark.slow
 def test_a_node_from_the_wheel_answers_and_needs_neither_torch_nor_transformers(
     node: NodeEnvironment, bed: HubBed
 ) -> None:
@@ -111,6 +113,7 @@ def test_a_node_from_the_wheel_answers_and_needs_neither_torch_nor_transformers(
     assert report["text"].startswith('{"name":"HassTurnOn"')
 
 
+@pytest.mark.slow
 def test_a_hub_from_the_wheel_serves(hub: Path, node: NodeEnvironment, tmp_path: Path) -> None:
     where = run(hub, "python", "-c", "import hub, torch; print(hub.__file__)").stdout
     assert where.startswith(str(hub.parent)), "not the checkout's"
@@ -128,6 +131,7 @@ def test_a_hub_from_the_wheel_serves(hub: Path, node: NodeEnvironment, tmp_path:
             assert "HassTurnOn" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", ["node", "hub"])
 def test_a_program_without_its_extra_says_what_to_install_in_one_sentence(node: NodeEnvironment, extra: str) -> None:
     done = node.said_without_extra[extra]

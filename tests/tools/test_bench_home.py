@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.tools.benches import bench
+
+pytestmark = pytest.mark.slow  # each starts a hub of its own
 
 
 def test_exactness() -> None:
     figures = bench("exactness", "--requests", "24")
     assert figures["mismatches"] == 0
     assert figures["compared_tokens"] > 1500
-    assert figures["target_forwards"] <= figures["rounds"]
+    rows = figures["rounds"] + figures["streamed"]
+    assert 2 * figures["target_forwards"] <= rows, "a forward is shared by two rows and more"
     assert all(figures[counter] > 0 for counter in ("trimmed", "shared_tokens", "preempted"))
     histogram = figures["accepted_histogram"]
     assert histogram["0"] > 0, "the random draft is rejected"

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pytest
+
 from tests.tools.benches import bench
+
+pytestmark = pytest.mark.slow  # each measures for seconds
 
 
 def near(share: float, expected: float, count: int) -> bool:

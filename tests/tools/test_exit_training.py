@@ -23,6 +23,8 @@ from tools.exits.texts import own_texts
 from tools.exits.training import Heads
 from tools.rig.shapes import shape_pair
 
+pytestmark = pytest.mark.slow  # it trains
+
 _MANIFEST = """schema = 1
 name = "tiny"
 

@@ -30,6 +30,8 @@ from tools.home.training.run import Run, Spent, rate_share
 from tools.home.training.selection import hardest
 from tools.home.training.stages import train_stages, train_step
 
+pytestmark = pytest.mark.slow  # it trains
+
 STAGED = Recipe((Stage(1, 0.3), Stage(2, 0.3), Stage(3, 0.4)), lookahead_steps=2, warmup_steps=2, batch_ids=512)
 END_ID = 1
 
