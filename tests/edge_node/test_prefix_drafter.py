@@ -232,6 +232,7 @@ def test_a_graph_is_known_by_its_hash_or_else_by_its_time(graph: Path, tmp_path:
     assert files_of(recorded, model)._graph != files_of(replace(recorded, sha256={"draft.onnx": "12ac"}), model)._graph
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_pays")
 @pytest.mark.parametrize("kind", [DrafterKind.MODEL, DrafterKind.AUTO])
 def test_a_second_node_does_not_take_in_the_system_message(

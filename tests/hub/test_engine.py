@@ -148,6 +148,7 @@ def any_bench(request: pytest.FixtureRequest, checkpoint: str, tmp_path: Path) -
     made.close()
 
 
+@pytest.mark.slow
 def test_sessions_at_once_get_the_oracles_text(any_bench: Bench, checkpoint: str) -> None:
     bench = any_bench
     oracle = Oracle(checkpoint, models.VOCAB, [models.END], models.CONTEXT)
@@ -212,6 +213,7 @@ def test_opening_twice_is_opening_once(bench: Bench) -> None:
     assert len(bench.book) == 1
 
 
+@pytest.mark.slow
 def test_sessions_lose_pages_and_not_their_text_when_memory_is_full(checkpoint: str) -> None:
     # Room for 8 pages of 16 positions: 2 layers, K and V, 2 heads of 16 floats. Each session needs five of them.
     bench = Bench(checkpoint, kv_memory=8 * 16 * 2 * 2 * 2 * 16 * 4, budget=64)
@@ -241,6 +243,7 @@ def test_sessions_lose_pages_and_not_their_text_when_memory_is_full(checkpoint: 
         bench.close()
 
 
+@pytest.mark.slow
 def test_the_oracle_is_not_the_code_under_test(checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It loads nothing of the product, and gives the model the whole prefix each time, without a cache."""
     code = "import sys, tools.rig.oracle; print({name.split('.')[0] for name in sys.modules} & {'hub', 'shared', 'edge_node'})"

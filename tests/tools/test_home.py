@@ -155,6 +155,7 @@ def test_every_intent_has_phrasings_that_training_never_sees() -> None:
         assert not set(entry.unseen) & {*entry.phrases, *entry.terse}
 
 
+@pytest.mark.slow
 def test_no_request_means_two_things(monkeypatch: pytest.MonkeyPatch) -> None:
     # With few words there are few requests, so that what could collide does: those that stand in two lists, and a few more.
     lists = copy.deepcopy(invent._lists())
@@ -185,6 +186,7 @@ def test_unseen_phrasings_are_drawn_for_measuring_alone() -> None:
     assert asked & fixed
 
 
+@pytest.mark.slow
 def test_no_unseen_phrasing_is_a_trained_one_with_politeness_around_it() -> None:
     polite = generate._wraps()
     before = ["", *(f"{words} ".replace(" ,", ",") for words in polite["before"])]
