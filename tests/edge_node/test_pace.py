@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import cache
 
 import pytest
 
@@ -47,11 +48,12 @@ def tokens_per_s(found: Measured, chances: list[list[float]], length: int | None
     """Played out: blocks of `length`, or as a pace decides, over positions with given chances."""
     rng = random.Random(5)
     pace = found.pace(ahead=ahead)
+    goes_on = cache(lambda chances: pace.goes_on(chances, LONGEST))
     seconds, tokens = 0.0, 0
     saved = 0.0  # by what was drafted while the verdict before was awaited
     for row in chances:
         count = 1
-        while count < LONGEST and (count < length if length else pace.goes_on(row[:count], LONGEST)):
+        while count < LONGEST and (count < length if length else goes_on(tuple(row[:count]))):
             count += 1
         accepted = 0
         while accepted < count and rng.random() < row[accepted]:

@@ -26,6 +26,7 @@ from tools.rig.process import started
 from tools.rig.testbed import HUB, HubBed
 
 
+@pytest.mark.slow
 def test_a_handler_that_raises_does_not_deafen_the_client(bed: HubBed) -> None:
     link = MqttLink(bed.broker.settings("stranger"), "stranger")
     link.connect()
@@ -43,6 +44,7 @@ def test_a_handler_that_raises_does_not_deafen_the_client(bed: HubBed) -> None:
     assert link.handler_errors >= 1
 
 
+@pytest.mark.slow
 def test_tcp_nodelay_is_set(bed: HubBed) -> None:
     link = MqttLink(bed.broker.settings("stranger"), "stranger")
     link.connect()
@@ -52,6 +54,7 @@ def test_tcp_nodelay_is_set(bed: HubBed) -> None:
     link.close()
 
 
+@pytest.mark.slow
 def test_wrong_password_and_no_broker(bed: HubBed, tmp_path: Path) -> None:
     wrong = tmp_path / "password"
     wrong.write_text("wrong")
