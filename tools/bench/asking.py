@@ -27,7 +27,7 @@ MAX_TOKENS = 200
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedRequest:
     """One request of a dialogue and what came; `turns` is the chat up to and with the request."""
 
     exchange: Exchange
@@ -46,13 +46,13 @@ def drawn(requests: int, source: Source, seed: int) -> list[Dialogue]:
     return dialogues
 
 
-def ask_all(bed: HubBed, dialogues: Sequence[Dialogue], temperature: float, title: str) -> list[Asked]:
+def ask_all(bed: HubBed, dialogues: Sequence[Dialogue], temperature: float, title: str) -> list[AskedRequest]:
     """Put every dialogue to the hub, its requests in order in one chat; return all requests, in order."""
     seeds = random.Random(0)
     cases = [(each, [seeds.getrandbits(64) for _ in each.exchanges]) for each in dialogues]
     idle: queue.SimpleQueue[Conversation] = queue.SimpleQueue()
 
-    def ask(case: tuple[Dialogue, list[int]]) -> list[Asked]:
+    def ask(case: tuple[Dialogue, list[int]]) -> list[AskedRequest]:
         node = idle.get()
         try:
             return _converse(node, *case, temperature)
@@ -70,14 +70,14 @@ def ask_all(bed: HubBed, dialogues: Sequence[Dialogue], temperature: float, titl
         return [asked for conversation in answered for asked in conversation]
 
 
-def _converse(node: Conversation, dialogue: Dialogue, seeds: Sequence[int], temperature: float) -> list[Asked]:
+def _converse(node: Conversation, dialogue: Dialogue, seeds: Sequence[int], temperature: float) -> list[AskedRequest]:
     node.renew(dialogue.system)
     asked = []
     for exchange, seed in zip(dialogue.exchanges, seeds, strict=True):
         answer = Answer()
         for _ in node.ask(exchange.request, Generation(temperature, seed=seed, max_tokens=MAX_TOKENS), answer):
             pass
-        asked.append(Asked(exchange, tuple(node.turns[:-1]), answer))
+        asked.append(AskedRequest(exchange, tuple(node.turns[:-1]), answer))
     return asked
 
 

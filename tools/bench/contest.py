@@ -53,7 +53,7 @@ _TRIAL_S = 0.1  # seconds of a forward by which a fixed length is chosen
 
 
 @dataclass(frozen=True)
-class Group:
+class Conditions:
     """Conditions under which all modes are compared."""
 
     pair: str
@@ -64,7 +64,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Cell:
-    """One mode under them."""
+    """One mode under some conditions."""
 
     pair: str
     rtt_ms: int
@@ -90,7 +90,7 @@ def serving(pair: str) -> Iterator[tuple[HubBed, Pair]]:
 
 
 @contextmanager
-def contest(bed: HubBed, pair: Pair, group: Group) -> Iterator[Contest]:
+def contest(bed: HubBed, pair: Pair, group: Conditions) -> Iterator[Contest]:
     """A contest over a node's connection through a proxy that delays."""
     with delayed(bed.broker.port, group.rtt_ms) as port:
         settings = bed.node(_NODE)
@@ -118,7 +118,7 @@ class _Entrant:
 class Contest:
     """Compares the modes by the answers that come over one connection."""
 
-    def __init__(self, link: HubLink, settings: NodeSettings, pair: Pair, group: Group) -> None:
+    def __init__(self, link: HubLink, settings: NodeSettings, pair: Pair, group: Conditions) -> None:
         self._link, self._settings, self._pair, self._group = link, settings, pair, group
         rng = random.Random(3)
         self._tokenizer = ChatTokenizer(pair)

@@ -22,26 +22,26 @@ from itertools import product
 from pathlib import Path
 
 from shared.errors import SettingsError
-from tools.bench.contest import MODES, THOROUGH, Cell, Group, contest, serving
+from tools.bench.contest import MODES, THOROUGH, Cell, Conditions, contest, serving
 from tools.bench.heat_maps import ACCEPTANCES, DRAFTS, RTTS, draw
 from tools.bench.report import progress, show, show_rows
 
 _SHORT = (*THOROUGH, (200, 120, 0.4), (0, 120, 0.4), (200, 5, 0.9), (50, 40, 0.6))
 
 
-def wanted(shape: str, full: bool, only: Sequence[str]) -> list[Group]:
+def wanted(shape: str, full: bool, only: Sequence[str]) -> list[Conditions]:
     """The groups to measure: those of `only`, each as "RTT,DRAFT,ACCEPTANCE"; else all, or the telling ones. Raises SettingsError."""
     if only:
         try:
             numbers = [tuple(map(float, each.split(","))) for each in only]
-            return [Group(shape, int(rtt), draft, acceptance) for rtt, draft, acceptance in numbers]
+            return [Conditions(shape, int(rtt), draft, acceptance) for rtt, draft, acceptance in numbers]
         except ValueError:
             raise SettingsError("give conditions as RTT,DRAFT,ACCEPTANCE in ms, for example 20,15,0.8") from None
-    groups = [Group(shape, *each) for each in (product(RTTS, DRAFTS, ACCEPTANCES) if full else _SHORT)]
-    return groups + [Group("home", rtt, 0.0, 0.0) for rtt in (RTTS if full else (0, 100))]
+    groups = [Conditions(shape, *each) for each in (product(RTTS, DRAFTS, ACCEPTANCES) if full else _SHORT)]
+    return groups + [Conditions("home", rtt, 0.0, 0.0) for rtt in (RTTS if full else (0, 100))]
 
 
-def run(groups: Sequence[Group], fresh: bool, out: Path, state: Path, as_json: bool) -> None:
+def run(groups: Sequence[Conditions], fresh: bool, out: Path, state: Path, as_json: bool) -> None:
     """Measure what is not in `state` yet, print it, and draw all that `state` has to `out`."""
     if fresh:
         state.unlink(missing_ok=True)
@@ -86,9 +86,9 @@ def run(groups: Sequence[Group], fresh: bool, out: Path, state: Path, as_json: b
     )
 
 
-def _read(state: Path) -> tuple[dict[Group, list[Cell]], list[float]]:
+def _read(state: Path) -> tuple[dict[Conditions, list[Cell]], list[float]]:
     """Groups that were measured before, and ratios of the first token's time."""
     lines = state.read_text().splitlines() if state.exists() else []
     rows = [json.loads(line) for line in lines]
-    cells = {Group(**row["group"]): [Cell(**cell) for cell in row["cells"]] for row in rows}
+    cells = {Conditions(**row["group"]): [Cell(**cell) for cell in row["cells"]] for row in rows}
     return cells, [row["first_token"] for row in rows if row["first_token"]]

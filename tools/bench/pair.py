@@ -35,7 +35,7 @@ from edge_node.assembly import load_drafter
 from edge_node.dialogue.tokenizer import ChatTokenizer
 from edge_node.rounds.round_stats import RoundStats
 from shared.pair import Pair, load_pair
-from tools.bench.asking import LENGTH, NODES, Asked, ask_all, ask_draft, drawn
+from tools.bench.asking import LENGTH, NODES, AskedRequest, ask_all, ask_draft, drawn
 from tools.bench.confusion import Confusion, right
 from tools.bench.coupling import Coupling, judged
 from tools.bench.report import progress, show
@@ -88,15 +88,15 @@ def run(requests: int, pair_name: str, as_json: bool, errors: Path | None = None
         errors.write_text("\n\n".join([*wrong, ""]))
 
 
-def _right(asked: Asked) -> bool:
+def _right(asked: AskedRequest) -> bool:
     return right(asked.answer.text, asked.exchange.calls)
 
 
-def _share_right(answered: Sequence[Asked]) -> float | None:
+def _share_right(answered: Sequence[AskedRequest]) -> float | None:
     return round(sum(map(_right, answered)) / len(answered), 4) if answered else None
 
 
-def _by_kind(answered: Sequence[Asked]) -> dict[str, float | None]:
+def _by_kind(answered: Sequence[AskedRequest]) -> dict[str, float | None]:
     """The share that is right of each kind, None where there is none of it."""
     listed = [a for a in answered if a.turns[0].role == "system"]
     plain = [a for a in answered if a.turns[0].role != "system"]
@@ -125,7 +125,7 @@ class _Drafter:
         texts = ask_draft(self._drafter, self._tokenizer, dialogues, "draft alone")
         return round(sum(right(text, exchange.calls) for exchange, text in texts) / len(texts), 4)
 
-    def best_coupling(self, sampled: Sequence[Asked]) -> float:
+    def best_coupling(self, sampled: Sequence[AskedRequest]) -> float:
         """The mean of 1 - TV at the places of the answers at which the target looked at a drafted token."""
         torch.set_num_threads(1)  # for a model this small a second thread costs more than it brings
         coupling = Coupling(self._pair.target, self._drafter)
@@ -137,7 +137,7 @@ class _Drafter:
         return round(float(np.concatenate(best).mean()), 4)
 
 
-def _described(asked: Asked) -> str:
+def _described(asked: AskedRequest) -> str:
     """The chat with the answer that was expected and the one that came."""
     chat = [f"{turn.role}: {turn.content}" for turn in asked.turns]
     return "\n".join([*chat, f"expected: {asked.exchange.answer}", f"got:      {asked.answer.text}"])
