@@ -35,7 +35,7 @@ class ExitHead(nn.Module):
         self.down = nn.Linear(width, size, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute the above."""
+        """Map hidden states x [n, size] to what the LM head takes, [n, size]."""
         z: torch.Tensor = self.norm(x)
         y: torch.Tensor = self.down(nn.functional.silu(self.up(z)))
         return z + y
