@@ -147,9 +147,7 @@ class RoundLoop:
     def _block(self, answer: AnswerInProgress, drafting: DraftingSchedule) -> tuple[int, ...]:
         """Drafted tokens to be verified: what is there already, and what more is worth its time."""
         room = answer.credit.limit - len(self.session) - 1  # the target's own token comes behind the drafted ones
-        started = self._clock()
         block = drafting.block(room)
-        answer.stats.drafting_s += self._clock() - started
         answer.stats.ahead += block.ahead
         return block.tokens
 

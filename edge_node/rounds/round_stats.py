@@ -24,7 +24,6 @@ class RoundStats:
     reopened: int = 0
     elapsed_s: float = 0.0
     first_token_s: float = 0.0
-    drafting_s: float = 0.0
     accepted_by_round: list[int] = field(default_factory=list)
     overheads_s: list[float] = field(default_factory=list)  # the round less the target's forward
     bytes_up: list[int] = field(default_factory=list)
