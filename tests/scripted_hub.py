@@ -13,25 +13,10 @@ from edge_node.link.directory import SeenHub
 from edge_node.link.hub_link import Channel, HubMessage
 from hub.sessions.session import HubSession, Limits, SessionKey
 from shared.messages import Draft, Early, Fault, Opened, Verdict
+from tests.clock import Clock
 
 SESSION = bytes(16)
 CONTEXT = 4096
-
-
-class Clock:
-    """Seconds that pass only by `sleep` and `reach`."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-    def reach(self, at: float) -> None:
-        self.now = max(self.now, at)
 
 
 class ScriptedHub:

@@ -20,12 +20,12 @@ _HUB_WAIT_S = 120
 
 def hub_command(broker: BrokerSettings, name: str, *options: str) -> list[str]:
     """The command line of a hub on that broker."""
-    return [sys.executable, "-m", "hub.cli", "serve", "--name", name, *_broker_options(broker), *options]
+    return [sys.executable, "-m", "hub.cli", "serve", "--name", name, *broker_options(broker), *options]
 
 
 def node_command(broker: BrokerSettings, name: str, command: str, *options: str) -> list[str]:
     """The command line of a node on that broker."""
-    return [sys.executable, "-m", "edge_node.cli", command, "--name", name, *_broker_options(broker), *options]
+    return [sys.executable, "-m", "edge_node.cli", command, "--name", name, *broker_options(broker), *options]
 
 
 def main() -> int:
@@ -65,7 +65,8 @@ def _run_to_end(command: list[str]) -> int:
             raise
 
 
-def _broker_options(broker: BrokerSettings) -> list[str]:
+def broker_options(broker: BrokerSettings) -> list[str]:
+    """The options by which a command reaches that broker."""
     return [
         f"--broker-host={broker.host}", f"--broker-port={broker.port}", f"--broker-password-file={broker.password_file}",
     ]  # fmt: skip

@@ -30,9 +30,8 @@ _CHUNK = 256  # tokens per run while prefilling: bounds the memory of activation
 _LEAST_PIECE = 4  # tokens of a run while prefilling; the first, which measures, and the last may be shorter
 _PIECE_S = 0.03  # seconds of a run at most: between runs the node looks at what has come
 _AT_ONCE = 2  # ids that the next token's run takes in besides: behind an accepted block there are two
-_LARGE_GRAPH = (
-    8 * 2**20
-)  # bytes from which on two threads are used: at 1.5 MB the second costs a tenth, at 15 MB it saves a third
+# Bytes from which on two threads are used: at 1.5 MB the second costs a tenth of the time, at 15 MB it saves a third.
+_LARGE_GRAPH = 8 * 2**20
 _SPIN_US = (
     100  # how long a thread looks for work before it sleeps: longer than the gaps within a run, shorter than a round
 )

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.errors import IncompatiblePair, NoHub, ProtocolError
-from shared.pair import Pair
 from shared.topics import Topics
 
 _MAX_HUBS = 256
@@ -37,10 +36,11 @@ class HubDirectory:
 
     LEAVES = ("status", "info", "stats")  # of a hub's topics that are retained
 
-    def __init__(self, topics: Topics, pair: Pair) -> None:
+    def __init__(self, topics: Topics, pair: str, tokenizer: bytes) -> None:
+        """`pair` is the name of the node's pair, `tokenizer` the hash of its tokenizer."""
         self._topics = topics
         self._pair = pair
-        self._tokenizer = pair.tokenizer_hash().hex()
+        self._tokenizer = tokenizer.hex()
         self._hubs: dict[str, SeenHub] = {}
         self._news: queue.Queue[None] = queue.Queue(1)  # wakes whoever waits for a hub
 
@@ -80,7 +80,7 @@ class HubDirectory:
         """
         while True:
             hubs = dict(self._hubs)
-            serving = [h for h, seen in hubs.items() if seen.online and seen.info.get("pair") == self._pair.name]
+            serving = [h for h, seen in hubs.items() if seen.online and seen.info.get("pair") == self._pair]
             fitting = [h for h in serving if hubs[h].info.get("tokenizer") == self._tokenizer]
             if prefer in fitting and prefer is not None:
                 return prefer
@@ -94,11 +94,11 @@ class HubDirectory:
                 continue
         if serving:
             raise IncompatiblePair(
-                f"hub {serving[0]!r} serves {self._pair.name!r} with another tokenizer; "
+                f"hub {serving[0]!r} serves {self._pair!r} with another tokenizer; "
                 "install the same version of the pair on both sides"
             )
         online = {h: seen.info.get("pair") for h, seen in hubs.items() if seen.online}
         if online:
             offered = ", ".join(f"{h!r} serves {pair!r}" for h, pair in sorted(online.items()))
-            raise NoHub(f"no hub serves the pair {self._pair.name!r} ({offered}); start one with: sled-hub serve")
+            raise NoHub(f"no hub serves the pair {self._pair!r} ({offered}); start one with: sled-hub serve")
         raise NoHub(f"no hub is online below {self._topics.prefix!r} on this broker; start one with: sled-hub serve")

@@ -53,7 +53,7 @@ class HubLink:
         self._pair = pair
         self._tokenizer = pair.tokenizer_hash()
         self._topics = Topics(settings.prefix)
-        self._directory = HubDirectory(self._topics, pair)
+        self._directory = HubDirectory(self._topics, pair.name, self._tokenizer)
         self._opens: queue.Queue[Opened | Fault] = queue.Queue(64)
         self._verdicts: queue.Queue[HubMessage] = queue.Queue(4096)
         # Another program of the same name may have sessions of its own. What is said of those is not for this one.

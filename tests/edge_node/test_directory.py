@@ -19,7 +19,7 @@ INFO = {"pair": PAIR.name, "tokenizer": PAIR.tokenizer_hash().hex()}
 
 
 def directory(**hubs: dict[str, Any]) -> HubDirectory:
-    found = HubDirectory(Topics(), PAIR)
+    found = HubDirectory(Topics(), PAIR.name, PAIR.tokenizer_hash())
     for name, facts in hubs.items():
         publish(found, name, **facts)
     return found

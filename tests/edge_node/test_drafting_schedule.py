@@ -23,7 +23,7 @@ from edge_node.settings import Mode, NodeSettings, Policy
 from shared.messages import Draft, Early, Finish, Verdict
 from shared.running_mean import RunningMean
 from shared.sampling import Sampling
-from tests.scripted_hub import Clock
+from tests.clock import Clock
 
 PROMPT = [7, 8, 9]
 

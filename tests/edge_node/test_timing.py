@@ -8,7 +8,7 @@ import pytest
 
 from edge_node.rounds.timing import RoundTimes, Timing
 from shared.messages import Draft, Finish, Verdict
-from tests.scripted_hub import Clock
+from tests.clock import Clock
 
 BLOCK = Draft(2, 10, 0, (5, 6, 7))
 CREDIT = Draft(2, 10, 0, (), until=40)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tools.demo import broker_options
 from tools.rig.broker import private_broker
 from tools.rig.process import started
 from tools.rig.testbed import HUB, HubBed
@@ -81,12 +82,6 @@ def run(programs: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def asked(bed: HubBed, *words: str) -> list[str]:
-    settings = bed.broker.settings("pi")
-    broker = ["--broker-host", settings.host, "--broker-port", str(settings.port)]
-    return ["ask", "--json", "--name", "pi", *broker, "--broker-password-file", str(settings.password_file), *words]
-
-
 @pytest.mark.slow
 def test_the_wheel_holds_every_module_and_the_built_in_pairs_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
@@ -106,7 +101,8 @@ def test_a_node_from_the_wheel_answers_and_needs_neither_torch_nor_transformers(
     assert not names & {"torch", "transformers", "optimum", "onnx"}
     where = run(node.programs, "python", "-c", "import edge_node; print(edge_node.__file__)").stdout
     assert where.startswith(str(node.programs.parent)), "not the checkout's"
-    done = run(node.programs, "sled-node", *asked(bed, "turn on the kitchen lights"))
+    options = ["--json", "--name", "pi", *broker_options(bed.broker.settings("pi"))]
+    done = run(node.programs, "sled-node", "ask", *options, "turn on the kitchen lights")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["accepted"] > 0
@@ -118,15 +114,11 @@ def test_a_hub_from_the_wheel_serves(hub: Path, node: NodeEnvironment, tmp_path:
     where = run(hub, "python", "-c", "import hub, torch; print(hub.__file__)").stdout
     assert where.startswith(str(hub.parent)), "not the checkout's"
     with private_broker(tmp_path, hubs=[HUB], nodes=["pi"]) as broker:
-        settings = broker.settings(HUB)
-        options = ["--broker-host", settings.host, "--broker-port", str(settings.port)]
-        options += ["--broker-password-file", str(settings.password_file)]
         log = tmp_path / "hub.log"
-        with started([str(hub / "sled-hub"), "serve", "--name", HUB, *options], log):
-            settings = broker.settings("pi")
-            options = ["--broker-host", settings.host, "--broker-port", str(settings.port)]
-            options += ["--broker-password-file", str(settings.password_file), "--wait", "90"]
-            done = run(node.programs, "sled-node", "ask", "--name", "pi", *options, "turn on the kitchen lights")
+        serving = [str(hub / "sled-hub"), "serve", "--name", HUB, *broker_options(broker.settings(HUB))]
+        with started(serving, log):
+            options = ["--name", "pi", *broker_options(broker.settings("pi")), "--wait", "90"]
+            done = run(node.programs, "sled-node", "ask", *options, "turn on the kitchen lights")
             assert done.returncode == 0, done.stderr + log.read_text()
             assert "HassTurnOn" in done.stdout
 

@@ -27,6 +27,7 @@ from hub.sessions.book import SessionBook
 from hub.sessions.memory import KVMemory
 from hub.sessions.session import Limits, SessionKey
 from shared.messages import AnyMessage, Close, Draft, Early, Fault, FaultCode, Finish, Open, Opened, Verdict
+from tests.clock import Clock
 
 VOCAB = 32
 PAGES = 8
@@ -55,16 +56,6 @@ class KnownTime(ForwardTime):
 
     def learn(self, rows: int, tokens: int, seconds: float) -> None:
         pass
-
-
-class Clock:
-    """Seconds that pass only when the test lets them, so that the same messages lead to the same evictions."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class FakeTarget:
@@ -113,7 +104,7 @@ class Engines(RuleBasedStateMachine):
     @initialize(token_s=st.sampled_from([1e-6, 0.1, 1.0]))
     def begin(self, token_s: float = 1e-6) -> None:
         """A hub whose forward takes a second, and `token_s` for each token; the dearest are not worth drafting."""
-        self.clock = Clock()
+        self.clock = Clock(1000.0)  # by it the same messages lead to the same evictions
         target = FakeTarget()
         pool = PagePool(PAGES)
         memory = KVMemory(pool, target.copy_page, lambda key: None if key.node == "c" else b"home")
@@ -178,7 +169,7 @@ class Engines(RuleBasedStateMachine):
     def step(self) -> None:
         """Once around the engine's loop, which takes a while."""
         self.engine.step()
-        self.clock.now += 0.03
+        self.clock.sleep(0.03)
 
     def settle(self) -> None:
         """Go on until nobody has work any more."""
@@ -257,7 +248,7 @@ class Engines(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.05, 0.2, 61.0]))
     def wait(self, seconds: float) -> None:
-        self.clock.now += seconds
+        self.clock.sleep(seconds)
 
     @invariant()
     def holds(self) -> None:
