@@ -75,11 +75,14 @@ class Hub:
             answer_open=self._answer_open,
             publish=self._publish,
         )
-        self._intake = Intake(self._topics, limits, self.engine.submit)
+        self._intake = Intake(self._topics, limits, self.engine.submit, self.engine.has_room)
         self._unsent = 0  # answers that found too many others waiting for the broker; the engine's thread counts them
         self._say = say
         self._link = MqttLink(
-            settings.broker, self._name, will=(self._topics.hub(self._name, "status"), {"online": False})
+            settings.broker,
+            self._name,
+            will=(self._topics.hub(self._name, "status"), {"online": False}),
+            gate=self._intake.admits,
         )
 
     def run(self, stop: threading.Event) -> None:

@@ -77,6 +77,7 @@ class Engine:
         self._clock = clock
         self._inbox = Inbox(clock)
         self._work = Work(book)
+        self._served: Collection[str] = ()  # nodes that had work of late
         self._drafted = 0  # drafted tokens that came since the last plan
         self._stalled = False  # whether no session with work could be given pages
         self._drafts = 0  # taken in so far
@@ -103,6 +104,10 @@ class Engine:
         self._publish_verdicts(plan, forwarded)
         self._housekeep(plan, forwarded)
 
+    def has_room(self, node: str, size: int) -> bool:
+        """Whether a message of the node would be read some time. To be asked by any thread."""
+        return self._inbox.has_room(node, size)
+
     @property
     def has_work(self) -> bool:
         """Whether a session waits for a forward, or a message to be read."""
@@ -115,21 +120,21 @@ class Engine:
 
     def _collect(self) -> None:
         """Take in what has come, and for the length of the window what comes."""
+        self._served = self._work.nodes(self._clock())
         if not self._work:
-            self._take_next(_HOUSEKEEPING_S, ())
+            self._take_next(_HOUSEKEEPING_S)
         elif self._stalled:
-            self._take_next(_STALLED_S, self._work.nodes)
+            self._take_next(_STALLED_S)
         opened = self._clock()
         self._take_all(opened)
         while (wait := self._worth_waiting(opened)) > 0:
-            self._take_next(wait, self._work.nodes)
+            self._take_next(wait)
             self._take_all(opened)
         self._window.close(self._clock() - opened, speculating=self._drafted > 0)
 
     def _take_all(self, opened: float) -> None:
         """Take in what is there. Whoever sends faster than that can be read must not keep the others from their forward."""
-        working = self._work.nodes
-        while self._clock() - opened < _INTAKE_S and self._take_next(0.0, working):
+        while self._clock() - opened < _INTAKE_S and self._take_next(0.0):
             pass
 
     def _worth_waiting(self, opened: float) -> float:
@@ -141,10 +146,10 @@ class Engine:
         first = min(self._work.since(session) for session in sessions)
         return self._window.remaining(opened, first, self._clock(), self._time.fixed, forward_s)
 
-    def _take_next(self, wait_s: float, working: Collection[str]) -> bool:
-        """Take in the next arrival, if there is one or comes in time; `working` are the nodes that have work."""
+    def _take_next(self, wait_s: float) -> bool:
+        """Take in the next arrival, if there is one or comes in time."""
         started = self._clock()
-        arrival = self._inbox.get(wait_s, working)
+        arrival = self._inbox.get(wait_s, self._served)
         came = self._clock()
         self.stats.waited_us += int((came - started) * 1e6)
         if arrival is None:
@@ -157,7 +162,7 @@ class Engine:
                 # Whatever one session's message brings about must not end the loop of all others.
                 log.exception("a message of %s failed; its session is closed", arrival.node)
                 self._forget(request.key)
-        self._inbox.charge(arrival.node, self._clock() - came)
+        self._inbox.charge(arrival.node, self._clock() - came, self.book.sessions_of(arrival.node))
         return True
 
     def _take_in(self, request: Request, at: float) -> None:
