@@ -53,8 +53,8 @@ class ControlWords:
         if tokenizer.pre_tokenizer is not None:
             self._encoder.pre_tokenizer = tokenizer.pre_tokenizer
         self._finder.add_tokens(added)
-        self._encoder.add_tokens([_renamed(token, self._aliases[token.content]) for token in added])
-        self._encoder.add_tokens([AddedToken(_ANSWER, normalized=True)])
+        answer = AddedToken(_ANSWER, normalized=True)
+        self._encoder.add_tokens([*(_renamed(token, self._aliases[token.content]) for token in added), answer])
         self._words = {self._finder.token_to_id(token.content): token for token in added}
         # Some normalizers write a space in front of what they get, and so in front of the answer's pattern too.
         self._in_front = self._normalized(_ANSWER).partition(_ANSWER)[0]
@@ -142,9 +142,8 @@ def _renamed(token: AddedToken, alias: str) -> AddedToken:
 def _model(tokenizer: Tokenizer, aliases: Mapping[str, str], words: AbstractSet[str]) -> Any:
     """The tokenizer's model; one in which control words have their aliases where the model itself can write them."""
     bare = Tokenizer(tokenizer.model)
-    if tokenizer.pre_tokenizer is not None:
-        bare.pre_tokenizer = tokenizer.pre_tokenizer
-    if not any(_writes(bare, word) for word in words):
+    in_vocabulary = [word for word in words if bare.token_to_id(word) is not None]
+    if not any(word in (piece.value for piece in bare.model.tokenize(word)) for word in in_vocabulary):
         return tokenizer.model
     model = json.loads(tokenizer.to_str())["model"]
     vocab = model["vocab"]
@@ -158,9 +157,3 @@ def _model(tokenizer: Tokenizer, aliases: Mapping[str, str], words: AbstractSet[
         model["merges"] = [pair for pair in model["merges"] if not words & {*pair, "".join(pair)}]
     parts = dict.fromkeys(("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"))
     return Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], **parts, "model": model})).model
-
-
-def _writes(bare: Tokenizer, word: str) -> bool:
-    """Whether the model makes of a text that is `word` the one piece that is `word`."""
-    pieces = [piece.value for piece in bare.model.tokenize(word)]
-    return word in pieces or word in bare.encode(word, add_special_tokens=False).tokens
