@@ -19,7 +19,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from hub.model.self_check import NOT_REPLACEABLE
-from hub.model.weight_files import TABLES, Stored, read_json, stored_weights
+from hub.model.weight_files import TABLES, Stored, read_json, same_contents, stored_weights
 from shared.errors import PairError
 from shared.pair import REMOTE
 
@@ -41,9 +41,9 @@ def load_checkpoint(target: str | Path, *, dtype: torch.dtype, attention: str) -
     folder = _fetched(str(target)) if str(target).startswith(REMOTE) else Path(target)
     if not folder.is_dir():
         raise PairError(f"cannot load the target {folder}: there is no such folder")
-    config = _config(folder)
-    stored = stored_weights(folder)
     with _said_briefly(folder):
+        config = _config(folder)
+        stored = stored_weights(folder)
         _compare_shapes(folder, config, stored, attention)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -56,9 +56,10 @@ def load_checkpoint(target: str | Path, *, dtype: torch.dtype, attention: str) -
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are in the report, and refused
         )
-    model, report = loaded
-    _refuse_others_weights(folder, report)
-    _refuse_what_is_no_number(folder, model)
+        model, report = loaded
+        _refuse_others_weights(folder, report)
+        _refuse_damaged_numbers(folder, model)
+        _refuse_tied_that_differ(folder, model, stored)
     return model.eval()
 
 
@@ -91,8 +92,8 @@ def _fetched(name: str) -> Path:
 def _config(folder: Path) -> Any:
     """The configuration of a model that the hub can compute. Raises PairError."""
     written = read_json(folder / "config.json", _CONFIG_BYTES)
-    quantized = written.get("quantization_config") or written.get("compression_config")
-    if quantized:
+    quantized = written.get("quantization_config", written.get("compression_config"))
+    if quantized is not None:
         method = quantized.get("quant_method", "?") if isinstance(quantized, dict) else "?"
         raise PairError(
             f"the target in {folder} is quantized ({str(method)[:_SAID]}), which this hub does not compute; take the checkpoint in "
@@ -113,8 +114,7 @@ def _config(folder: Path) -> Any:
         raise PairError(
             f"{folder / 'config.json'} names a file of weights of its own (transformers_weights); take that line out"
         )
-    with _said_briefly(folder):
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     other = getattr(config, "is_encoder_decoder", False) or any(getattr(config, part, None) for part in _OTHER_INPUTS)
     if other or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise PairError(
@@ -180,8 +180,8 @@ def _refuse(folder: Path, how: str, names: Collection[str]) -> None:
         )
 
 
-def _refuse_what_is_no_number(folder: Path, model: Any) -> None:
-    """Raise PairError for a weight that is NaN or infinite.
+def _refuse_damaged_numbers(folder: Path, model: Any) -> None:
+    """Raise PairError for a weight that is NaN or infinite, or a matrix of zeros, as a download that broke off may leave them.
 
     What an id's embedding holds concerns the texts with that id alone, and some checkpoints never gave one to ids that they
     never use.
@@ -191,10 +191,25 @@ def _refuse_what_is_no_number(folder: Path, model: Any) -> None:
     for name, parameter in model.named_parameters():
         if parameter is embedding and not tied:
             continue
-        if not all(bool(bound.isfinite()) for bound in torch.aminmax(parameter.detach())):
+        least, most = torch.aminmax(parameter.detach())
+        if not (bool(least.isfinite()) and bool(most.isfinite())):
             raise PairError(
                 f"{name} in {folder} holds NaN or infinity in {str(parameter.dtype).removeprefix('torch.')}; copy the "
                 "checkpoint again, or load it with a --dtype that has room for its numbers"
+            )
+        if parameter.ndim > 1 and not least and not most:
+            raise PairError(f"{name} in {folder} holds nothing but zeros; copy the checkpoint again")
+
+
+def _refuse_tied_that_differ(folder: Path, model: Any, stored: Mapping[str, Stored]) -> None:
+    """Raise PairError where weights are one by the configuration, and two different ones in the files."""
+    first: dict[int, str] = {}
+    for name, tensor in model.state_dict().items():
+        other = first.setdefault(tensor.data_ptr(), name) if name in stored else name
+        if other != name and not same_contents(name, other, stored):
+            raise PairError(
+                f"{name} and {other} in {folder} differ, and its config.json ties them (tie_word_embeddings); copy both from the "
+                "same checkpoint"
             )
 
 
@@ -206,7 +221,10 @@ def _said_briefly(folder: Path) -> Iterator[None]:
     except PairError:
         raise
     except Exception as error:
-        raise PairError(f"cannot load the target {folder}: {_brief(error)}") from error
+        raise PairError(
+            f"cannot load the target {folder} ({_brief(error)}); it is damaged, too large for this machine, or of no use to "
+            f"transformers {transformers.__version__}"
+        ) from error
 
 
 def _brief(error: Exception) -> str:

@@ -118,17 +118,12 @@ class SelfCheck:
             starts = [0] * len(whole)
             for part in parts:
                 texts = zip(whole, starts, part, self._texts, strict=True)
-                rows = [
-                    replace(row, start=at, ids=text[at : at + fed], wanted=len(text[at : at + fed]))
-                    for row, at, fed, text in texts
-                ]
-                told = (
-                    target.compute(target.prepare([row for row in rows if row.ids]))
-                    .float()
-                    .split([row.wanted for row in rows])
-                )
-                for text, (row, its) in enumerate(zip(rows, told, strict=True)):
-                    logits[text, row.start : row.end] = its
+                rows = [replace(row, start=at, ids=text[at : at + fed]) for row, at, fed, text in texts]
+                given = [replace(row, wanted=len(row.ids)) for row in rows if row.ids]
+                if given:  # a context may be shorter than the parts
+                    told = target.compute(target.prepare(given)).float()
+                    at = [(text, place) for text, row in enumerate(rows) for place in range(row.start, row.end)]
+                    logits[[text for text, _ in at], [place for _, place in at]] = told
                 starts = [row.end for row in rows]
         return logits
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ _MASK_AXES = 4  # of a table of what may be seen, which old checkpoints hold too
 class Stored:
     """One tensor of a file."""
 
+    path: Path
     shape: tuple[int, ...]
     dtype: str  # by safetensors' name
 
@@ -65,6 +67,15 @@ def stored_weights(folder: Path) -> dict[str, Stored]:
                 "bfloat16 or float16 that it was made from"
             )
     return stored
+
+
+def same_contents(name: str, other: str, stored: Mapping[str, Stored]) -> bool:
+    """Whether two stored tensors are equal."""
+    tensors = []
+    for each in (name, other):
+        with safe_open(stored[each].path, framework="pt") as file:
+            tensors.append(file.get_tensor(each))
+    return bool(tensors[0].equal(tensors[1]))
 
 
 def _files(folder: Path) -> dict[Path, set[str] | None]:
@@ -110,8 +121,11 @@ def _header(path: Path) -> dict[str, Stored]:
         if beginning == _POINTER:
             raise PairError(f"{path} is a pointer of Git LFS and not the file itself; fetch it with git lfs pull")
         with safe_open(path, framework="pt") as tensors:
+            made_for = (tensors.metadata() or {}).get("format", "pt")
+            if made_for != "pt":
+                raise PairError(f"{path} was written for {made_for[:20]!r}; save the checkpoint from PyTorch")
             slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 - it is no mapping
-            return {name: Stored(tuple(one.get_shape()), str(one.get_dtype())) for name, one in slices.items()}
+            return {name: Stored(path, tuple(one.get_shape()), str(one.get_dtype())) for name, one in slices.items()}
     except OSError as error:
         raise PairError(f"cannot read {path}: {error.strerror or error}") from None
     except (SafetensorError, ValueError) as error:
