@@ -24,7 +24,7 @@ from hub.model.probe_rows import probe_rows
 from hub.model.self_check import SelfCheck
 from hub.model.tiles import tile_plan
 from hub.settings import Weights
-from shared.errors import SettingsError
+from shared.errors import PairError, SettingsError
 from shared.messages import MAX_APPEND
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,12 @@ class Target:
             replace_linear(model, Int8Linear, but=model.get_output_embeddings())
         if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)  # Triton and graphs take the current one
-        self._model: Any = model.to(device)
+        try:
+            self._model: Any = model.to(device)
+        except torch.OutOfMemoryError:
+            raise PairError(
+                f"the target does not fit into the memory of {device}; choose a smaller one, or --weights int8"
+            ) from None
         self.context = min(config.max_position_embeddings, rotary_limit(config) or MAX_APPEND, MAX_APPEND)
         check = SelfCheck(self._model, NAME, self.context, rounded=weights is Weights.INT8)
         if can_pack(device, dtype):
