@@ -46,7 +46,7 @@ class Hub:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         target = Target(
-            self._pair.target,
+            self._pair.verify_target(),
             device=device,
             dtype=pick_dtype(dtype_name),
             kv_memory=settings.kv_bytes,

@@ -20,7 +20,7 @@ from hub.engine.work import Work
 from hub.model.target import Target
 from hub.sessions.book import SessionBook
 from hub.sessions.memory import KVMemory
-from hub.sessions.session import SessionKey
+from hub.sessions.session import HubSession, SessionKey
 from shared.messages import (
     MAX_MICROSECONDS,
     AnyMessage,
@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 _BUSY_RETRY_MS = 2_000  # milliseconds after which a node may try again to open a session
 _HOUSEKEEPING_S = 1.0  # seconds without a message after which silent sessions are looked for
 _STALLED_S = 0.05  # seconds between two looks for pages while no session with work gets any
+_NO_NUMBERS = (
+    "the target gives no numbers for this text (NaN, or an error); ask otherwise, or run the hub with --dtype float32"
+)
 _INTAKE_S = 0.1  # seconds for which messages are read before a forward at most
 
 
@@ -214,34 +217,55 @@ class Engine:
         if not rows:
             return None
         try:
-            forwarded = self._plan_forward.run(rows)
+            forwarded: Forwarded | None = self._plan_forward.run(rows)
         except Exception:
-            log.exception("a forward over %d rows failed; their sessions are closed", len(rows))
-            # A masked position still counts when it holds NaN: leave none for the next that gets these pages.
-            self._target.cache.clear([page for row in rows for page in self._memory.written(row.session, row.end)])
+            log.exception("a forward over %d rows failed; each is tried alone", len(rows))
+            forwarded = self._forward_each(rows)
+        if forwarded is not None:
+            self.stats.count_forward(rows, forwarded.seconds, forwarded.model_seconds)
+        return forwarded
+
+    def _forward_each(self, rows: Sequence[PlannedRow]) -> Forwarded | None:
+        """The same by a forward for each row: nobody is to suffer for what another session sent. None when all of them fail."""
+        try:
+            return self._plan_forward.run_each(rows)
+        except Exception:
+            log.exception("forwards over one row fail too; the sessions of all %d are closed", len(rows))
             for row in rows:
                 fault = Fault(FaultCode.UNKNOWN_SESSION, "the forward failed", round=row.session.round)
                 self._reply(row.session.key, fault)
                 self._forget(row.session.key)
             return None
-        self.stats.count_forward(rows, forwarded.seconds, forwarded.model_seconds)
-        return forwarded
 
     def _publish_verdicts(self, plan: Plan, forwarded: Forwarded | None) -> None:
         """Commit what the target says, and publish it."""
         if forwarded is None:
             return
-        first = 0
-        for row in plan.rows:
-            if row.wanted:
+        for row, drawn in zip(plan.rows, forwarded.drawn, strict=True):
+            if drawn is None:
+                self._set_aside(row.session)
+            elif row.wanted:
                 try:
-                    self._settle(row, forwarded.drawn[first : first + row.wanted], forwarded.began, plan.price)
+                    self._settle(row, drawn, forwarded.began, plan.price)
                 except Exception:
                     log.exception("a verdict for %s failed; its session is closed", row.session.key.node)
                     self._forget(row.session.key)
-                first += row.wanted
             else:
                 row.session.fed(row.end)
+
+    def _set_aside(self, session: HubSession) -> None:
+        """The target gives no number for what the session holds: go on without what was drafted, else the session ends here.
+
+        What was drafted may be at fault alone, and no text may depend on that. K/V of all of it are of no use.
+        """
+        if session.drafted:
+            session.drop_draft()
+            self._memory.release(session)
+            return
+        log.warning("the target gives no numbers for a text of %s; its session is closed", session.key.node)
+        self._memory.discard(session)
+        self._reply(session.key, Fault(FaultCode.BAD_REQUEST, _NO_NUMBERS, round=session.round))
+        self._forget(session.key)
 
     def _settle(self, row: PlannedRow, drawn: Sequence[int], began: float, price: float | None) -> None:
         session = row.session
