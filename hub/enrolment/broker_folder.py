@@ -18,8 +18,7 @@ from shared.bundle import Bundle
 from shared.errors import SettingsError
 from shared.private_file import PRIVATE, PUBLIC, write_file
 
-CONFIGURATION = "sled.conf"
-_REGISTER, _CA, _CA_KEY, _REVOKED = "users.json", "ca.crt", "ca.key", "revoked.pem"
+_CONFIGURATION, _REGISTER, _CA, _CA_KEY, _REVOKED = "sled.conf", "users.json", "ca.crt", "ca.key", "revoked.pem"
 _CERTIFICATE, _KEY = "broker.crt", "broker.key"
 _OWN_RULES = "# Rules for users of other programs, from a line `user NAME` on. What stands below this line is kept.\n"
 _BROKER_USER = "mosquitto"
@@ -35,7 +34,13 @@ class BrokerFolder:
     @property
     def exists(self) -> bool:
         """Whether there is a register."""
-        return (self.path / _REGISTER).exists()
+        with _troubles_told(self.path):
+            return (self.path / _REGISTER).exists()
+
+    @property
+    def configuration(self) -> Path:
+        """The file for mosquitto's include_dir."""
+        return self.path / _CONFIGURATION
 
     def create(self, hosts: list[str], prefix: str, port: int, certificate_port: int) -> None:
         """Make a new folder for a broker that is reached by these names and addresses."""
@@ -49,17 +54,21 @@ class BrokerFolder:
             self._write(_CA, authority.certificate, PUBLIC)
             self._certify(authority, hosts)
             self._write(PASSWORDS, "")
-            self._save(Register(hosts[0], port, certificate_port, prefix))
-            self._write(CONFIGURATION, configuration(self.path, self._listeners(port, certificate_port)), PUBLIC)
+            register = Register(hosts[0], port, certificate_port, prefix)
+            self._write_configuration(register)
+            self._save(register)
 
-    def add_hosts(self, hosts: list[str]) -> list[str]:
-        """Have the broker's certificate name these too; those that it did not name before."""
+    def renew(self, hosts: list[str]) -> list[str]:
+        """Write the rules anew, and what is missing; have the broker's certificate name these too, and return the new ones."""
+        register = self.register()
         with _troubles_told(self.path):
             known = hosts_of(self._read(_CERTIFICATE))
             new = [host for host in hosts if host not in known]
             if new:
                 self._certify(self._authority(), known + new)
-            self._save(self.register())
+            self._save(register)
+            if not self.configuration.exists():
+                self._write_configuration(register)
             return new
 
     def enroll(self, name: str, role: Role, *, certificate: bool) -> Bundle:
@@ -124,12 +133,13 @@ class BrokerFolder:
         self._write(_KEY, issued.key)
         self._write(_CERTIFICATE, issued.certificate, PUBLIC)
 
-    def _listeners(self, port: int, certificate_port: int) -> list[Listener]:
+    def _write_configuration(self, register: Register) -> None:
         certificate, key, ca, revoked = (self.path / name for name in (_CERTIFICATE, _KEY, _CA, _REVOKED))
-        return [
-            Listener(port, certificate=certificate, key=key),
-            Listener(certificate_port, certificate=certificate, key=key, client_ca=ca, revoked=revoked),
+        listeners = [
+            Listener(register.port, certificate=certificate, key=key),
+            Listener(register.certificate_port, certificate=certificate, key=key, client_ca=ca, revoked=revoked),
         ]
+        self._write(_CONFIGURATION, configuration(self.path, listeners), PUBLIC)
 
     def _authority(self) -> Authority:
         return Authority(self._read(_CA), self._read(_CA_KEY))
