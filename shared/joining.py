@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from shared.bundle import Bundle, read_bundle
 from shared.errors import SettingsError
@@ -18,6 +17,8 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+_DECIDED = ("host", "port", "prefix", "username", "password_file", "tls_ca", "tls_cert", "tls_key")  # by a bundle
 
 
 def join(
@@ -43,57 +44,50 @@ def join(
     try:
         settings_file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=settings_file.parent, prefix=".joining-") as trial:
-            files = _write_credential(bundle, Path(trial) / settings_file.name)
-            check(_broker_settings(bundle, files), bundle.name)
-        files = _write_credential(bundle, settings_file)
+            check(write_credential(bundle, Path(trial) / settings_file.name), bundle.name)
+        broker = write_credential(bundle, settings_file)
         joined = joined_file(settings_file)
-        write_file(joined, _toml(bundle.name, _table(bundle, files)), PUBLIC)
+        write_file(joined, _toml(bundle.name, broker), PUBLIC)
     except OSError as error:
         raise SettingsError(f"cannot write {error.filename or settings_file.parent}: {error.strerror}") from None
     say(f"the broker at {bundle.host}:{bundle.port} knows {program} {bundle.name!r}; written:")
-    for each in (joined, *files.values()):
-        say(f"  {each}")
+    for written in (joined, broker.tls_ca, broker.password_file, broker.tls_cert, broker.tls_key):
+        if written is not None:
+            say(f"  {written}")
 
 
-def _write_credential(bundle: Bundle, settings_file: Path) -> dict[str, Path]:
-    """The files of a bundle, by their settings' names."""
-    contents = {
-        "tls_ca": (".ca.crt", bundle.ca, PUBLIC),
-        "password_file": (".password", bundle.password, PRIVATE),
-        "tls_cert": (".crt", bundle.certificate, PUBLIC),
-        "tls_key": (".key", bundle.key, PRIVATE),
-    }
-    written = {}
-    for key, (suffix, content, mode) in contents.items():
+def write_credential(bundle: Bundle, settings_file: Path) -> BrokerSettings:
+    """Write the files of a bundle beside `settings_file`; the settings by which a program uses them. Raises OSError."""
+
+    def written(suffix: str, content: str, mode: int) -> Path | None:
         path = settings_file.with_suffix(suffix)
-        if content:
-            write_file(path, content, mode)
-            written[key] = path
-        else:
+        if not content:
             path.unlink(missing_ok=True)  # of a credential of the other kind, before
-    return written
+            return None
+        write_file(path, content, mode)
+        return path
 
-
-def _table(bundle: Bundle, files: Mapping[str, Path]) -> dict[str, Any]:
-    place = {"host": bundle.host, "port": bundle.port, "prefix": bundle.prefix}
-    return place | {key: str(path) for key, path in files.items()}
-
-
-def _broker_settings(bundle: Bundle, files: dict[str, Path]) -> BrokerSettings:
     return BrokerSettings(
         bundle.host,
         bundle.port,
         bundle.prefix,
-        password_file=files.get("password_file"),
-        tls_ca=files["tls_ca"],
-        tls_cert=files.get("tls_cert"),
-        tls_key=files.get("tls_key"),
+        password_file=written(".password", bundle.password, PRIVATE),
+        tls_ca=written(".ca.crt", bundle.ca, PUBLIC),
+        tls_cert=written(".crt", bundle.certificate, PUBLIC),
+        tls_key=written(".key", bundle.key, PRIVATE),
     )
 
 
-def _toml(name: str, broker: Mapping[str, Any]) -> str:
-    lines = [f"{key} = {json.dumps(value)}\n" for key, value in broker.items()]
-    return f"# Written by `join`; the settings file beside it overrules it.\nname = {json.dumps(name)}\n[broker]\n{''.join(lines)}"
+def _toml(name: str, broker: BrokerSettings) -> str:
+    """The settings that a bundle decides."""
+    values = {key: getattr(broker, key) for key in _DECIDED}
+    lines = [
+        f"{key} = {json.dumps(str(value) if isinstance(value, Path) else value)}\n"
+        for key, value in values.items()
+        if value not in (None, "")
+    ]
+    head = "# Written by `join`; the settings file beside it overrules it.\n"
+    return f"{head}name = {json.dumps(name)}\n[broker]\n{''.join(lines)}"
 
 
 def _require_silence(bundle: Bundle, settings_file: Path) -> None:
@@ -103,8 +97,7 @@ def _require_silence(bundle: Bundle, settings_file: Path) -> None:
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"cannot read the settings file {settings_file}: {error}") from None
     broker = tables.get("broker", {})
-    decided = {"host", "port", "prefix", "username", "password_file", "tls_ca", "tls_cert", "tls_key"}
-    own = [f"broker.{key}" for key in broker if key in decided] if isinstance(broker, dict) else []
+    own = [f"broker.{key}" for key in broker if key in _DECIDED] if isinstance(broker, dict) else []
     own += ["name"] if tables.get("name", bundle.name) != bundle.name else []
     if own:
         raise SettingsError(f"{settings_file} overrules the bundle: take {', '.join(own)} out of it, then join again")

@@ -11,15 +11,14 @@ from pathlib import Path
 
 from hub.enrolment.access import Role, acl
 from hub.enrolment.authority import Authority, hosts_of, new_authority
-from hub.enrolment.configuration import ACL, PASSWORDS, Listener, configuration
+from hub.enrolment.configuration import ACL, CA, CERTIFICATE, KEY, PASSWORDS, REVOKED, configuration, listeners
 from hub.enrolment.passwords import new_password, password_line, with_line
 from hub.enrolment.register import Register, parse_register
 from shared.bundle import Bundle
 from shared.errors import SettingsError
 from shared.private_file import PRIVATE, PUBLIC, write_file
 
-_CONFIGURATION, _REGISTER, _CA, _CA_KEY, _REVOKED = "sled.conf", "users.json", "ca.crt", "ca.key", "revoked.pem"
-_CERTIFICATE, _KEY = "broker.crt", "broker.key"
+_CONFIGURATION, _REGISTER, _CA_KEY = "sled.conf", "users.json", "ca.key"
 _OWN_RULES = "# Rules for users of other programs, from a line `user NAME` on. What stands below this line is kept.\n"
 _BROKER_USER = "mosquitto"
 
@@ -46,12 +45,14 @@ class BrokerFolder:
         """Make a new folder for a broker that is reached by these names and addresses."""
         with _troubles_told(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()):
+                raise SettingsError(f"{self.path} holds other files; name a new or an empty folder with --out")
             if self._owner is not None:
                 os.chown(self.path, 0, self._owner[1])
             self.path.chmod(0o750)
             authority = new_authority()
             self._write(_CA_KEY, authority.key, for_broker=False)
-            self._write(_CA, authority.certificate, PUBLIC)
+            self._write(CA, authority.certificate, PUBLIC)
             self._certify(authority, hosts)
             self._write(PASSWORDS, "")
             register = Register(hosts[0], port, certificate_port, prefix)
@@ -62,7 +63,7 @@ class BrokerFolder:
         """Write the rules anew, and what is missing; have the broker's certificate name these too, and return the new ones."""
         register = self.register()
         with _troubles_told(self.path):
-            known = hosts_of(self._read(_CERTIFICATE))
+            known = hosts_of(self._read(CERTIFICATE))
             new = [host for host in hosts if host not in known]
             if new:
                 self._certify(self._authority(), known + new)
@@ -106,7 +107,7 @@ class BrokerFolder:
 
     def _give_credential(self, register: Register, name: str, *, certificate: bool) -> Bundle:
         with _troubles_told(self.path):
-            port, ca = register.certificate_port if certificate else register.port, self._read(_CA)
+            port, ca = register.certificate_port if certificate else register.port, self._read(CA)
             role = register.roles[name].value
             if certificate:
                 issued = self._authority().issue_user(name)
@@ -122,7 +123,7 @@ class BrokerFolder:
 
     def _save(self, register: Register) -> None:
         """Write the register and what follows from it."""
-        self._write(_REVOKED, self._authority().revocations(register.revoked))
+        self._write(REVOKED, self._authority().revocations(register.revoked))
         previous = self._read(ACL) if (self.path / ACL).exists() else ""
         own = previous.partition(_OWN_RULES)[2]
         self._write(ACL, f"{acl(register.roles, register.topics)}\n{_OWN_RULES}{own}")
@@ -130,19 +131,15 @@ class BrokerFolder:
 
     def _certify(self, authority: Authority, hosts: list[str]) -> None:
         issued = authority.issue_broker(hosts)
-        self._write(_KEY, issued.key)
-        self._write(_CERTIFICATE, issued.certificate, PUBLIC)
+        self._write(KEY, issued.key)
+        self._write(CERTIFICATE, issued.certificate, PUBLIC)
 
     def _write_configuration(self, register: Register) -> None:
-        certificate, key, ca, revoked = (self.path / name for name in (_CERTIFICATE, _KEY, _CA, _REVOKED))
-        listeners = [
-            Listener(register.port, certificate=certificate, key=key),
-            Listener(register.certificate_port, certificate=certificate, key=key, client_ca=ca, revoked=revoked),
-        ]
-        self._write(_CONFIGURATION, configuration(self.path, listeners), PUBLIC)
+        ports = listeners(self.path, register.port, register.certificate_port)
+        self._write(_CONFIGURATION, configuration(self.path, ports), PUBLIC)
 
     def _authority(self) -> Authority:
-        return Authority(self._read(_CA), self._read(_CA_KEY))
+        return Authority(self._read(CA), self._read(_CA_KEY))
 
     def _read(self, name: str) -> str:
         return (self.path / name).read_text(encoding="utf-8")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-PASSWORDS, ACL = "passwd", "acl"  # files in a broker's folder
+PASSWORDS, ACL = "passwd", "acl"  # files in a broker's folder, as are:
+CERTIFICATE, KEY, CA, REVOKED = "broker.crt", "broker.key", "ca.crt", "revoked.pem"
 
 _LIMITS = """\
 # Without TCP_NODELAY a round at QoS 1 waits 44 ms for a delayed ACK on the broker's side.
@@ -54,7 +55,16 @@ class Listener:
         ]
 
 
-def configuration(folder: Path, listeners: list[Listener]) -> str:
+def listeners(folder: Path, port: int, certificate_port: int) -> list[Listener]:
+    """The encrypted ports of a broker: one for users with passwords, one for users with certificates."""
+    certificate, key = folder / CERTIFICATE, folder / KEY
+    by_certificate = Listener(
+        certificate_port, certificate=certificate, key=key, client_ca=folder / CA, revoked=folder / REVOKED
+    )
+    return [Listener(port, certificate=certificate, key=key), by_certificate]
+
+
+def configuration(folder: Path, ports: list[Listener]) -> str:
     """The text of a mosquitto.conf, or of a file that a mosquitto.conf includes; `folder` holds PASSWORDS and ACL."""
     access = ["allow_anonymous false", f"password_file {folder / PASSWORDS}", f"acl_file {folder / ACL}"]
-    return "\n".join([_LIMITS, *access, *(line for listener in listeners for line in ["", *listener.lines()])]) + "\n"
+    return "\n".join([_LIMITS, *access, *(line for listener in ports for line in ["", *listener.lines()])]) + "\n"
