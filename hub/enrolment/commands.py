@@ -43,11 +43,14 @@ def init_broker(
     """Write what mosquitto needs for SLED: TLS, users, rules and limits. Run again, it adds hosts and users to what is there."""
     with troubles_told(_PROGRAM, _EXTRA):
         from hub.enrolment.broker_folder import BrokerFolder
+        from hub.enrolment.register import Register
 
         folder, hosts = BrokerFolder(out), broker_hosts(host or [])
-        roles = folder.register().roles if folder.exists else {}
+        known = folder.register() if folder.exists else Register(hosts[0], 0, 0, "")
         wanted = [*((name, Role.HUB) for name in hub or []), *((name, Role.NODE) for name in node or [])]
-        new = [(check_name(name, role.value), role) for name, role in wanted if roles.get(name) is not role]
+        new = [(name, role) for name, role in wanted if known.roles.get(name) is not role]
+        for name, role in new:
+            known.add(name, role)  # a name that can't be taken is found before anything is written
         files = {name: bundle_file(name, None) for name, _ in new}
         first = not folder.exists
         if first:

@@ -30,14 +30,18 @@ class Register:
         """The topics below the broker's prefix."""
         return Topics(self.prefix)
 
-    def add(self, name: str, role: Role) -> None:
-        """Enrol a user. Raises SettingsError for a name that can't be one or is taken: no two users share a name."""
-        check_name(name, f"{role.value}'s name")
+    def require_free(self, name: str, what: str) -> None:
+        """Raise SettingsError for a name that can't be one or is taken: no two users share a name. `what` it would be of."""
+        check_name(name, f"{what}'s name")
         if name in self.roles:
             raise SettingsError(
                 f"{name!r} is enrolled already, as a {self.roles[name].value}; "
                 f"`sled-hub rotate {name}` makes a new credential, and other users need other names"
             )
+
+    def add(self, name: str, role: Role) -> None:
+        """Enrol a user. Raises SettingsError as `require_free` does."""
+        self.require_free(name, role.value)
         self.roles[name] = role
 
     def require(self, name: str) -> Role:
