@@ -8,9 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from edge_node.broker_check import check_broker
 from edge_node.settings import NodeSettings
-from shared.joining import join as join_broker
 from shared.options import takes_settings
 from shared.telling import troubles_told
 
@@ -87,6 +85,9 @@ def join(
 ) -> None:
     """Take a node's bundle: try its credential at the broker, and keep it beside the settings."""
     with troubles_told("sled-node", "node"):
+        from edge_node.broker_check import check_broker
+        from shared.joining import join as join_broker
+
         join_broker(bundle, "node", config, check_broker, typer.echo)
 
 

@@ -10,10 +10,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from hub.broker_check import check_broker
 from hub.enrolment import commands
 from hub.settings import HubSettings
-from shared.joining import join as join_broker
 from shared.options import takes_settings
 from shared.telling import troubles_told
 from shared.topics import check_name
@@ -33,6 +31,8 @@ def serve(settings: HubSettings) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    from hub.broker_check import check_broker
+
     check_broker(settings.broker, check_name(settings.name, "hub name"))  # before the seconds that follow
     typer.echo("importing torch and transformers", err=True)
     from hub.service import Hub  # seconds of imports: only once the settings are known to be right
@@ -47,6 +47,9 @@ def join(
 ) -> None:
     """Take a hub's bundle: try its credential at the broker, and keep it beside the settings."""
     with troubles_told("sled-hub", "hub"):
+        from hub.broker_check import check_broker
+        from shared.joining import join as join_broker
+
         join_broker(bundle, "hub", config, check_broker, typer.echo)
 
 
