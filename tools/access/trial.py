@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -95,6 +96,15 @@ class Trial:
 
 
 @contextmanager
+def serving(broker: BrokerFolder, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run mosquitto with a broker's folder; its log goes into `folder`."""
+    config = folder / "mosquitto.conf"
+    config.write_text(f"user {getpass.getuser()}\nlog_dest stdout\ninclude_dir {broker.path}\n", encoding="utf-8")
+    with running_broker(config, broker.register().port, folder / "mosquitto.log") as process:
+        yield process
+
+
+@contextmanager
 def trial_broker(folder: Path) -> Iterator[Trial]:
     """Run mosquitto with a new broker's folder in `folder` until the context ends."""
     broker = BrokerFolder(folder / "broker")
@@ -113,10 +123,7 @@ def trial_broker(folder: Path) -> Iterator[Trial]:
     for name in ("lost", "gone"):
         broker.revoke(name)
     overseer = _add_overseer(broker, bundles["panel"], folder)
-    log = folder / "mosquitto.log"
-    config = folder / "mosquitto.conf"
-    config.write_text(f"user {getpass.getuser()}\nlog_dest stdout\ninclude_dir {broker.path}\n", encoding="utf-8")
-    with running_broker(config, broker.register().port, log):
+    with serving(broker, folder):
         yield Trial(_credentials(bundles, folder), overseer)
 
 
