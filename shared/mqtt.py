@@ -6,7 +6,6 @@ import json
 import logging
 import secrets
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -20,10 +19,12 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from shared.codec import MAX_FRAME
-from shared.errors import BrokerRefused, BrokerUnreachable, LinkError, SettingsError
+from shared.diagnosis import diagnosis
+from shared.errors import BrokerRefused, BrokerUnreachable, LinkError
 from shared.mqtt_client import WriteThroughClient
 from shared.mqtt_packets import Gate
 from shared.settings import BrokerSettings
+from shared.tls import tls_context
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class MqttLink:
         self._greetings: list[Callable[[], None]] = []
         self._connected = threading.Event()
         self._refusal: str | None = None
+        self._answered = threading.Event()  # the broker has accepted or refused the first connection, or closed it
         self._grants: dict[int, threading.Event] = {}
         self._grants_lock = threading.Lock()  # a SUBACK can arrive before subscribe() has returned its id
         # The id is random and told to nobody: a client that connects with another's id would disconnect it.
@@ -86,11 +88,10 @@ class MqttLink:
         username = settings.username or (name if password is not None else "")
         if username:
             client.username_pw_set(username, password)
-        if settings.tls_ca is not None:
-            try:
-                client.tls_set_context(ssl.create_default_context(cafile=str(settings.tls_ca)))
-            except OSError as error:
-                raise SettingsError(f"cannot read the CA certificate {settings.tls_ca}: {error}") from None
+        context = tls_context(settings)
+        if context is not None:
+            client.tls_set_context(context)
+        self._username = username
         self._client = client
 
     def connect(self, timeout_s: float = 10.0) -> None:
@@ -107,17 +108,15 @@ class MqttLink:
                 properties=limits,
             )
         except OSError as error:
-            raise BrokerUnreachable(
-                f"no MQTT broker answers at {where} ({error}); start one there or set broker host and port"
-            ) from None
+            raise BrokerUnreachable(diagnosis(self._settings, error)) from None
         self._client.start()
-        answered = self._connected.wait(timeout_s)
+        self._answered.wait(timeout_s)
         if self._refusal is not None:
             self.close()
             raise BrokerRefused(f"the broker at {where} refused the connection: {self._refusal}")
-        if not answered:
+        if not self._connected.is_set():
             self.close()
-            raise BrokerUnreachable(f"{where} accepts connections but does not answer as an MQTT 5 broker")
+            raise BrokerUnreachable(diagnosis(self._settings, None))
 
     def subscribe(self, topic_filter: str, handler: Handler, *, retained: bool = True, timeout_s: float = 10.0) -> None:
         """Call `handler` with topic and payload of what arrives on `topic_filter`, now and after every reconnect.
@@ -239,7 +238,7 @@ class MqttLink:
     ) -> None:
         self._client.drop_out_messages()  # a message that makes the broker hang up must not be sent for ever
         if reason.is_failure:
-            self._refusal = f"{reason}; check the user name and the password file"
+            self._refusal = f"{reason}; {self._credential_hint()}"
             self._client.refused()
             log.error("the broker refused the connection: %s", reason)
         else:
@@ -251,7 +250,15 @@ class MqttLink:
             if self._connected.is_set():
                 for greeting in self._greetings:
                     self._client.afterwards(greeting)
-        self._connected.set()
+            self._connected.set()
+        self._answered.set()
+
+    def _credential_hint(self) -> str:
+        settings = self._settings
+        if self._username:
+            shown = f"check the user name and the password file ({self._username!r}, {settings.password_file})"
+            return f"{shown}, or have a new credential made (sled-hub rotate {self._username})"
+        return "it wants a user name and a password: set broker.username and broker.password_file, or take a bundle"
 
     def _on_disconnect(
         self,
@@ -261,6 +268,7 @@ class MqttLink:
         reason: ReasonCode,
         _: Properties | None,
     ) -> None:
+        self._answered.set()
         if reason.is_failure:
             log.warning("lost the broker (%s); reconnecting", reason)
 
