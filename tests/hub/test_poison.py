@@ -53,7 +53,7 @@ class Bench:
         return key, NodeSession()
 
     def send(self, key: SessionKey, message: Open | Draft | Close) -> None:
-        self.engine.submit(Arrival(key, message, time.monotonic()))
+        self.engine.submit(Arrival.of(key, message, time.monotonic()))
 
     def receive(self, key: SessionKey) -> AnyMessage:
         while self.answers[key].empty():
