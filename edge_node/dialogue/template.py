@@ -71,13 +71,16 @@ class ChatTemplate:
 
     def _start(self) -> None:
         # A session of its own: Ctrl-C in the terminal is the node's to handle, and the end of standard input ends the process.
-        self._process = subprocess.Popen(  # noqa: S603 - this package's own file
-            [sys.executable, str(_WORKER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - this package's own file
+                [sys.executable, str(_WORKER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise PairError(f"cannot start the process that renders {self._path}: {error.strerror}") from None
         self._end = weakref.finalize(self, _end, self._process)
         self._send(self._opening)
 

@@ -128,7 +128,7 @@ def test_no_turn_writes_a_control_word(case: Callable[[str, str], Case], kind: s
     check()
 
 
-@pytest.mark.parametrize("kind", ["gpt", "spaces", "whole_words", "llama"])
+@pytest.mark.parametrize("kind", ["gpt", "spaces", "holes", "whole_words", "llama"])
 def test_the_text_of_a_prompt_is_what_was_typed(case: Callable[[str, str], Case], kind: str) -> None:
     made = case(kind, "chatml")
 

@@ -60,6 +60,20 @@ def spaces() -> Tokenizer:
     return tokenizer
 
 
+def holes() -> Tokenizer:
+    """Ids of control words behind a hole, as in conversions from tiktoken; and a file that cuts and pads what is encoded."""
+    state = json.loads(_byte_level().to_str())
+    vocab = state["model"]["vocab"]
+    last = max(vocab.values())
+    for i, word in enumerate(SPECIAL):
+        vocab[word] = last + 2 + i
+    tokenizer = Tokenizer.from_str(json.dumps(state))
+    tokenizer.add_tokens([*_special(), *_plain()])
+    tokenizer.enable_truncation(8)
+    tokenizer.enable_padding(length=200, pad_token="!")
+    return tokenizer
+
+
 def prefixed() -> Tokenizer:
     """A space in front of every piece, and control words that take white space along."""
     tokenizer = _byte_level(prefix=True)
@@ -141,7 +155,7 @@ def unigram_first() -> Tokenizer:
 
 KINDS: dict[str, Callable[[], Tokenizer]] = {
     kind.__name__: kind
-    for kind in (gpt, spaces, prefixed, whole_words, compatible, llama, old_llama, unigram, unigram_first)
+    for kind in (gpt, spaces, holes, prefixed, whole_words, compatible, llama, old_llama, unigram, unigram_first)
 }
 CHATML = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}<|assistant|>"
 TEMPLATES: dict[str, str] = {
