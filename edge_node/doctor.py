@@ -17,7 +17,7 @@ from edge_node.dialogue.conversation import Answer, Generation
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Guess
-from edge_node.settings import Mode, NodeSettings, Policy
+from edge_node.settings import HubLoss, Mode, NodeSettings, Policy
 from shared.errors import SledError
 from shared.mqtt import MqttLink
 from shared.pair import load_pair
@@ -171,9 +171,10 @@ def _look_at_draft(settings: NodeSettings, finding: Finding) -> None:
 
 
 def _look_at_hub(settings: NodeSettings, finding: Finding) -> None:
-    measured = replace(settings, mode=Mode.AUTO, policy=Policy.AUTO)
+    measured = replace(settings, mode=Mode.AUTO, policy=Policy.AUTO, on_hub_loss=HubLoss.STOP)
     with connected(measured) as conversation:
         channel = conversation.begin()
+        assert channel is not None, "the settings do not let it begin without a hub"
         seen = conversation.loop.hub_seen
         finding.figures = {"hub": channel.hub, "target": channel.opened.target, "sessions": seen.stats.get("sessions")}
         finding.facts.append(

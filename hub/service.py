@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -76,6 +77,7 @@ class Hub:
             publish=self._publish,
         )
         self._intake = Intake(self._topics, limits, self.engine.submit, self.engine.has_room)
+        self._serves = True  # until it is told to stop
         self._unsent = 0  # answers that found too many others waiting for the broker; the engine's thread counts them
         self._say = say
         self._link = MqttLink(
@@ -96,6 +98,7 @@ class Hub:
         try:
             self._link.subscribe(self._topics.open(self._name, "+"), self._intake.on_open, retained=False)
             self._link.subscribe(self._topics.draft(self._name, "+", "+"), self._intake.on_draft, retained=False)
+            self._link.subscribe(self._topics.hub(self._name, "status"), self._correct_status)
             self._link.greet(self._announce)
             self._say(f"hub {self._name!r} serves {self._pair.name!r}")
             stats.start()
@@ -104,6 +107,7 @@ class Hub:
             stop.set()
             if stats.is_alive():
                 stats.join()
+            self._serves = False
             self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
             self._link.close()
 
@@ -125,6 +129,11 @@ class Hub:
         self._link.publish_json(self._topics.hub(self._name, "info"), self._info)
         self._publish_stats()
         self._link.publish_json(self._topics.hub(self._name, "status"), {"online": True})
+
+    def _correct_status(self, _topic: str, payload: bytes) -> None:
+        """Say again that the hub is online: the broker may publish the last will of a connection that it had before."""
+        if self._serves and json.loads(payload) == {"online": False}:
+            self._announce()
 
     def _publish_stats_until(self, stop: threading.Event) -> None:
         while not stop.wait(_STATS_EVERY_S):
