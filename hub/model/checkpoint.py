@@ -197,7 +197,7 @@ def _refuse_damaged_numbers(folder: Path, model: Any) -> None:
                 f"{name} in {folder} holds NaN or infinity in {str(parameter.dtype).removeprefix('torch.')}; copy the "
                 "checkpoint again, or load it with a --dtype that has room for its numbers"
             )
-        if parameter.ndim > 1 and not least and not most:
+        if parameter.ndim > 1 and "bias" not in name and not least and not most:
             raise PairError(f"{name} in {folder} holds nothing but zeros; copy the checkpoint again")
 
 
