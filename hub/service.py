@@ -58,7 +58,7 @@ class Hub:
             say(f"computing with {settings.threads or fastest_threads(target)} threads")
         rounded = "" if settings.weights is Weights.AUTO else f"/{settings.weights.value}"
         self._target_id = f"{self._pair.name}/{dtype_name}{rounded}"
-        vocab_size, end_ids = _tokenizer_facts(self._pair)
+        vocab_size, end_ids = _tokenizer_facts(self._pair, target.vocab_size)
         limits = Limits(target.context, min(vocab_size, target.vocab_size), end_ids, settings.max_draft)
         self._info = {
             "pair": self._pair.name,
@@ -188,8 +188,8 @@ class Hub:
             log.warning("%s", error)
 
 
-def _tokenizer_facts(pair: Pair) -> tuple[int, frozenset[int]]:
-    """The tokenizer's size, and the ids of the pair's end tokens."""
+def _tokenizer_facts(pair: Pair, known: int) -> tuple[int, frozenset[int]]:
+    """One more than the tokenizer's largest id, and the ids of the pair's end tokens, which are to be below `known`."""
     tokenizer = Tokenizer.from_file(str(pair.tokenizer))
     ids = {token: tokenizer.token_to_id(token) for token in pair.end_tokens}
     missing = [token for token, token_id in ids.items() if token_id is None]
@@ -197,4 +197,10 @@ def _tokenizer_facts(pair: Pair) -> tuple[int, frozenset[int]]:
         raise PairError(
             f"the tokenizer of {pair.name!r} has no token {missing[0]!r}, which its manifest names as an end"
         )
-    return tokenizer.get_vocab_size(with_added_tokens=True), frozenset(ids.values())
+    if beyond := [token for token, token_id in ids.items() if token_id >= known]:
+        raise PairError(
+            f"the target knows ids below {known}, and the tokenizer of {pair.name!r} gives {ids[beyond[0]]} to {beyond[0]!r}: "
+            "they do not belong together"
+        )
+    # Some tokenizers leave ids out before those of their special tokens.
+    return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1, frozenset(ids.values())
