@@ -10,7 +10,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +27,7 @@ from shared.pair import MANIFEST, load_pair
 from shared.settings import BrokerSettings
 from shared.topics import Topics
 from tests.processes import start_as_in_a_terminal
-from tools.demo import node_command
+from tools.demo import hub_command, node_command
 from tools.rig.testbed import HUB, HubBed, running_hub
 
 pytestmark = pytest.mark.slow  # each command is a process, and some have a hub of their own
@@ -164,16 +163,22 @@ def test_an_unknown_setting(bed: HubBed, tmp_path: Path) -> None:
     assert "unknown setting 'colour'" in refused(bed, "--config", str(config))
 
 
-def test_a_hub_that_cannot_start_says_why(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "hub.cli", "serve", "--broker-port", "1"]
+def test_a_hub_that_cannot_start_says_why(bed: HubBed, tmp_path: Path) -> None:
     cases = {
         "is not a pair": ["--pair", str(tmp_path)],
         "no device": ["--device", "toaster"],
         "no dtype": ["--dtype", "int3"],
-        "no MQTT broker answers": ["--share-prefixes", "node", "--weights", "int8"],  # settings of a choice
+        "no MQTT broker answers": [
+            "--broker-port",
+            "1",
+            "--share-prefixes",
+            "node",
+            "--weights",
+            "int8",
+        ],  # settings of a choice
     }
     hubs = {
-        says: subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+        says: subprocess.Popen(hub_command(bed.broker.settings(HUB), HUB, *options), stderr=subprocess.PIPE, text=True)
         for says, options in cases.items()
     }
     for says, hub in hubs.items():
