@@ -92,7 +92,7 @@ def _look_at_broker(settings: NodeSettings, finding: Finding) -> None:
     if echo_s is None:
         finding.problem = (
             f"what the node writes to its own echo topics does not come back{refused}; "
-            "bring the broker's ACL up to date (deploy/mosquitto/sled.acl)"
+            "bring the broker's ACL up to date (sled-hub init-broker writes it anew)"
         )
         return
     finding.facts.append(f"a message to another connection and its answer take {1e3 * echo_s:.1f} ms")
@@ -102,7 +102,7 @@ def _look_at_broker(settings: NodeSettings, finding: Finding) -> None:
     elif delayed_s > _DELAYED_S:
         finding.problem = (
             f"the broker's side lacks TCP_NODELAY: {1e3 * delayed_s:.0f} ms of every round are a delayed ACK; "
-            "set `set_tcp_nodelay true` in its configuration (deploy/mosquitto/sled.conf)"
+            "set `set_tcp_nodelay true` in its configuration (as sled-hub init-broker does)"
         )
 
 
