@@ -27,6 +27,9 @@ class PrivateBroker:
 
     port: int
     folder: Path
+    command: list[str]
+    """What it was started with: starts it again on the same port with the same files."""
+    pid: int
     stop: Callable[[], None]
     """Ends the broker before its context does, as a crash would."""
 
@@ -62,7 +65,8 @@ def private_broker(
     config = folder / "mosquitto.conf"
     encrypted = f"keyfile {tls_key}\ncertfile {tls_key}\n" if tls_key else ""
     config.write_text(_config(port, password_file, acl_file) + encrypted)
-    with started(broker_command(config), log=folder / "mosquitto.log") as process:
+    command = broker_command(config)
+    with started(command, log=folder / "mosquitto.log") as process:
         deadline = time.monotonic() + _START_S
         while not _answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
@@ -73,7 +77,7 @@ def private_broker(
             process.terminate()
             process.wait()
 
-        yield PrivateBroker(port, folder, stop)
+        yield PrivateBroker(port, folder, command, process.pid, stop)
 
 
 def _password_file(folder: Path, user: str) -> Path:
