@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from hub.engine.early import EarlyVerdicts
 from hub.engine.forward import Forwarded, PlanForward
 from hub.engine.forward_time import ForwardTime
-from hub.engine.inbox import Arrival, Inbox
+from hub.engine.inbox import Arrival, Inbox, Request
 from hub.engine.planner import Planner
 from hub.engine.scheduler import Plan, PlannedRow, Scheduler, advised_length
 from hub.engine.stats import HubStats
@@ -75,7 +75,7 @@ class Engine:
         self._budget = budget
         self._max_queue = max_queue
         self._clock = clock
-        self._inbox = Inbox()
+        self._inbox = Inbox(clock)
         self._work = Work(book)
         self._drafted = 0  # drafted tokens that came since the last plan
         self._stalled = False  # whether no session with work could be given pages
@@ -116,19 +116,20 @@ class Engine:
     def _collect(self) -> None:
         """Take in what has come, and for the length of the window what comes."""
         if not self._work:
-            self._take_next(_HOUSEKEEPING_S)
+            self._take_next(_HOUSEKEEPING_S, ())
         elif self._stalled:
-            self._take_next(_STALLED_S)
+            self._take_next(_STALLED_S, self._work.nodes)
         opened = self._clock()
         self._take_all(opened)
         while (wait := self._worth_waiting(opened)) > 0:
-            self._take_next(wait)
+            self._take_next(wait, self._work.nodes)
             self._take_all(opened)
         self._window.close(self._clock() - opened, speculating=self._drafted > 0)
 
     def _take_all(self, opened: float) -> None:
         """Take in what is there. Whoever sends faster than that can be read must not keep the others from their forward."""
-        while self._clock() - opened < _INTAKE_S and self._take_next(0.0):
+        working = self._work.nodes
+        while self._clock() - opened < _INTAKE_S and self._take_next(0.0, working):
             pass
 
     def _worth_waiting(self, opened: float) -> float:
@@ -140,31 +141,35 @@ class Engine:
         first = min(self._work.since(session) for session in sessions)
         return self._window.remaining(opened, first, self._clock(), self._time.fixed, forward_s)
 
-    def _take_next(self, wait_s: float) -> bool:
-        """Take in the next arrival, if there is one or comes in time."""
+    def _take_next(self, wait_s: float, working: Collection[str]) -> bool:
+        """Take in the next arrival, if there is one or comes in time; `working` are the nodes that have work."""
         started = self._clock()
-        arrival = self._inbox.get(wait_s)
-        self.stats.waited_us += int((self._clock() - started) * 1e6)
+        arrival = self._inbox.get(wait_s, working)
+        came = self._clock()
+        self.stats.waited_us += int((came - started) * 1e6)
         if arrival is None:
             return False
-        try:
-            self._take_in(arrival)
-        except Exception:
-            # Whatever one session's message brings about must not end the loop of all others.
-            log.exception("a message of %s failed; its session is closed", arrival.key.node)
-            self._forget(arrival.key)
+        request = arrival.read()
+        if request is not None:
+            try:
+                self._take_in(request, arrival.at)
+            except Exception:
+                # Whatever one session's message brings about must not end the loop of all others.
+                log.exception("a message of %s failed; its session is closed", arrival.node)
+                self._forget(request.key)
+        self._inbox.charge(arrival.node, self._clock() - came)
         return True
 
-    def _take_in(self, arrival: Arrival) -> None:
-        match arrival.message:
+    def _take_in(self, request: Request, at: float) -> None:
+        match request.message:
             case Open():
-                self._reply(arrival.key, self._opened(arrival.key, arrival.message, arrival.at))
+                self._reply(request.key, self._opened(request.key, request.message, at))
             case Close():
-                self._forget(arrival.key)
+                self._forget(request.key)
             case Draft():
-                self._take_in_draft(arrival.key, arrival.message, arrival.at)
+                self._take_in_draft(request.key, request.message, at)
             case Fault():
-                self._reply(arrival.key, arrival.message)
+                self._reply(request.key, request.message)
 
     def _opened(self, key: SessionKey, message: Open, now: float) -> Opened | Fault:
         answer = self._answer_open(message)

@@ -26,5 +26,10 @@ class Work:
         self._since = {s: at for s, at in self._since.items() if s.has_work and self._book.holds(s)}
         return list(self._since)
 
+    @property
+    def nodes(self) -> set[str]:
+        """The nodes of the sessions that were noted, or listed last."""
+        return {session.key.node for session in self._since}
+
     def __len__(self) -> int:
         return len(self.sessions())

@@ -63,7 +63,7 @@ class Bench:
 
     def send(self, key: SessionKey, message: Open | Draft | Close) -> None:
         self.answers.setdefault(key, queue.Queue())
-        self.engine.submit(Arrival(key, message, time.monotonic()))
+        self.engine.submit(Arrival.of(key, message, time.monotonic()))
 
     def receive(self, key: SessionKey) -> AnyMessage:
         return self.answers[key].get(timeout=WAIT_S)

@@ -164,7 +164,7 @@ class Engines(RuleBasedStateMachine):
                     self.errors.append("another text than the target's")
 
     def send(self, key: SessionKey, message: Open | Draft | Close) -> None:
-        self.engine.submit(Arrival(key, message, self.clock()))
+        self.engine.submit(Arrival.of(key, message, self.clock()))
 
     def step(self) -> None:
         """Once around the engine's loop, which takes a while."""
