@@ -29,7 +29,7 @@ class PrivateBroker:
     folder: Path
     command: list[str]
     """What it was started with: starts it again on the same port with the same files."""
-    pid: int
+    process: subprocess.Popen[bytes]
     stop: Callable[[], None]
     """Ends the broker before its context does, as a crash would."""
 
@@ -77,7 +77,7 @@ def private_broker(
             process.terminate()
             process.wait()
 
-        yield PrivateBroker(port, folder, command, process.pid, stop)
+        yield PrivateBroker(port, folder, command, process, stop)
 
 
 def _password_file(folder: Path, user: str) -> Path:
