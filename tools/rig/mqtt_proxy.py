@@ -24,6 +24,7 @@ Result = TypeVar("Result")
 _CHUNK = 65_536
 _MOST_PACKETS = 4096  # on their way in one direction; then the sender has to wait
 _CONNECT_S = 30.0
+_STEP_S = 0.05
 
 
 class MqttProxy:
@@ -36,6 +37,8 @@ class MqttProxy:
         self._seed = seed
         self._witness = witness
         self._writers: dict[str, set[asyncio.StreamWriter]] = {}
+        self._servers: list[asyncio.Server] = []
+        self._relays: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
 
@@ -45,7 +48,7 @@ class MqttProxy:
 
     def stop(self) -> None:
         """End all connections and the thread."""
-        self._call(_end_all())
+        self._call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -64,6 +67,15 @@ class MqttProxy:
         if closes:
             self._loop.call_soon_threadsafe(self._loop.call_later, seconds, self._close_connections, name)
 
+    async def _end(self) -> None:
+        for server in self._servers:
+            server.close()
+        for name, lane in self.lanes.items():
+            lane.cut_until = 0.0
+            self._close_connections(name)
+        while self._relays:
+            await asyncio.wait(self._relays)
+
     def _close_connections(self, name: str) -> None:
         for writer in self._writers[name]:
             writer.transport.abort()
@@ -73,12 +85,17 @@ class MqttProxy:
 
     async def _listen(self, lane: Lane) -> int:
         server = await asyncio.start_server(lambda r, w: self._relay(lane, r, w), "127.0.0.1", 0)
+        self._servers.append(server)
         port: int = server.sockets[0].getsockname()[1]
         return port
 
     async def _relay(self, lane: Lane, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = [writer]
         self._writers[lane.name].add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._relays.add(task)
+        task.add_done_callback(self._relays.discard)
         try:
             await _passable(lane)
             there, onward = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self._broker_port), _CONNECT_S)
@@ -96,8 +113,8 @@ class MqttProxy:
             ]
             _, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await _passable(lane)  # who is at the other end of a cut does not learn that this end has gone
-            for task in rest:
-                task.cancel()
+            for unfinished in rest:
+                unfinished.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         except (OSError, TimeoutError):
             pass  # no broker there
@@ -160,7 +177,7 @@ class _Flow:
 
 async def _passable(lane: Lane) -> None:
     while (rest := lane.cut_until - time.monotonic()) > 0:
-        await asyncio.sleep(rest)
+        await asyncio.sleep(min(rest, _STEP_S))  # the lane may be cut for longer meanwhile, or the proxy end
 
 
 @contextmanager
@@ -172,10 +189,3 @@ def mqtt_proxy(broker_port: int, seed: int, witness: Witness) -> Iterator[MqttPr
         yield proxy
     finally:
         proxy.stop()
-
-
-async def _end_all() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
