@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from edge_node.settings import NodeSettings
 from shared.options import takes_settings
+from shared.telling import troubles_told
 
 app = typer.Typer(help="SLED's node: drafts on this device, a hub on the MQTT broker verifies.", no_args_is_help=True)
 
@@ -74,6 +76,19 @@ def doctor(
 
     if not report(settings, as_json=as_json):
         raise typer.Exit(1)
+
+
+@app.command()
+def join(
+    bundle: Annotated[Path, typer.Argument(help="file made by `sled-hub enroll`")],
+    config: Annotated[Optional[Path], typer.Option(help="settings file. Default: ~/.config/sled/node.toml.")] = None,
+) -> None:
+    """Take a node's bundle: try its credential at the broker, and keep it beside the settings."""
+    with troubles_told("sled-node", "node"):
+        from edge_node.broker_check import check_broker
+        from shared.joining import join as join_broker
+
+        join_broker(bundle, "node", config, check_broker, typer.echo)
 
 
 if __name__ == "__main__":

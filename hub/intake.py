@@ -27,18 +27,31 @@ class Intake:
         topics: Topics,
         limits: Limits,
         submit: Callable[[Arrival], None],
+        has_room: Callable[[str, int], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`submit` queues a message for the engine."""
+        """`submit` queues a message for the engine; `has_room` says whether one of a node, of so many bytes, has a place."""
+        self.refused = 0  # messages of nodes that have so many waiting that no more are read
         self.malformed = 0  # frames that could not be read, or do not belong on their topic
         self._topics = topics
         self._limits = limits
         self._submit = submit
+        self._has_room = has_room
+        self._prefix = topics.prefix.encode() + b"/"
         self._clock = clock
         self._largest_open = largest_frame(0)
         self._largest_draft = largest_frame(limits.context + MAX_DRAFT)
         self._reported_at = -_REPORT_EVERY_S
         self._unreported = 0
+
+    def admits(self, topic: bytes, size: int) -> bool:
+        """Whether a message is to be read at all: the gate of the MQTT client."""
+        levels = topic[len(self._prefix) :].split(b"/")
+        speaks_of = {4: 3, 5: 2}.get(len(levels))  # hub/HUB/open/NODE, session/HUB/NODE/SESSION/draft
+        if speaks_of is None or self._has_room(levels[speaks_of].decode("ascii", "replace"), size):
+            return True
+        self.refused += 1
+        return False
 
     def on_open(self, topic: str, payload: bytes) -> None:
         """Queue an `Open`."""

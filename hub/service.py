@@ -46,7 +46,7 @@ class Hub:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         target = Target(
-            self._pair.target,
+            self._pair.verify_target(),
             device=device,
             dtype=pick_dtype(dtype_name),
             kv_memory=settings.kv_bytes,
@@ -75,11 +75,14 @@ class Hub:
             answer_open=self._answer_open,
             publish=self._publish,
         )
-        self._intake = Intake(self._topics, limits, self.engine.submit)
+        self._intake = Intake(self._topics, limits, self.engine.submit, self.engine.has_room)
         self._unsent = 0  # answers that found too many others waiting for the broker; the engine's thread counts them
         self._say = say
         self._link = MqttLink(
-            settings.broker, self._name, will=(self._topics.hub(self._name, "status"), {"online": False})
+            settings.broker,
+            self._name,
+            will=(self._topics.hub(self._name, "status"), {"online": False}),
+            gate=self._intake.admits,
         )
 
     def run(self, stop: threading.Event) -> None:

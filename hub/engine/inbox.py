@@ -54,7 +54,7 @@ class Inbox:
         self._bytes: Counter[str] = Counter()
         self._all_bytes = 0
         self._shares = NodeShares()
-        self._working: Collection[str] = ()
+        self._served: Collection[str] = ()
 
     def __len__(self) -> int:
         return self._count
@@ -63,11 +63,7 @@ class Inbox:
         """Add a message. False when too many wait and one was dropped: this, or the last of the node that has most."""
         with self._changed:
             waiting = self._of_node.get(arrival.node, ())
-            if (
-                len(waiting) >= _MOST_OF_NODE
-                or self._bytes[arrival.node] + arrival.size > _MOST_BYTES_OF_NODE
-                or self._all_bytes + arrival.size > _MOST_BYTES
-            ):
+            if not self.has_room(arrival.node, arrival.size) or self._all_bytes + arrival.size > _MOST_BYTES:
                 self.lost += 1
                 return False
             is_full = self._count >= _MOST
@@ -81,21 +77,28 @@ class Inbox:
             self._count += 1
             self._bytes[arrival.node] += arrival.size
             self._all_bytes += arrival.size
-            if not self._is_deferred(arrival.node):
-                self._changed.notify()
+            self._changed.notify()
             return not is_full
 
-    def get(self, wait_s: float, working: Collection[str] = ()) -> Arrival | None:
+    def has_room(self, node: str, size: int) -> bool:
+        """Whether a message of that many bytes would find its place, as far as its node is concerned. To be asked by any thread."""
+        waiting = self._of_node.get(node)
+        return waiting is None or (len(waiting) < _MOST_OF_NODE and self._bytes[node] + size <= _MOST_BYTES_OF_NODE)
+
+    def get(self, wait_s: float, served: Collection[str] = ()) -> Arrival | None:
         """The next message, or None when none comes within that time.
 
-        `working` are the nodes whose sessions have work. While others have, a node that has had more than its share of
-        the engine's time is passed over.
+        `served` are the nodes that had work of late. Where there are others among them, a node that has had more than its
+        share of the engine's time is passed over.
         """
         with self._changed:
-            self._working = working
-            node = self._changed.wait_for(self._next_node, max(0.0, wait_s))
-            if node is None:
-                return None
+            self._served = served
+            deadline = time.monotonic() + wait_s
+            while (node := self._next_node()) is None:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    return None
+                self._changed.wait(min([left_s, *map(self._deferred_s, self._of_node)]))
             waiting = self._of_node[node]
             arrival = waiting.popleft()
             self._count_out(arrival)
@@ -105,17 +108,18 @@ class Inbox:
                 del self._of_node[node]
             return arrival
 
-    def charge(self, node: str, seconds: float) -> None:
-        """A message of the node took the engine so long."""
+    def charge(self, node: str, seconds: float, sessions: int) -> None:
+        """A message of the node, which has that many sessions, took the engine so long."""
         with self._changed:
-            self._shares.charge(node, seconds, self._clock())
+            self._shares.charge(node, seconds, sessions, self._clock())
 
     def _next_node(self) -> str | None:
-        return next((node for node in self._of_node if not self._is_deferred(node)), None)
+        return next((node for node in self._of_node if not self._deferred_s(node)), None)
 
-    def _is_deferred(self, node: str) -> bool:
-        others_work = len(self._working) > (node in self._working)
-        return others_work and self._shares.exceeds(node, self._clock())
+    def _deferred_s(self, node: str) -> float:
+        """Seconds for which the node's messages are not read."""
+        others_are_served = len(self._served) > (node in self._served)
+        return self._shares.wait_s(node, self._clock()) if others_are_served else 0.0
 
     def _count_out(self, arrival: Arrival) -> None:
         self._count -= 1

@@ -158,6 +158,10 @@ class HubSession:
             self.drafted = draft.tokens[: min(self.limits.max_draft, self.limits.context - self.committed - 1)]
             self.until = max(self.until, self.committed + 1)
 
+    def drop_draft(self) -> None:
+        """Go on without the drafted tokens, of which the target can say nothing; its own are still wanted."""
+        self.drafted = ()
+
     def fed(self, end: int) -> None:
         """K/V of committed ids up to `end` are computed."""
         self.kv.reach(end)

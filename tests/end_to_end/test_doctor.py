@@ -61,13 +61,13 @@ def test_the_command_ends_with_json_and_tells_by_its_status(bed: HubBed) -> None
     ("line", "problem"),
     [
         ("set_tcp_nodelay true", "the broker's side lacks TCP_NODELAY"),
-        ("pattern readwrite sled/node/%u/echo/+", "bring the broker's ACL up to date"),
+        ("topic readwrite sled/node/pi/echo/there", "bring the broker's ACL up to date"),
     ],
 )
 def test_it_names_what_the_broker_lacks(
     line: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_config", "_acl"):
+    for name in ("configuration", "acl"):
         whole = getattr(tools.rig.broker, name)
         monkeypatch.setattr(tools.rig.broker, name, lambda *given, whole=whole: whole(*given).replace(line, ""))
     with private_broker(tmp_path, hubs=["hub"], nodes=["pi"]) as broker:

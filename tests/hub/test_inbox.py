@@ -64,26 +64,48 @@ def test_a_message_ends_the_wait_and_an_empty_inbox_does_not() -> None:
         assert waiting.result(timeout=60) is sent, "long before its time is over"
 
 
-def test_a_node_beyond_its_share_waits_while_others_have_work() -> None:
+def test_a_node_beyond_its_share_waits_while_others_are_served() -> None:
     clock = Clock()
     box = Inbox(clock)
     box.put(arrival("flood"))
     box.put(arrival("calm"))
-    box.charge("flood", 0.05)
+    box.charge("flood", 0.05, sessions=0)
     assert taken(box, {"calm"}) == "calm"
     assert taken(box, {"calm", "flood"}) == ""
-    assert taken(box, {"flood"}) == "flood", "nobody else waits for the hub"
+    assert taken(box, {"flood"}) == "flood", "nobody else is served"
     box.put(arrival("flood"))
-    clock.now += 0.1
+    clock.now += 1.0
     assert taken(box, {"calm"}) == ""
-    clock.now += 0.5
+    clock.now += 1.0
     assert taken(box, {"calm"}) == "flood", "its share of the time that passed has paid for what it took"
 
 
-def taken(box: Inbox, working: set[str]) -> str:
+def test_who_has_more_sessions_may_take_more_time() -> None:
+    clock = Clock()
+    box = Inbox(clock)
+    for node, sessions in (("flood", 1), ("gateway", 1000)):
+        box.put(arrival(node))
+        box.charge(node, 0.05, sessions)
+    clock.now += 0.1
+    assert taken(box, {"calm"}) == "gateway"
+    assert taken(box, {"calm"}) == ""
+
+
+def taken(box: Inbox, served: set[str]) -> str:
     """The node of the next message, if one may be read."""
-    one = box.get(0.0, working)
+    one = box.get(0.0, served)
     return "" if one is None else one.node
+
+
+def test_what_is_deferred_is_read_when_its_time_has_come() -> None:
+    box = Inbox()
+    box.put(arrival("flood"))
+    box.charge("flood", 0.005, sessions=0)
+    began = time.monotonic()
+    assert taken(box, {"calm"}) == ""
+    one = box.get(3600.0, {"calm"})
+    assert one is not None
+    assert 0.08 < time.monotonic() - began < 60
 
 
 def test_what_waits_is_bounded_in_bytes() -> None:

@@ -22,7 +22,7 @@ DRAFT = TOPICS.draft("den", "pi", SESSION.hex())
 def taken_in(topic: str, payload: bytes) -> tuple[list[Request], int]:
     """What an engine reads of one message, and the malformed frames that were counted by then."""
     queued: list[Arrival] = []
-    intake = Intake(TOPICS, LIMITS, queued.append)
+    intake = Intake(TOPICS, LIMITS, queued.append, lambda _node, _size: True)
     (intake.on_open if topic == OPEN else intake.on_draft)(topic, payload)
     read = [arrival.read() for arrival in queued]
     return [request for request in read if request is not None], intake.malformed
@@ -65,7 +65,7 @@ def test_a_draft_that_no_context_could_hold_is_answered_by_its_refusal(length: i
 
 def test_what_is_too_large_does_not_wait() -> None:
     queued: list[Arrival] = []
-    intake = Intake(TOPICS, LIMITS, queued.append)
+    intake = Intake(TOPICS, LIMITS, queued.append, lambda _node, _size: True)
     intake.on_open(OPEN, bytes(50_000))
     intake.on_draft(DRAFT, bytes(50_000))
     assert (queued, intake.malformed) == ([], 2)
@@ -75,7 +75,7 @@ def test_what_is_too_large_does_not_wait() -> None:
 
 def test_the_log_has_a_line_a_minute_about_malformed_frames(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    intake = Intake(TOPICS, LIMITS, lambda _: None, clock)
+    intake = Intake(TOPICS, LIMITS, lambda _: None, lambda _node, _size: True, clock)
     for _ in range(500):
         intake.on_open(OPEN, bytes(50_000))
     clock.now += 61
@@ -84,3 +84,14 @@ def test_the_log_has_a_line_a_minute_about_malformed_frames(caplog: pytest.LogCa
         "malformed frames: 1",
         "malformed frames: 500",
     ]
+
+
+def test_the_gate_is_closed_for_a_node_that_has_no_room_and_open_for_others() -> None:
+    intake = Intake(TOPICS, LIMITS, lambda _: None, lambda node, size: node != "pi" and size < 100)
+    assert not intake.admits(OPEN.encode(), 50)
+    assert not intake.admits(DRAFT.encode(), 50)
+    assert intake.admits(TOPICS.open("den", "jetson").encode(), 50)
+    assert intake.admits(TOPICS.draft("den", "jetson", "0" * 32).encode(), 50)
+    assert not intake.admits(TOPICS.draft("den", "jetson", "0" * 32).encode(), 500)
+    assert intake.admits(TOPICS.hub("den", "status").encode(), 500)
+    assert intake.refused == 3

@@ -34,7 +34,7 @@ def test_frames_are_of_all_sorts_and_the_same_for_a_seed() -> None:
     assert 40 < readable < 200
     rng = random.Random(1)
     sizes = [size(rng) for _ in range(5000)]
-    assert max(sizes) > LIMIT / 2
+    assert max(sizes) == LIMIT
     assert sorted(sizes)[2500] < 1000
     assert all(len(costly(rng, length)) <= LIMIT for length in sizes[:200])
 
@@ -102,7 +102,7 @@ def test_a_short_storm_harms_nobody() -> None:
     figures = json.loads(done.stdout.splitlines()[-1])
     harm = ("crashes", "sessions_failed", "sessions_wrong")  # how slow they were is this machine's doing too
     assert all(figures[key] == 0 for key in harm), done.stderr
-    assert figures["sent"] == 6000
+    assert figures["sent"] >= 6000
     assert figures["malformed"] > 1000
     assert {"unknown_session", "unknown_pair", "wrong_tokenizer", "too_long"} <= set(figures["faults_by_code"])
     assert figures["log_lines"] < 10

@@ -7,7 +7,7 @@ import random
 import struct
 from collections.abc import Callable, Sequence
 
-from shared.codec import encode
+from shared.codec import MAX_FRAME, encode
 from shared.messages import (
     MAX_DRAFT,
     AnyMessage,
@@ -23,7 +23,7 @@ from shared.messages import (
 )
 from shared.sampling import Sampling
 
-LIMIT = 2**20  # bytes of the largest payload that a broker of deploy/mosquitto may take
+LIMIT = 2**20  # bytes of the largest payload that is sent: more than a broker of deploy/mosquitto takes
 _ODD_NUMBERS = (0, 1, 127, 128, 255, 2**15, 2**16 - 1, 2**24, 2**31 - 1, 2**32 - 1)
 
 
@@ -142,8 +142,13 @@ def mutate(data: bytearray, rng: random.Random) -> None:
 
 
 def size(rng: random.Random) -> int:
-    """Bytes of a frame: nine of ten below 2 kB, the others up to the limit, each order of magnitude as often as the next."""
-    return int(2 ** (rng.uniform(4, 11) if rng.random() < 0.9 else rng.uniform(11, math.log2(LIMIT) + 0.001)))
+    """Bytes of a frame: nine of ten below 2 kB, the others up to what the codec reads, and now and then more.
+
+    Each order of magnitude comes as often as the next.
+    """
+    if rng.random() < 0.9:
+        return int(2 ** rng.uniform(4, 11))
+    return LIMIT if rng.random() < 0.01 else int(2 ** rng.uniform(11, math.log2(MAX_FRAME) + 0.001))
 
 
 # What a reader of msgpack may spend time or memory on: empty and nested containers, counts that promise much, odd numbers.

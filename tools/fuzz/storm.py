@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import time
@@ -42,7 +43,7 @@ def storm(messages: int, rate: float, seed: int, bars: Progress) -> Storm:
             quiet = healthy.quiet(_QUIET_ROUNDS)
             complaints: list[str] = []
             lines, hub_mb = _log_lines(bed), rss_mb(bed.hub_pid)
-            sent, faults, seconds = _rage(bed, messages, rate, seed, bars)
+            sent, thrown_out, faults, seconds = _rage(bed, messages, rate, seed, bars)
             figures: dict[str, Any] = {
                 "sent": sent,
                 "crashes": 0,
@@ -51,6 +52,7 @@ def storm(messages: int, rate: float, seed: int, bars: Progress) -> Storm:
                 "rss_growth_mb": 0.0,
                 "broker_rss_mb": 0.0,
                 "log_lines": _log_lines(bed) - lines,
+                "senders_thrown_out": thrown_out,
                 "messages_per_s": round(sent / seconds, 1),
                 "quiet_p95_ms": _p95_ms(quiet),
             }
@@ -90,8 +92,8 @@ def _disturbed(
     return {name: each for name, each in found.items() if each is not None}
 
 
-def _rage(bed: HubBed, messages: int, rate: float, seed: int, bars: Progress) -> tuple[int, dict[str, int], float]:
-    """Send; how many the broker confirmed, the faults that came back, and the seconds that it took."""
+def _rage(bed: HubBed, messages: int, rate: float, seed: int, bars: Progress) -> tuple[int, int, dict[str, int], float]:
+    """Send; how many the broker confirmed, how often it threw a sender out, the faults that came back, and the seconds."""
     pair = load_pair(bed.pair)
     rng = random.Random(seed)
     frames = Frames(rng, pair.name, pair.tokenizer_hash())
@@ -99,14 +101,21 @@ def _rage(bed: HubBed, messages: int, rate: float, seed: int, bars: Progress) ->
     hub = HostileHub(bed.broker.settings(_HUB), _HUB, _HEALTHY, frames, rng)
     os.nice(_NICE)  # the senders stand for other machines: they give way to those who serve
     began = time.monotonic()
-    for number in bars.track(range(messages), description="the storm"):
+    task = bars.add_task("the storm", total=messages)
+    for number in itertools.count():
+        confirmed = node.sender.sent + hub.sender.sent
+        if confirmed >= messages:
+            break
+        bars.update(task, completed=confirmed)
         if rate:
             time.sleep(max(0.0, began + number / rate - time.monotonic()))
         (node if rng.random() < _NODES_SHARE else hub).send()
+    bars.remove_task(task)
     seconds = time.monotonic() - began
     node.close()
     hub.close()
-    return node.sender.sent + hub.sender.sent, dict(node.faults), seconds
+    thrown_out = node.sender.thrown_out + hub.sender.thrown_out
+    return node.sender.sent + hub.sender.sent, thrown_out, dict(node.faults), seconds
 
 
 def _crashes(bed: HubBed, healthy: Ward) -> list[str]:
