@@ -29,7 +29,7 @@ def main(
 ) -> None:
     """Send mutated, random and costly frames on every topic of hub and node while healthy sessions ask; exit 1 if it harms them.
 
-    A node's credential writes to the hub, and a hub's credential to the nodes.
+    Three nodes' credentials write to the hub, and a hub's credential to the nodes.
 
     sent: messages that the broker confirmed. crashes: of hub, healthy nodes and broker, exceptions that they logged, and findings of the
     coverage-guided part. faults_by_code: what the hub answered. healthy_sessions_disturbed: of three, those with a wrong text, a failed

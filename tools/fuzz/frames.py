@@ -60,9 +60,9 @@ class Frames:
     def draft(self) -> Draft:
         """A draft: the first of a session, or one that does not go with what the hub holds."""
         rng = self._rng
-        if rng.random() < 0.3:
+        if rng.random() < 0.1:
             append = tuple(rng.randrange(2000) for _ in range(rng.randint(1, 24)))
-            return Draft(1, 0, 0, until=len(append) + rng.randrange(4), append=append, sampling=Sampling(seed=7))
+            return Draft(1, 0, 0, until=len(append) + rng.randrange(2), append=append, sampling=Sampling(seed=7))
         sampling = Sampling(rng.uniform(0.01, 100), rng.randrange(2**20), rng.random(), rng.getrandbits(64))
         return Draft(
             self._number(1, 2**32 - 1), self._number(0, 2**24), rng.getrandbits(64), self._ids(rng.randrange(MAX_DRAFT + 1)),

@@ -6,6 +6,7 @@ import itertools
 import os
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +20,9 @@ from tools.rig.memory import peak_rss_mb, rss_mb
 from tools.rig.testbed import HUB, HubBed, running_hub
 
 _HEALTHY = ("healthy-0", "healthy-1", "healthy-2")
-_NODE, _HUB = "mallory", "evil"
-_NODES_SHARE = 0.7  # of the messages, those that the node sends; the hub's credential sends the others
+_NODES = tuple(f"mallory-{number}" for number in range(3))  # a hub reads only so much of each
+_HUB = "evil"
+_NODES_SHARE = 0.7  # of the messages, those that the nodes send; the hub's credential sends the others
 _QUIET_ROUNDS = 3  # times that each session asks each request before anything happens
 _NICE = 10
 _CALM_S = 3.0  # after the last message, before the sessions are asked whether all is well
@@ -37,23 +39,23 @@ class Storm:
 def storm(messages: int, rate: float, seed: int, bars: Progress) -> Storm:
     """Send so many messages, at most `rate` a second (0: as fast as the broker confirms them). Raises RuntimeError where hub, broker or healthy nodes do not even start."""
     options = ("--threads", "1", "--kv-memory", "64M")
-    with running_hub([*_HEALTHY, _NODE], hub_options=options, other_hubs=[_HUB]) as bed:
+    with running_hub([*_HEALTHY, *_NODES], hub_options=options, other_hubs=[_HUB]) as bed:
         brokers = {name: bed.broker.settings(name) for name in _HEALTHY}
         with ward(bed.broker.folder, brokers) as healthy:
             quiet = healthy.quiet(_QUIET_ROUNDS)
             complaints: list[str] = []
             lines, hub_mb = _log_lines(bed), rss_mb(bed.hub_pid)
-            sent, thrown_out, faults, seconds = _rage(bed, messages, rate, seed, bars)
+            rage = _rage(bed, messages, rate, seed, bars)
             figures: dict[str, Any] = {
-                "sent": sent,
+                "sent": rage.sent,
                 "crashes": 0,
-                "faults_by_code": faults,
+                "faults_by_code": rage.faults,
                 "healthy_sessions_disturbed": len(healthy.names),
                 "rss_growth_mb": 0.0,
                 "broker_rss_mb": 0.0,
                 "log_lines": _log_lines(bed) - lines,
-                "senders_thrown_out": thrown_out,
-                "messages_per_s": round(sent / seconds, 1),
+                "senders_thrown_out": rage.thrown_out,
+                "messages_per_s": round(rage.sent / rage.seconds, 1),
                 "quiet_p95_ms": _p95_ms(quiet),
             }
             crashes = _crashes(bed, healthy)
@@ -92,30 +94,42 @@ def _disturbed(
     return {name: each for name, each in found.items() if each is not None}
 
 
-def _rage(bed: HubBed, messages: int, rate: float, seed: int, bars: Progress) -> tuple[int, int, dict[str, int], float]:
-    """Send; how many the broker confirmed, how often it threw a sender out, the faults that came back, and the seconds."""
+@dataclass(frozen=True)
+class _Rage:
+    """What the senders did, and what they were told."""
+
+    sent: int  # messages that the broker confirmed
+    thrown_out: int
+    faults: dict[str, int]
+    seconds: float
+
+
+def _rage(bed: HubBed, messages: int, rate: float, seed: int, bars: Progress) -> _Rage:
+    """Send until so many messages are confirmed."""
     pair = load_pair(bed.pair)
     rng = random.Random(seed)
     frames = Frames(rng, pair.name, pair.tokenizer_hash())
-    node = HostileNode(bed.broker.settings(_NODE), _NODE, HUB, frames, rng)
+    nodes = [HostileNode(bed.broker.settings(name), name, HUB, frames, rng) for name in _NODES]
     hub = HostileHub(bed.broker.settings(_HUB), _HUB, _HEALTHY, frames, rng)
+    senders = [hub.sender, *(node.sender for node in nodes)]
     os.nice(_NICE)  # the senders stand for other machines: they give way to those who serve
     began = time.monotonic()
     task = bars.add_task("the storm", total=messages)
     for number in itertools.count():
-        confirmed = node.sender.sent + hub.sender.sent
+        confirmed = sum(sender.sent for sender in senders)
         if confirmed >= messages:
             break
         bars.update(task, completed=confirmed)
         if rate:
             time.sleep(max(0.0, began + number / rate - time.monotonic()))
-        (node if rng.random() < _NODES_SHARE else hub).send()
+        (rng.choice(nodes) if rng.random() < _NODES_SHARE else hub).send()
     bars.remove_task(task)
     seconds = time.monotonic() - began
-    node.close()
     hub.close()
-    thrown_out = node.sender.thrown_out + hub.sender.thrown_out
-    return node.sender.sent + hub.sender.sent, thrown_out, dict(node.faults), seconds
+    for node in nodes:
+        node.close()
+    faults = sum((node.faults for node in nodes), Counter[str]())
+    return _Rage(sum(s.sent for s in senders), sum(s.thrown_out for s in senders), dict(faults), seconds)
 
 
 def _crashes(bed: HubBed, healthy: Ward) -> list[str]:
