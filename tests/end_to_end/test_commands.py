@@ -174,7 +174,13 @@ def test_a_hub_that_cannot_start_says_why(tmp_path: Path) -> None:
             "is not a pair": [*here, "--pair", str(tmp_path)],
             "no device": [*here, "--device", "toaster"],
             "no dtype": [*here, "--dtype", "int3"],
-            "no MQTT broker answers": [*nowhere, "--share-prefixes", "node", "--weights", "int8"],  # settings of a choice
+            "no MQTT broker answers": [
+                *nowhere,
+                "--share-prefixes",
+                "node",
+                "--weights",
+                "int8",
+            ],  # settings of a choice
         }
         hubs = {says: subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for says, command in cases.items()}
         for says, hub in hubs.items():
