@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -57,7 +58,7 @@ class Hub:
             say(f"computing with {settings.threads or fastest_threads(target)} threads")
         rounded = "" if settings.weights is Weights.AUTO else f"/{settings.weights.value}"
         self._target_id = f"{self._pair.name}/{dtype_name}{rounded}"
-        vocab_size, end_ids = _tokenizer_facts(self._pair)
+        vocab_size, end_ids = _tokenizer_facts(self._pair, target.vocab_size)
         limits = Limits(target.context, min(vocab_size, target.vocab_size), end_ids, settings.max_draft)
         self._info = {
             "pair": self._pair.name,
@@ -76,6 +77,7 @@ class Hub:
             publish=self._publish,
         )
         self._intake = Intake(self._topics, limits, self.engine.submit, self.engine.has_room)
+        self._serves = True  # until it is told to stop
         self._unsent = 0  # answers that found too many others waiting for the broker; the engine's thread counts them
         self._say = say
         self._link = MqttLink(
@@ -96,6 +98,7 @@ class Hub:
         try:
             self._link.subscribe(self._topics.open(self._name, "+"), self._intake.on_open, retained=False)
             self._link.subscribe(self._topics.draft(self._name, "+", "+"), self._intake.on_draft, retained=False)
+            self._link.subscribe(self._topics.hub(self._name, "status"), self._correct_status)
             self._link.greet(self._announce)
             self._say(f"hub {self._name!r} serves {self._pair.name!r}")
             stats.start()
@@ -104,6 +107,7 @@ class Hub:
             stop.set()
             if stats.is_alive():
                 stats.join()
+            self._serves = False
             self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
             self._link.close()
 
@@ -125,6 +129,11 @@ class Hub:
         self._link.publish_json(self._topics.hub(self._name, "info"), self._info)
         self._publish_stats()
         self._link.publish_json(self._topics.hub(self._name, "status"), {"online": True})
+
+    def _correct_status(self, _topic: str, payload: bytes) -> None:
+        """Say again that the hub is online: the broker may publish the last will of a connection that it had before."""
+        if self._serves and json.loads(payload) == {"online": False}:
+            self._announce()
 
     def _publish_stats_until(self, stop: threading.Event) -> None:
         while not stop.wait(_STATS_EVERY_S):
@@ -179,8 +188,8 @@ class Hub:
             log.warning("%s", error)
 
 
-def _tokenizer_facts(pair: Pair) -> tuple[int, frozenset[int]]:
-    """The tokenizer's size, and the ids of the pair's end tokens."""
+def _tokenizer_facts(pair: Pair, known: int) -> tuple[int, frozenset[int]]:
+    """One more than the tokenizer's largest id, and the ids of the pair's end tokens, which are to be below `known`."""
     tokenizer = Tokenizer.from_file(str(pair.tokenizer))
     ids = {token: tokenizer.token_to_id(token) for token in pair.end_tokens}
     missing = [token for token, token_id in ids.items() if token_id is None]
@@ -188,4 +197,10 @@ def _tokenizer_facts(pair: Pair) -> tuple[int, frozenset[int]]:
         raise PairError(
             f"the tokenizer of {pair.name!r} has no token {missing[0]!r}, which its manifest names as an end"
         )
-    return tokenizer.get_vocab_size(with_added_tokens=True), frozenset(ids.values())
+    if beyond := [token for token, token_id in ids.items() if token_id >= known]:
+        raise PairError(
+            f"the target knows ids below {known}, and the tokenizer of {pair.name!r} gives {ids[beyond[0]]} to {beyond[0]!r}: "
+            "they do not belong together"
+        )
+    # Some tokenizers leave ids out before those of their special tokens.
+    return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1, frozenset(ids.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import secrets
@@ -34,6 +35,7 @@ MAX_PACKET = MAX_FRAME + 1024  # bytes of an MQTT packet: a payload with its top
 _AT_MOST_ONCE = 0  # a QoS: a message without a PUBACK costs both sides half as much
 _AT_LEAST_ONCE = 1  # a QoS: a lost round costs a timeout, a repeated round costs nothing
 
+_SILENT_S = 1.0  # seconds without an acknowledgement after which the broker counts as silent
 _OVERHEAD = 64  # bytes of a publish besides topic and payload, at most
 
 Handler = Callable[[str, bytes], None]
@@ -94,8 +96,11 @@ class MqttLink:
         self._username = username
         self._client = client
 
-    def connect(self, timeout_s: float = 10.0) -> None:
-        """Connect and keep connected. Raises BrokerUnreachable or BrokerRefused when the first attempt fails."""
+    def connect(self, timeout_s: float = 10.0, *, at_once: bool = True) -> None:
+        """Connect and keep connected. Raises BrokerRefused when the broker refuses.
+
+        Raises BrokerUnreachable when no broker answers; where it need not be `at_once`, connecting just goes on then.
+        """
         where = f"{self._settings.host}:{self._settings.port}"
         try:
             limits = Properties(PacketTypes.CONNECT)
@@ -108,27 +113,39 @@ class MqttLink:
                 properties=limits,
             )
         except OSError as error:
-            raise BrokerUnreachable(diagnosis(self._settings, error)) from None
+            if at_once:
+                raise BrokerUnreachable(diagnosis(self._settings, error)) from None
+            self._client.connect_error = error
         self._client.start()
+        if self._client.connect_error is not None:
+            return
         self._answered.wait(timeout_s)
         if self._refusal is not None:
             self.close()
             raise BrokerRefused(f"the broker at {where} refused the connection: {self._refusal}")
-        if not self._connected.is_set():
+        if at_once and not self._connected.is_set():
             self.close()
             raise BrokerUnreachable(diagnosis(self._settings, None))
 
-    def subscribe(self, topic_filter: str, handler: Handler, *, retained: bool = True, timeout_s: float = 10.0) -> None:
+    def subscribe(
+        self,
+        topic_filter: str,
+        handler: Handler,
+        *,
+        retained: bool = True,
+        kept: Handler | None = None,
+        timeout_s: float = 10.0,
+    ) -> None:
         """Call `handler` with topic and payload of what arrives on `topic_filter`, now and after every reconnect.
 
-        Without `retained`, messages that the broker kept from before are not delivered. Returns when the broker has
-        confirmed the subscription, or at once while the link is not connected. Raises LinkError when the broker does not
-        confirm it within `timeout_s`.
+        Messages that the broker kept from before go to `kept`, where it is given, and are not delivered without `retained`.
+        Returns when the broker has confirmed the subscription, or at once while the link is not connected. Raises LinkError
+        when the broker does not confirm it within `timeout_s`.
         """
         handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
         options = SubscribeOptions(qos=_AT_LEAST_ONCE, retainHandling=handling)
         self._subscriptions[topic_filter] = options
-        self._client.message_callback_add(topic_filter, self._guarded(handler))
+        self._client.message_callback_add(topic_filter, self._guarded(handler, kept or handler))
         granted = threading.Event()
         with self._grants_lock:
             result, mid = self._client.subscribe(topic_filter, options=options)
@@ -190,9 +207,16 @@ class MqttLink:
         return bool(self._client.is_connected())
 
     @property
-    def unanswered_s(self) -> float:
-        """Seconds for which the broker has acknowledged nothing although something was sent; 0 where nothing is owed."""
-        return self._client.unanswered_s
+    def trouble(self) -> str:
+        """What is wrong between this device and the broker, whose fault it is as far as that can be told; nothing if all is well."""
+        where = f"{self._settings.host}:{self._settings.port}"
+        if self._refusal is not None:
+            return f"the broker at {where} refuses the connection: {self._refusal}"
+        unanswered_s = self._client.unanswered_s
+        if self.connected:
+            silent = f"the broker at {where} has acknowledged nothing for {unanswered_s:.0f} s"
+            return silent if unanswered_s > _SILENT_S else ""
+        return _lost(where, self._client.connect_error)
 
     @property
     def sends_without_delay(self) -> bool:
@@ -217,10 +241,10 @@ class MqttLink:
         except (RuntimeError, ValueError):
             log.debug("not connected: nothing to flush")
 
-    def _guarded(self, handler: Handler) -> Callable[[paho.Client, Any, paho.MQTTMessage], None]:
+    def _guarded(self, handler: Handler, kept: Handler) -> Callable[[paho.Client, Any, paho.MQTTMessage], None]:
         def handle(message: paho.MQTTMessage) -> None:
             try:
-                handler(message.topic, bytes(message.payload))
+                (kept if message.retain else handler)(message.topic, bytes(message.payload))
             except Exception:
                 # An exception would end the client's thread, and the device would receive nothing more.
                 self.handler_errors += 1
@@ -247,9 +271,8 @@ class MqttLink:
             self._qos = min(_AT_LEAST_ONCE, getattr(granted, "MaximumQoS", _AT_LEAST_ONCE))
             for topic_filter, options in list(self._subscriptions.items()):
                 client.subscribe(topic_filter, options=options)
-            if self._connected.is_set():
-                for greeting in self._greetings:
-                    self._client.afterwards(greeting)
+            for greeting in self._greetings:
+                self._client.afterwards(greeting)
             self._connected.set()
         self._answered.set()
 
@@ -292,6 +315,20 @@ class MqttLink:
             granted = self._grants.pop(mid, None)
         if granted is not None:
             granted.set()
+
+
+def _lost(where: str, error: Exception | None) -> str:
+    """Why there is no connection, by what the last attempt to connect came to."""
+    match error:
+        case None:
+            return f"the connection to the broker at {where} is lost"
+        case ConnectionRefusedError():
+            return f"no broker listens at {where} at present; it may be starting again"
+        case TimeoutError():
+            return f"nothing answers at {where}: the broker's machine is off, or the network on the way to it is"
+        case socket.gaierror() | OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH | errno.ENETDOWN):
+            return f"this device finds no way to {where} ({error}): its own network is down, or the broker's machine is off"
+    return f"the connection to the broker at {where} is lost ({error})"
 
 
 def _without_delay(_client: paho.Client, _userdata: Any, sock: Any) -> None:

@@ -47,7 +47,7 @@ class WriteThroughClient(paho.Client):
         """`client_id` must be this client's alone. Publishes that `gate` refuses are dropped unread, see PacketReader."""
         super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
         self.connect_timeout = _CONNECT_S
-        self.heard_at = 0.0  # when the broker said anything (`time.monotonic`)
+        self.connect_error: Exception | None = None  # why the last attempt to connect failed, if it did
         self.__gate = gate
         self.__reader = PacketReader(gate)
         self.__received = b""  # packets that paho has still to read
@@ -136,8 +136,10 @@ class WriteThroughClient(paho.Client):
                     pause_s = min(2 * pause_s, _LONGEST_REFUSED_S if self.__refused else _LONGEST_PAUSE_S)
                     try:
                         self.reconnect()
+                        self.connect_error = None
                     except Exception as error:
                         # Any exception would end this thread, and the device would receive nothing more.
+                        self.connect_error = error
                         log.debug("the broker does not answer yet: %s", error)
             self.__finish(alarmed)
 
@@ -185,7 +187,6 @@ class WriteThroughClient(paho.Client):
         if not received:
             self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
             return
-        self.heard_at = time.monotonic()
         self.__asked_at = None
         if acknowledgements:
             self._packet_queue(paho.PUBACK, acknowledgements, 0, 0)

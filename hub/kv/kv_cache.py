@@ -47,7 +47,8 @@ class KVCache:
 
     def clear(self, pages: Sequence[int]) -> None:
         """Make what the pages hold zero."""
-        self._both.index_fill_(2, torch.tensor(pages, device=self.device), 0)
+        for page in pages:
+            self._both[:, :, page].zero_()  # several times as fast as all at once
 
     @staticmethod
     def bytes_per_page(layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype) -> int:

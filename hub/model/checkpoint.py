@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,16 @@ _SAID = 200  # characters at most of what another library says of an error
 _NAMED = 3  # names of tensors that a sentence has at most
 
 
-def load_checkpoint(target: str | Path, *, dtype: torch.dtype, attention: str) -> Any:
-    """The causal LM in the folder `target`, on the CPU, with weights in `dtype` and the attention function of that name.
+def load_checkpoint(
+    target: str | Path,
+    *,
+    dtype: torch.dtype,
+    attention: str | None = None,
+    refuse: Callable[[Any], None] = lambda _: None,
+) -> Any:
+    """The causal LM in the folder `target`, on the CPU, with weights in `dtype` and the attention function of that name, or its usual one.
 
-    `target` may also be REMOTE and the name of a model of the Hugging Face hub. Raises PairError for a folder that is not
+    `refuse` is given the configuration before anything is loaded, and raises PairError for what it does not want. `target` may also be REMOTE and the name of a model of the Hugging Face hub. Raises PairError for a folder that is not
     whole, for weights that are not those that its configuration describes, and for a model that is of another kind.
     """
     transformers_logging.disable_progress_bar()
@@ -43,6 +49,7 @@ def load_checkpoint(target: str | Path, *, dtype: torch.dtype, attention: str) -
         raise PairError(f"cannot load the target {folder}: there is no such folder")
     with _said_briefly(folder):
         config = _config(folder)
+        refuse(config)
         stored = stored_weights(folder)
         _compare_shapes(folder, config, stored, attention)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -126,21 +133,10 @@ def _config(folder: Path) -> Any:
             raise PairError(
                 f"{folder / 'config.json'} gives {str(value)[:_SAID]} for {fact}, where the hub needs a number above 0"
             )
-    _refuse_untruncatable(config)
     return config
 
 
-def _refuse_untruncatable(config: Any) -> None:
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    sliding = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    if kinds != {"full_attention"} or sliding:
-        raise PairError(
-            f"the target's architecture {config.model_type!r} keeps a sliding or recurrent state that can't be "
-            "truncated after a rejected draft; choose a target with full attention in every layer"
-        )
-
-
-def _compare_shapes(folder: Path, config: Any, stored: Mapping[str, Stored], attention: str) -> None:
+def _compare_shapes(folder: Path, config: Any, stored: Mapping[str, Stored], attention: str | None) -> None:
     """Raise PairError where the headers show already that the weights belong to another configuration."""
     numbers = [int(found[1]) for name in stored if (found := re.search(r"\.(\d+)\.", name))]
     layers = max(numbers, default=-1) + 1
@@ -197,7 +193,7 @@ def _refuse_damaged_numbers(folder: Path, model: Any) -> None:
                 f"{name} in {folder} holds NaN or infinity in {str(parameter.dtype).removeprefix('torch.')}; copy the "
                 "checkpoint again, or load it with a --dtype that has room for its numbers"
             )
-        if parameter.ndim > 1 and not least and not most:
+        if parameter.ndim > 1 and "bias" not in name and not least and not most:
             raise PairError(f"{name} in {folder} holds nothing but zeros; copy the checkpoint again")
 
 

@@ -1,10 +1,11 @@
 """Whether a target computes the model: its logits beside those of plain `transformers`, with the same weights.
 
 Logits are compared by how far they are off: the root mean square of the differences, as a share of the spread of the plain
-ones. Measured with 30 architectures and the built-in pair on a CPU, paged attention is off by 3e-7 to 5e-6 in float32, and in
-any type by at most 1.3 times what transformers' own two attentions differ by (`_PLAIN`, `_OTHER`): by 0.002 to 0.1 in
-bfloat16, a tenth of that in float16, by 0.2 at most in int8. A model that is computed wrong was off by 1. So in float32 there
-is one tight bound, and in other types it is `_TIMES` the difference between those two, within limits.
+ones. Measured on a CPU with 30 architectures of random weights, the built-in pair and SmolLM2-135M, paged attention is off by
+3e-7 to 5e-6 in float32. In other types it is off by what two attentions of transformers itself (`_PLAIN`, `_OTHER`) differ by,
+give or take a tenth: 0.002 to 0.07 in bfloat16, a tenth of that in float16, and as much as 0.37 in int8 and bfloat16, since a
+product that is rounded to another integer is no small difference. Models that are computed wrong are off by 0.04 to 1. So in
+float32 there is one tight bound, and in other types it is `_TIMES` the difference between those two, within limits.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ NOT_REPLACEABLE = "the target's attention is not replaceable in this version of 
 _PLAIN = "eager"  # transformers' attention that follows the definition of the architecture to the letter
 _OTHER = "sdpa"  # and one that rounds otherwise, and may leave out what an architecture has beyond softmax
 _LENGTH = 36  # ids of each text: more than two pages
-_PARTS = ((19, 17), (9, 1), (1, 1), (1, 16), (6, 1))  # ids of each text that the forwards of the second pass are given
+_PARTS = ((19, 17), (1, 9), (1, 1), (15, 9))  # ids of each text that the forwards of the second pass are given
 _EXACT = 1e-4  # bound in float32
 _LEAST = 0.05  # least bound in other types
-_MOST = 0.3  # and the largest
-_TIMES = 4
+_MOST = 0.7  # and the largest
+_TIMES = 2
 _SAID = 200  # characters at most of what another library says of an error
 
 

@@ -71,7 +71,7 @@ class Target:
         Raises PairError for a checkpoint that can't be loaded, whose cache can't be truncated, or that the hub does not compute
         as plain `transformers` does, and for an `exit_head` that does not go with it.
         """
-        model = load_checkpoint(checkpoint, dtype=dtype, attention=NAME)
+        model = load_checkpoint(checkpoint, dtype=dtype, attention=NAME, refuse=_refuse_untruncatable)
         config = model.config
         if weights is Weights.INT8:
             # All but the head, where rounding would show in every probability. A GPU never holds the weights as they were.
@@ -84,7 +84,15 @@ class Target:
             raise PairError(
                 f"the target does not fit into the memory of {device}; choose a smaller one, or --weights int8"
             ) from None
-        self.context = min(config.max_position_embeddings, rotary_limit(config) or MAX_APPEND, MAX_APPEND)
+        self.context = min(config.max_position_embeddings, MAX_APPEND)
+        limit = rotary_limit(config) or self.context
+        if limit < self.context:
+            log.warning(
+                "the context ends at %d ids, not at %d: there the rotary factors of all positions change",
+                limit,
+                self.context,
+            )
+            self.context = limit
         check = SelfCheck(self._model, NAME, self.context, rounded=weights is Weights.INT8)
         if can_pack(device, dtype):
             replace_linear(self._model, PackedLinear)
@@ -215,3 +223,13 @@ class Target:
             assert graphed is not None, "no graph for a batch of its size"
             off = float((graphed.float() - plain).norm() / plain.norm())
         assert off < _ROUNDING, f"a graph of {size} ids is off by {off:.1%}"
+
+
+def _refuse_untruncatable(config: Any) -> None:
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    sliding = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    if kinds != {"full_attention"} or sliding:
+        raise PairError(
+            f"the target's architecture {config.model_type!r} keeps a sliding or recurrent state that can't be "
+            "truncated after a rejected draft; choose a target with full attention in every layer"
+        )

@@ -13,13 +13,25 @@ import tools.rig.broker
 from hub.broker_check import check_broker
 from hub.enrolment.access import acl
 from shared.errors import BrokerRefused
+from shared.mqtt import MqttLink
 from tools.demo import hub_command
 from tools.rig.broker import private_broker
 
 
-def test_all_that_a_hub_needs_is_allowed(tmp_path: Path) -> None:
-    with private_broker(tmp_path, hubs=["den"], nodes=[]) as broker:
+def test_all_that_a_hub_needs_is_allowed_and_its_state_stays_as_it_was(tmp_path: Path) -> None:
+    with private_broker(tmp_path, hubs=["den"], nodes=["pi"]) as broker:
+        serving, node = MqttLink(broker.settings("den"), "den"), MqttLink(broker.settings("pi"), "pi")
+        heard: list[bytes] = []
+        for link in (serving, node):
+            link.connect()
+        serving.publish_json("sled/hub/den/status", {"online": True})
+        serving.flush()
+        node.subscribe("sled/hub/den/status", lambda _, payload: heard.append(payload))
         check_broker(broker.settings("den"), "den")
+        node.flush()
+        for link in (serving, node):
+            link.close()
+        assert set(heard) == {b'{"online": true}'}
 
 
 @pytest.mark.parametrize(

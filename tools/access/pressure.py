@@ -22,6 +22,7 @@ from paho.mqtt.properties import Properties
 
 from hub.enrolment.access import Role
 from hub.enrolment.broker_folder import BrokerFolder
+from shared.codec import MAX_FRAME
 from shared.errors import LinkError
 from shared.joining import write_credential
 from shared.mqtt import MqttLink
@@ -32,7 +33,7 @@ from tools.access.trial import HOST, serving
 from tools.rig.broker import free_port
 
 TOPICS = Topics()
-_LARGEST = 688_128  # bytes of the largest message that the broker takes
+_LARGEST = MAX_FRAME  # bytes
 _ECHO_S = 5.0  # seconds after which a message counts as lost
 _AT_ONCE = 20  # messages between two confirmations
 _ATTACKER, _OTHER = "pi", "jetson"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +25,7 @@ from shared.topics import Topics
 from tools.rig.broker import free_port, running_broker
 
 HOST = "127.0.0.1"
+_RELOAD_S = 0.5  # seconds in which mosquitto sees a signal
 _SESSION = "0123456789abcdef0123456789abcdef"
 _OVERSEER = "overseer"  # may read and write everything, by a rule of the kind that people add
 
@@ -66,6 +69,12 @@ class Trial:
 
     credentials: list[Credential]
     overseer: BrokerSettings
+    process: subprocess.Popen[bytes]
+
+    def reload(self) -> None:
+        """Have mosquitto read its files anew; it has when the next connection is accepted."""
+        self.process.send_signal(signal.SIGHUP)
+        time.sleep(_RELOAD_S)
 
     def rights(self, credential: Credential) -> Rights:
         """Try everything with one credential."""
@@ -123,8 +132,8 @@ def trial_broker(folder: Path) -> Iterator[Trial]:
     for name in ("lost", "gone"):
         broker.revoke(name)
     overseer = _add_overseer(broker, bundles["panel"], folder)
-    with serving(broker, folder):
-        yield Trial(_credentials(bundles, folder), overseer)
+    with serving(broker, folder) as process:
+        yield Trial(_credentials(bundles, folder), overseer, process)
 
 
 def _credentials(bundles: dict[str, Bundle], folder: Path) -> list[Credential]:

@@ -21,8 +21,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-from transformers import AutoModelForCausalLM
 
+from hub.model.checkpoint import load_checkpoint
 from shared.errors import PairError, SledError
 from shared.pair import MANIFEST, Pair, load_pair
 from tools.exits.manifest import record
@@ -84,7 +84,7 @@ def main(
     try:
         pair = load_pair(name)
         dtype = getattr(torch, pair.target_dtype)
-        model: Any = AutoModelForCausalLM.from_pretrained(pair.target, dtype=dtype)
+        model: Any = load_checkpoint(pair.verify_target(), dtype=dtype)
         layers = candidates(model.config.num_hidden_layers, layer)
         if pair.name == "home" and requests is None:
             texts, others = home_texts(pair, model.config.max_position_embeddings)

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from shared.errors import PairError
 from tools.export.export import ExportError, export_draft
 from tools.export.head import frequent_ids
 
@@ -30,7 +31,11 @@ def main(
     """Export a Llama-like causal LM to a draft graph."""
     try:
         difference = export_draft(checkpoint, out, context, bits, _head_ids(checkpoint, head, text or []))
-    except (ExportError, RuntimeError) as error:  # torch and ONNX Runtime say in a RuntimeError what they cannot do
+    except (
+        ExportError,
+        PairError,
+        RuntimeError,
+    ) as error:  # torch and ONNX Runtime say in a RuntimeError what they cannot do
         typer.echo(f"{checkpoint}: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(
