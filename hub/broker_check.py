@@ -7,7 +7,6 @@ a node of its own name, and looks what arrives.
 from __future__ import annotations
 
 import queue
-import secrets
 import time
 
 from shared.errors import BrokerRefused
@@ -20,10 +19,10 @@ _ARRIVAL_S = 5.0  # seconds for a message to come back
 
 def check_broker(broker: BrokerSettings, hub: str) -> None:
     """Connect and use every kind of topic that a hub needs. Raises LinkError, or SettingsError for the credential's files."""
-    topics, session, link = Topics(broker.prefix), secrets.token_hex(16), MqttLink(broker, hub)
+    topics, link = Topics(broker.prefix), MqttLink(broker, hub)
     arrived: queue.SimpleQueue[str] = queue.SimpleQueue()
-    opening, draft = topics.open(hub, hub), topics.draft(hub, hub, session)
-    read = {opening: topics.open(hub, "+"), draft: topics.draft(hub, "+", "+")}
+    opening, draft = topics.open(hub, hub), topics.draft(hub, hub)
+    read = {opening: topics.open(hub, "+"), draft: topics.draft(hub, "+")}
     user = broker.username or hub
     link.connect()
     try:
@@ -32,7 +31,7 @@ def check_broker(broker: BrokerSettings, hub: str) -> None:
         # What the broker keeps of the hub's state is said again as it was: a hub of this name may be serving.
         kept = {topics.hub(hub, leaf): b"{}" for leaf in ("status", "info", "stats")}
         link.subscribe(topics.hub(hub, "+"), kept.__setitem__)
-        others = [topics.flush, topics.opened(hub), topics.verdict(hub, hub, session), opening, draft]
+        others = [topics.flush, topics.opened(hub), topics.verdict(hub, hub), opening, draft]
         for topic in others:
             _write(link, topic, b"", user)
         for topic in list(kept):

@@ -9,10 +9,10 @@ from functools import partial
 
 from hub.engine.inbox import Arrival, Request
 from hub.sessions.session import Limits, SessionKey, too_long
-from shared.codec import decode, draft_round, largest_frame
+from shared.codec import decode, draft_round, largest_frame, split_session
 from shared.errors import ProtocolError
 from shared.messages import MAX_DRAFT, Close, Draft, Fault, Open
-from shared.topics import SessionTopic, Topics
+from shared.topics import Topics
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ class Intake:
     def admits(self, topic: bytes, size: int) -> bool:
         """Whether a message is to be read at all: the gate of the MQTT client."""
         levels = topic[len(self._prefix) :].split(b"/")
-        speaks_of = {4: 3, 5: 2}.get(len(levels))  # hub/HUB/open/NODE, session/HUB/NODE/SESSION/draft
+        # hub/HUB/open/NODE, session/HUB/NODE/draft
+        speaks_of = {b"hub": 3, b"session": 2}.get(levels[0]) if len(levels) == 4 else None
         if speaks_of is None or self._has_room(levels[speaks_of].decode("ascii", "replace"), size):
             return True
         self.refused += 1
@@ -70,16 +71,18 @@ class Intake:
         A draft that no context could hold is refused before it waits: thousands of such drafts would be gigabytes.
         """
         try:
-            parties = self._topics.session_of(topic)
-            if len(payload) > self._largest_draft:
-                payload = bytes(payload[: self._largest_open])
-                read = partial(self._read_too_long, parties, draft_round(payload))
+            node = self._topics.parties_of(topic).node
+            session, frame = split_session(payload)
+            key = SessionKey(node, session)
+            if len(frame) > self._largest_draft:
+                payload = frame = frame[: self._largest_open]
+                read = partial(self._read_too_long, key, draft_round(frame))
             else:
-                read = partial(self._read_draft, parties, payload)
+                read = partial(self._read_draft, key, frame)
         except ProtocolError as error:
             self._count_malformed(topic, error)
             return
-        self._queue(parties.node, topic, payload, read)
+        self._queue(node, topic, payload, read)
 
     def _queue(self, node: str, topic: str, payload: bytes, read: Callable[[], Request]) -> None:
         def guarded() -> Request | None:
@@ -96,18 +99,16 @@ class Intake:
         assert isinstance(message, Open)
         return Request(SessionKey(node, message.session), message)
 
-    def _read_draft(self, parties: SessionTopic, payload: bytes) -> Request:
-        message = decode(payload, Draft, Close)
+    def _read_draft(self, key: SessionKey, frame: bytes) -> Request:
+        message = decode(frame, Draft, Close)
         assert isinstance(message, (Draft, Close))
         answer: Draft | Close | Fault = message
         if isinstance(message, Draft) and len(message.append) > self._limits.context:
             answer = too_long(message.round, len(message.append), self._limits)
-        return Request(SessionKey(parties.node, parties.session), answer)
+        return Request(key, answer)
 
-    def _read_too_long(self, parties: SessionTopic, number: int) -> Request:
-        return Request(
-            SessionKey(parties.node, parties.session), too_long(number, self._limits.context + 1, self._limits)
-        )
+    def _read_too_long(self, key: SessionKey, number: int) -> Request:
+        return Request(key, too_long(number, self._limits.context + 1, self._limits))
 
     def _count_malformed(self, topic: str, error: ProtocolError) -> None:
         """Count a frame; the log has a line about the first one, and then about all that came within a minute.

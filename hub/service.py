@@ -19,7 +19,7 @@ from hub.intake import Intake
 from hub.model.target import Target, pick_device, pick_dtype
 from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings, Sharing, Weights
-from shared.codec import encode
+from shared.codec import encode, encode_in
 from shared.errors import LinkError, PairError
 from shared.messages import AnyMessage, Early, Fault, FaultCode, Open, Opened
 from shared.mqtt import MqttLink
@@ -97,7 +97,7 @@ class Hub:
         stats = threading.Thread(target=self._publish_stats_until, args=(stop,), name="stats")
         try:
             self._link.subscribe(self._topics.open(self._name, "+"), self._intake.on_open, retained=False)
-            self._link.subscribe(self._topics.draft(self._name, "+", "+"), self._intake.on_draft, retained=False)
+            self._link.subscribe(self._topics.draft(self._name, "+"), self._intake.on_draft, retained=False)
             self._link.subscribe(self._topics.hub(self._name, "status"), self._correct_status)
             self._link.greet(self._announce)
             self._say(f"hub {self._name!r} serves {self._pair.name!r}")
@@ -176,12 +176,13 @@ class Hub:
 
     def _publish(self, key: SessionKey, message: AnyMessage) -> None:
         at_open = isinstance(message, Opened) or (isinstance(message, Fault) and message.session is not None)
-        topic = self._topics.opened(key.node) if at_open else self._topics.verdict(self._name, key.node, key.id.hex())
+        topic = self._topics.opened(key.node) if at_open else self._topics.verdict(self._name, key.node)
+        payload = encode(message) if at_open else encode_in(key.id, message)
         try:
             if isinstance(message, Early):
-                self._link.publish(topic, encode(message), droppable=True)
+                self._link.publish(topic, payload, droppable=True)
             else:
-                self._link.publish(topic, encode(message), expiry_s=_EXPIRY_S)
+                self._link.publish(topic, payload, expiry_s=_EXPIRY_S)
         except LinkError as error:
             # The node asks again; the hub goes on serving the others.
             self._unsent += 1

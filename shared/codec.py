@@ -18,7 +18,8 @@ SCHEMA = 1
 _OLDEST = max(1, SCHEMA - 1)  # the oldest schema that is read: a hub and its nodes are updated one after another
 _ID = 5  # bytes of a token id at most
 _REST = 1024  # bytes of all that is no token id, at most: the longest is a fault's sentence
-MAX_FRAME = _ID * (MAX_APPEND + MAX_DRAFT) + _REST  # bytes of one payload
+SESSION_BYTES = 16  # of a session's id
+MAX_FRAME = _ID * (MAX_APPEND + MAX_DRAFT) + _REST  # bytes of one frame
 
 KINDS: dict[int, type[AnyMessage]] = {1: Open, 2: Opened, 3: Draft, 4: Verdict, 5: Early, 6: Fault, 7: Close}
 _KIND_OF = {cls: kind for kind, cls in KINDS.items()}
@@ -63,6 +64,20 @@ def decode(payload: bytes | bytearray, *kinds: type[AnyMessage]) -> AnyMessage:
     frame.end()
     message: AnyMessage = cls(*values)
     return message
+
+
+def encode_in(session: bytes, message: AnyMessage) -> bytes:
+    """The payload of `message` on a topic of sessions: the session's id, 16 bytes, and then the frame."""
+    return session + encode(message)
+
+
+def split_session(payload: bytes | bytearray) -> tuple[bytes, bytes]:
+    """The session's id and the frame of a payload on a topic of sessions. Raises ProtocolError for less than an id."""
+    if len(payload) < SESSION_BYTES:
+        raise ProtocolError(
+            f"the payload has {len(payload)} bytes; it begins with a session's id, {SESSION_BYTES} bytes"
+        )
+    return bytes(payload[:SESSION_BYTES]), bytes(payload[SESSION_BYTES:])
 
 
 def draft_round(payload: bytes | bytearray) -> int:

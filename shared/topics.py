@@ -9,7 +9,6 @@ from shared.errors import ProtocolError, SettingsError
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
-_SESSION = re.compile(r"[0-9a-f]{32}")
 
 
 def check_name(name: str, what: str) -> str:
@@ -21,11 +20,10 @@ def check_name(name: str, what: str) -> str:
 
 @dataclass(frozen=True)
 class SessionTopic:
-    """Who a message on a session's topic is from and for."""
+    """Between whom the messages on a session's topic go."""
 
     hub: str
     node: str
-    session: bytes
 
 
 class Topics:
@@ -65,13 +63,13 @@ class Topics:
         """Where every client writes a marker behind its messages, to see that the broker has them; nobody reads there."""
         return f"{self.prefix}/flush"
 
-    def draft(self, hub: str, node: str, session: str) -> str:
-        """Rounds of a session, node → hub; `session` in hex, or "+"."""
-        return f"{self.prefix}/session/{hub}/{node}/{session}/draft"
+    def draft(self, hub: str, node: str) -> str:
+        """Rounds of all sessions between the two, node → hub."""
+        return f"{self.prefix}/session/{hub}/{node}/draft"
 
-    def verdict(self, hub: str, node: str, session: str) -> str:
-        """Verdicts and faults of a session, hub → node."""
-        return f"{self.prefix}/session/{hub}/{node}/{session}/verdict"
+    def verdict(self, hub: str, node: str) -> str:
+        """Verdicts and faults of all sessions between the two, hub → node."""
+        return f"{self.prefix}/session/{hub}/{node}/verdict"
 
     def hub_of(self, topic: str) -> str:
         """The hub in a `status`, `info` or `stats` topic. Raises ProtocolError for another topic."""
@@ -87,17 +85,17 @@ class Topics:
             raise ProtocolError(f"{topic!r} is not an open topic with a node's name")
         return levels[3]
 
-    def session_of(self, topic: str) -> SessionTopic:
+    def parties_of(self, topic: str) -> SessionTopic:
         """The parties of a `draft` or `verdict` topic. Raises ProtocolError for another topic."""
         levels = self._levels(topic)
         if (
-            len(levels) != 5
+            len(levels) != 4
             or levels[0] != "session"
-            or levels[4] not in ("draft", "verdict")
-            or not (_NAME.fullmatch(levels[1]) and _NAME.fullmatch(levels[2]) and _SESSION.fullmatch(levels[3]))
+            or levels[3] not in ("draft", "verdict")
+            or not (_NAME.fullmatch(levels[1]) and _NAME.fullmatch(levels[2]))
         ):
             raise ProtocolError(f"{topic!r} is not a session's topic")
-        return SessionTopic(levels[1], levels[2], bytes.fromhex(levels[3]))
+        return SessionTopic(levels[1], levels[2])
 
     def _levels(self, topic: str) -> list[str]:
         head = f"{self.prefix}/"

@@ -10,7 +10,7 @@ import time
 from edge_node.link.channel import Channel, HubMessage, News
 from edge_node.link.directory import HubDirectory, SeenHub
 from edge_node.link.opening import Opening
-from shared.codec import decode, encode
+from shared.codec import decode, encode, encode_in, split_session
 from shared.errors import BrokerRefused, ProtocolError
 from shared.messages import AnyMessage, Close, Draft, Early, Fault, Open, Opened, Verdict
 from shared.mqtt import MqttLink
@@ -50,7 +50,7 @@ class HubLink:
         for leaf in HubDirectory.LEAVES:
             self._link.subscribe(self._topics.hub("+", leaf), self._on_hub, kept=self._on_hub_kept)
         self._link.subscribe(self._topics.opened(self._node), self._on_opened)
-        self._link.subscribe(self._topics.verdict("+", self._node, "+"), self._on_verdict)
+        self._link.subscribe(self._topics.verdict("+", self._node), self._on_verdict)
         self._link.greet(lambda: self._tell(News.CONNECTED))
 
     @property
@@ -72,8 +72,8 @@ class HubLink:
 
     def send(self, channel: Channel, draft: Draft) -> int:
         """Publish a round; the size of its payload in bytes."""
-        payload = encode(draft)
-        self._link.publish(self._draft_topic(channel.hub, channel.session), payload, expiry_s=_EXPIRY_S)
+        payload = encode_in(channel.session, draft)
+        self._link.publish(self._draft_topic(channel.hub), payload, expiry_s=_EXPIRY_S)
         return len(payload)
 
     def receive(self, channel: Channel, timeout_s: float) -> HubMessage | News | None:
@@ -133,10 +133,10 @@ class HubLink:
 
     def give_up(self, hub: str, session: bytes) -> None:
         """Tell a hub that the session is not wanted any more."""
-        self._link.publish(self._draft_topic(hub, session), encode(Close()), expiry_s=_EXPIRY_S)
+        self._link.publish(self._draft_topic(hub), encode_in(session, Close()), expiry_s=_EXPIRY_S)
 
-    def _draft_topic(self, hub: str, session: bytes) -> str:
-        return self._topics.draft(hub, self._node, session.hex())
+    def _draft_topic(self, hub: str) -> str:
+        return self._topics.draft(hub, self._node)
 
     def _raise_refusal(self) -> None:
         if self._refusal is not None:
@@ -171,19 +171,20 @@ class HubLink:
 
     def _on_verdict(self, topic: str, payload: bytes) -> None:
         try:
-            parties = self._topics.session_of(topic)
+            hub = self._topics.parties_of(topic).hub
+            session, frame = split_session(payload)
         except ProtocolError as error:
             self._count_malformed(topic, error)
             return
-        message = self._decode(topic, payload) if parties.session == self._spoken else None
+        message = self._decode(topic, frame) if session == self._spoken else None
         if not isinstance(message, (Verdict, Early, Fault)):
             return
-        self._directory.hear(parties.hub)
+        self._directory.hear(hub)
         self.bytes_down += len(payload)
         if self._verdicts.full():
             log.warning("verdicts arrive faster than they are read; one is dropped and will be asked for again")
         else:
-            self._verdicts.put_nowait(HubMessage(parties.session, message, time.monotonic()))
+            self._verdicts.put_nowait(HubMessage(session, message, time.monotonic()))
 
     def _tell(self, news: News) -> None:
         if not self._verdicts.full():

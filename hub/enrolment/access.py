@@ -1,8 +1,8 @@
 """Which topics a user may read and write: the rules of each role, and mosquitto's ACL file made of them.
 
 Every user has a block of its own, and there is no rule for everybody: who is not enrolled has no rights at all. Hubs, nodes
-and askers are named in the rules, with `+` only where a level can't be known: a session's id, and in what is only read. So
-a node can write to no more topics than there are hubs and askers, but for the sessions' ids.
+and askers are named in what nodes and askers may write, and `+` stands only in what is read, and in what a hub writes to
+nodes. So a device can leave retained messages on a few topics only, whatever it does.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ def _of_hub(hub: str, _: Mapping[str, Role], topics: Topics) -> list[Rule]:
     return [
         *(Rule("readwrite", topics.hub(hub, leaf)) for leaf in HUB_STATE),
         Rule("read", topics.open(hub, "+")),
-        Rule("read", topics.draft(hub, "+", "+")),
+        Rule("read", topics.draft(hub, "+")),
         # It writes to itself before it serves: a subscription without the right to read looks like any other.
         Rule("write", topics.open(hub, hub)),
-        Rule("write", topics.draft(hub, hub, "+")),
-        Rule("write", topics.verdict(hub, "+", "+")),
+        Rule("write", topics.draft(hub, hub)),
+        Rule("write", topics.verdict(hub, "+")),
         Rule("write", topics.opened("+")),
     ]
 
@@ -78,8 +78,8 @@ def _of_node(node: str, roles: Mapping[str, Role], topics: Topics) -> list[Rule]
         *_state(topics),
         *(Rule("write", topics.open(hub, node)) for hub in hubs),
         Rule("read", topics.opened(node)),
-        *(Rule("write", topics.draft(hub, node, "+")) for hub in hubs),
-        Rule("read", topics.verdict("+", node, "+")),
+        *(Rule("write", topics.draft(hub, node)) for hub in hubs),
+        Rule("read", topics.verdict("+", node)),
         *(Rule("readwrite", topics.echo(node, way)) for way in ("there", "back")),
         *([Rule("read", topics.ask(node, "+"))] if askers else []),
         *(Rule("write", topics.answer(node, asker)) for asker in askers),

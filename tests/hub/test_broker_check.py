@@ -38,9 +38,9 @@ def test_all_that_a_hub_needs_is_allowed_and_its_state_stays_as_it_was(tmp_path:
     ("line", "says"),
     [
         ("topic read sled/hub/den/open/+", "read sled/hub/den/open/+"),
-        ("topic read sled/session/den/+/+/draft", "read sled/session/den/+/+/draft"),
+        ("topic read sled/session/den/+/draft", "read sled/session/den/+/draft"),
         ("topic readwrite sled/hub/den/status", "write sled/hub/den/status"),
-        ("topic write sled/session/den/+/+/verdict", "write sled/session/den/den/"),
+        ("topic write sled/session/den/+/verdict", "write sled/session/den/den/verdict"),
         ("topic write sled/node/+/opened", "write sled/node/den/opened"),
         ("topic write sled/flush", "write sled/flush"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from hub.engine.inbox import Arrival, Request
 from hub.intake import Intake
 from hub.sessions.session import Limits
-from shared.codec import encode
+from shared.codec import encode, encode_in
 from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Open, Verdict
 from shared.topics import Topics
 from tests.clock import Clock
@@ -16,7 +16,7 @@ TOPICS = Topics("sled")
 SESSION = bytes(range(16))
 LIMITS = Limits(context=8, vocab_size=16, end_ids=frozenset(), max_draft=4)
 OPEN = TOPICS.open("den", "pi")
-DRAFT = TOPICS.draft("den", "pi", SESSION.hex())
+DRAFT = TOPICS.draft("den", "pi")
 
 
 def taken_in(topic: str, payload: bytes) -> tuple[list[Request], int]:
@@ -36,8 +36,8 @@ def taken_in(topic: str, payload: bytes) -> tuple[list[Request], int]:
         (DRAFT, Close()),
     ],
 )
-def test_a_message_is_queued_for_the_session_that_its_topic_names(topic: str, message: AnyMessage) -> None:
-    (request,), malformed = taken_in(topic, encode(message))
+def test_a_message_is_queued_for_the_session_that_it_names(topic: str, message: AnyMessage) -> None:
+    (request,), malformed = taken_in(topic, encode(message) if topic == OPEN else encode_in(SESSION, message))
     assert (request.key.node, request.key.id, request.message, malformed) == ("pi", SESSION, message, 0)
 
 
@@ -47,9 +47,12 @@ def test_a_message_is_queued_for_the_session_that_its_topic_names(topic: str, me
         (OPEN, b"junk"),
         (OPEN, encode(Close())),
         (DRAFT, b""),
-        (DRAFT, encode(Verdict(1, 0))),
-        (DRAFT, encode(Open(SESSION, "home", bytes(16)))),
-        ("sled/session/den/pi/not-hex/draft", encode(Close())),
+        (DRAFT, SESSION[1:]),
+        (DRAFT, SESSION),
+        (DRAFT, encode(Close())),
+        (DRAFT, encode_in(SESSION, Verdict(1, 0))),
+        (DRAFT, encode_in(SESSION, Open(SESSION, "home", bytes(16)))),
+        ("sled/session/den/pi/more/draft", encode_in(SESSION, Close())),
     ],
 )
 def test_what_does_not_belong_there_is_counted_and_changes_nothing(topic: str, payload: bytes) -> None:
@@ -58,7 +61,7 @@ def test_what_does_not_belong_there_is_counted_and_changes_nothing(topic: str, p
 
 @pytest.mark.parametrize("length", [9, 9_000])
 def test_a_draft_that_no_context_could_hold_is_answered_by_its_refusal(length: int) -> None:
-    (request,), malformed = taken_in(DRAFT, encode(Draft(3, 0, 0, append=(2**30,) * length)))
+    (request,), malformed = taken_in(DRAFT, encode_in(SESSION, Draft(3, 0, 0, append=(2**30,) * length)))
     assert isinstance(request.message, Fault)
     assert (request.message.code, request.message.round, malformed) == (FaultCode.TOO_LONG, 3, 0)
 
@@ -69,7 +72,7 @@ def test_what_is_too_large_does_not_wait() -> None:
     intake.on_open(OPEN, bytes(50_000))
     intake.on_draft(DRAFT, bytes(50_000))
     assert (queued, intake.malformed) == ([], 2)
-    intake.on_draft(DRAFT, encode(Draft(3, 0, 0, append=(1,) * 100_000)))
+    intake.on_draft(DRAFT, encode_in(SESSION, Draft(3, 0, 0, append=(1,) * 100_000)))
     assert queued[0].size < 5_000
 
 
@@ -91,7 +94,7 @@ def test_the_gate_is_closed_for_a_node_that_has_no_room_and_open_for_others() ->
     assert not intake.admits(OPEN.encode(), 50)
     assert not intake.admits(DRAFT.encode(), 50)
     assert intake.admits(TOPICS.open("den", "jetson").encode(), 50)
-    assert intake.admits(TOPICS.draft("den", "jetson", "0" * 32).encode(), 50)
-    assert not intake.admits(TOPICS.draft("den", "jetson", "0" * 32).encode(), 500)
+    assert intake.admits(TOPICS.draft("den", "jetson").encode(), 50)
+    assert not intake.admits(TOPICS.draft("den", "jetson").encode(), 500)
     assert intake.admits(TOPICS.hub("den", "status").encode(), 500)
     assert intake.refused == 3

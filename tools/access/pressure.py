@@ -5,6 +5,7 @@ The broker is as `sled-hub init-broker` makes it. Node `pi` attacks; meanwhile n
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
 import tempfile
@@ -20,7 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from hub.enrolment.access import Role
+from hub.enrolment.access import Role, rules
 from hub.enrolment.broker_folder import BrokerFolder
 from shared.codec import MAX_FRAME
 from shared.errors import LinkError
@@ -52,9 +53,21 @@ class Pressure:
 
 
 def retained(settings: BrokerSettings, limit_s: float) -> int:
-    """10,000 retained messages of 64 KiB, each on a topic of its own; the number that was sent."""
-    topics = (TOPICS.draft("den", _ATTACKER, f"{number:032x}") for number in range(10_000))
+    """10,000 retained messages of 64 KiB on all topics that a node may write, and as many on others; the number that was sent."""
+    own = [
+        rule.topic
+        for rule in rules(_ATTACKER, {"den": Role.HUB, _ATTACKER: Role.NODE}, TOPICS)
+        if "write" in rule.access
+    ]
+    others = (f"{TOPICS.draft('den', _ATTACKER)}/{number}" for number in itertools.count())
+    topics = itertools.islice(itertools.chain.from_iterable(zip(itertools.cycle(own), others, strict=False)), 20_000)
     return _flood(settings, topics, 65_536, limit_s, retain=True)
+
+
+def many_retained(settings: BrokerSettings, limit_s: float) -> int:
+    """A million small retained messages on topics of the kind that a node may write."""
+    topics = (f"{TOPICS.prefix}/session/den/{_ATTACKER}/{number:032x}/draft" for number in range(1_000_000))
+    return _flood(settings, topics, 64, limit_s, retain=True)
 
 
 def slow_readers(settings: BrokerSettings, limit_s: float) -> int:
@@ -76,7 +89,7 @@ def absent_readers(settings: BrokerSettings, limit_s: float) -> int:
     return _flood(settings, (topic for _ in range(10_000)), _LARGEST, limit_s)
 
 
-ATTACKS: tuple[Callable[[BrokerSettings, float], int], ...] = (retained, slow_readers, absent_readers)
+ATTACKS: tuple[Callable[[BrokerSettings, float], int], ...] = (retained, many_retained, slow_readers, absent_readers)
 
 
 def pressure(attack: Callable[[BrokerSettings, float], int], folder: Path, limit_s: float) -> Pressure:
@@ -152,6 +165,7 @@ def _peak_rss(pid: int) -> Iterator[Callable[[], float]]:
 
 def _flood(settings: BrokerSettings, topics: Iterator[str], size: int, limit_s: float, *, retain: bool = False) -> int:
     link, sent, deadline = MqttLink(settings, _ATTACKER), 0, time.monotonic() + limit_s
+    link.on_refused = lambda _: None
     link.connect()
     for topic in topics:
         try:

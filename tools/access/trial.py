@@ -26,7 +26,6 @@ from tools.rig.broker import free_port, running_broker
 
 HOST = "127.0.0.1"
 _RELOAD_S = 0.5  # seconds in which mosquitto sees a signal
-_SESSION = "0123456789abcdef0123456789abcdef"
 _OVERSEER = "overseer"  # may read and write everything, by a rule of the kind that people add
 
 
@@ -56,7 +55,7 @@ def topic_forms() -> dict[str, tuple[str, ...]]:
     topics = Topics()
     every = [
         *(topics.hub("HUB", leaf) for leaf in HUB_STATE), topics.open("HUB", "NODE"), topics.open("HUB", "HUB"),
-        topics.opened("NODE"), topics.draft("HUB", "NODE", "SESSION"), topics.verdict("HUB", "NODE", "SESSION"),
+        topics.opened("NODE"), topics.draft("HUB", "NODE"), topics.verdict("HUB", "NODE"),
         topics.echo("NODE", "there"), topics.echo("NODE", "back"),
         topics.ask("NODE", "ASKER"), topics.answer("NODE", "ASKER"), topics.flush, f"{topics.prefix}/else", "else",
     ]  # fmt: skip
@@ -166,7 +165,7 @@ def _add_overseer(broker: BrokerFolder, other: Bundle, folder: Path) -> BrokerSe
 
 
 def _filled(levels: tuple[str, ...], credential: Credential) -> str:
-    names = {"HUB": credential.hub, "NODE": credential.node, "ASKER": credential.asker, "SESSION": _SESSION}
+    names = {"HUB": credential.hub, "NODE": credential.node, "ASKER": credential.asker}
     return "/".join(names.get(level, level) for level in levels)
 
 

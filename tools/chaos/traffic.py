@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from shared.codec import decode
+from shared.codec import decode, split_session
 from shared.errors import ProtocolError
 from shared.messages import Close, Draft, Fault, Verdict
 from shared.topics import SessionTopic, Topics
@@ -28,15 +28,16 @@ class Traffic:
     def passed(self, lane: str, upward: bool, publish: Publish) -> None:
         """Note a message that passed a lane."""
         try:
-            parties = self._topics.session_of(publish.topic)
-            message = decode(publish.payload)
+            parties = self._topics.parties_of(publish.topic)
+            session, frame = split_session(publish.payload)
+            message = decode(frame)
         except ProtocolError:
             return
         with self._lock:
             if isinstance(message, Draft):
-                self._begin(lane, upward, parties)
+                self._begin(lane, upward, parties, session)
             elif isinstance(message, (Verdict, Fault, Close)):
-                self._end(lane, parties)
+                self._end(lane, parties, session)
 
     def is_in_round(self, victim: str) -> bool:
         """Whether a round of that hub or node is under way; of the broker: any."""
@@ -53,14 +54,14 @@ class Traffic:
                 node: (hub, session) for node, (hub, session) in self._at_hub.items() if victim not in (hub, node)
             }
 
-    def _begin(self, lane: str, upward: bool, parties: SessionTopic) -> None:
+    def _begin(self, lane: str, upward: bool, parties: SessionTopic, session: bytes) -> None:
         if lane == parties.node and upward:
-            self._waiting[parties.node] = parties.session
+            self._waiting[parties.node] = session
         elif lane == parties.hub and not upward:
-            self._at_hub[parties.node] = parties.hub, parties.session
+            self._at_hub[parties.node] = parties.hub, session
 
-    def _end(self, lane: str, parties: SessionTopic) -> None:
-        if lane == parties.node and self._waiting.get(parties.node) == parties.session:
+    def _end(self, lane: str, parties: SessionTopic, session: bytes) -> None:
+        if lane == parties.node and self._waiting.get(parties.node) == session:
             del self._waiting[parties.node]
-        elif lane == parties.hub and self._at_hub.get(parties.node) == (parties.hub, parties.session):
+        elif lane == parties.hub and self._at_hub.get(parties.node) == (parties.hub, session):
             del self._at_hub[parties.node]

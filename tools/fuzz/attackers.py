@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any
 
-from shared.codec import decode, encode
+from shared.codec import decode, encode, split_session
 from shared.errors import ProtocolError
 from shared.messages import Fault, Opened
 from shared.mqtt import MqttLink
@@ -30,11 +30,11 @@ class HostileNode:
         self.sender = Sender(settings)
         self._name, self._hub, self._frames, self._rng = name, hub, frames, rng
         self._topics = Topics()
-        self._sessions: deque[str] = deque([secrets.token_hex(16)], _KNOWN)
+        self._sessions: deque[bytes] = deque([secrets.token_bytes(16)], _KNOWN)
         self._listener = MqttLink(settings, name)
         self._listener.connect()
         self._listener.subscribe(self._topics.opened(name), self._on_answer)
-        self._listener.subscribe(self._topics.verdict("+", name, "+"), self._on_answer)
+        self._listener.subscribe(self._topics.verdict("+", name), self._on_answer)
 
     def send(self) -> None:
         """Publish one message."""
@@ -43,8 +43,8 @@ class HostileNode:
             case "open":
                 topic, payload = self._topics.open(self._hub, self._name), frames.of((frames.open,))
             case "draft":
-                topic = self._topics.draft(self._hub, self._name, self._session())
-                payload = frames.of((frames.draft, frames.draft, frames.close))
+                topic = self._topics.draft(self._hub, self._name)
+                payload = self._session() + frames.of((frames.draft, frames.draft, frames.close))
             case "real open":
                 topic, payload = self._topics.open(self._hub, self._name), encode(frames.open())
             case "echo":
@@ -58,17 +58,17 @@ class HostileNode:
         self.sender.close()
         self._listener.close()
 
-    def _session(self) -> str:
-        odd = ("0" * 32, "F" * 32, "x", "-" * 3000, "\u00e9" * 16, secrets.token_hex(16))
+    def _session(self) -> bytes:
+        odd = (bytes(16), b"\xff" * 16, b"x", b"-" * 3000, b"", secrets.token_bytes(16))
         return self._rng.choice(tuple(self._sessions) if self._rng.random() < 0.7 else odd)
 
-    def _on_answer(self, _topic: str, payload: bytes) -> None:
+    def _on_answer(self, topic: str, payload: bytes) -> None:
         try:
-            message = decode(payload)
+            message = decode(payload if topic == self._topics.opened(self._name) else split_session(payload)[1])
         except ProtocolError:
             return
         if isinstance(message, Opened):
-            self._sessions.append(message.session.hex())
+            self._sessions.append(message.session)
         elif isinstance(message, Fault):
             self.faults[message.code.name.lower()] += 1
 
@@ -91,9 +91,9 @@ class HostileHub:
             case "opened":
                 topic, payload = self._topics.opened(node), frames.of((frames.opened, frames.fault))
             case "verdict":
-                session = rng.choice((secrets.token_hex(16), "0" * 32, "x" * 500))
-                topic = self._topics.verdict(self._name, node, session)
-                payload = frames.of((frames.verdict, frames.early, frames.fault))
+                session = rng.choice((secrets.token_bytes(16), bytes(16), b"x" * 5, b"x" * 500))
+                topic = self._topics.verdict(self._name, node)
+                payload = session + frames.of((frames.verdict, frames.early, frames.fault))
             case _:
                 topic, payload = self._topics.hub(self._name, rng.choice(("status", "info", "stats"))), self._state()
         self.sender.send(topic, payload, retain=rng.random() < _RETAINED)

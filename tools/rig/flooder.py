@@ -24,7 +24,7 @@ from typing import Annotated
 
 import typer
 
-from shared.codec import MAX_FRAME, encode
+from shared.codec import MAX_FRAME, SESSION_BYTES, encode
 from shared.messages import MAX_APPEND, Draft, Open
 from shared.settings import BrokerSettings
 from shared.topics import Topics
@@ -87,18 +87,20 @@ def _connect(user: str, password: bytes) -> bytes:
 def _messages(kind: Kind, topics: Topics, hub: str, user: str) -> Callable[[random.Random], _Publish]:
     opening = topics.open(hub, user)
 
-    def own(rng: random.Random) -> str:
-        return topics.draft(hub, user, f"{rng.randrange(_OWN_SESSIONS):032x}")
+    own = topics.draft(hub, user)
+
+    def in_own(rng: random.Random, frame: bytes) -> _Publish:
+        return _Publish(own, rng.randrange(_OWN_SESSIONS).to_bytes(SESSION_BYTES, "big") + frame)
 
     large = encode(Draft(1, 0, 0, append=(2**31 - 1,) * MAX_APPEND))
     costly = (_CRAFTED + b"\x90" * MAX_FRAME)[:MAX_FRAME]
     makers: dict[Kind, Callable[[random.Random], _Publish]] = {
         Kind.OPENS: lambda rng: _Publish(opening, encode(Open(rng.randbytes(16), "home", bytes(16)))),
-        Kind.DRAFTS: lambda rng: _Publish(own(rng), encode(Draft(rng.randint(1, 99), 0, 0, (1, 2, 3), 4))),
-        Kind.JUNK: lambda rng: _Publish(own(rng), rng.randbytes(60)),
-        Kind.LARGE: lambda rng: _Publish(own(rng), large),
-        Kind.COSTLY: lambda rng: _Publish(own(rng), costly),
-        Kind.RETAINED: lambda rng: _Publish(topics.draft(hub, user, rng.randbytes(16).hex()), bytes(4096), retain=True),
+        Kind.DRAFTS: lambda rng: in_own(rng, encode(Draft(rng.randint(1, 99), 0, 0, (1, 2, 3), 4))),
+        Kind.JUNK: lambda rng: in_own(rng, rng.randbytes(60)),
+        Kind.LARGE: lambda rng: in_own(rng, large),
+        Kind.COSTLY: lambda rng: in_own(rng, costly),
+        Kind.RETAINED: lambda rng: _Publish(own, rng.randbytes(4096), retain=True),
     }
     return makers[kind]
 

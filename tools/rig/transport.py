@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from shared.codec import decode, encode
+from shared.codec import decode, encode, encode_in, split_session
 from shared.messages import AnyMessage, Close, Draft, Open
 from shared.mqtt import MqttLink
 from shared.settings import BrokerSettings
@@ -55,18 +55,20 @@ class BrokerTransport:
             if session is not None:
                 receive(session, message)
 
-        def on_verdict(topic: str, payload: bytes) -> None:
-            receive(self._topics.session_of(topic).session, decode(payload))
+        def on_verdict(_: str, payload: bytes) -> None:
+            session, frame = split_session(payload)
+            receive(session, decode(frame))
 
         self._link.connect()
         self._link.subscribe(self._topics.opened(self._node), on_opened)
-        self._link.subscribe(self._topics.verdict(HUB, self._node, "+"), on_verdict)
+        self._link.subscribe(self._topics.verdict(HUB, self._node), on_verdict)
 
     def send(self, session: bytes, message: Open | Draft | Close) -> None:
         """Publish at QoS 1."""
         opening = isinstance(message, Open)
-        topic = self._topics.open(HUB, self._node) if opening else self._topics.draft(HUB, self._node, session.hex())
-        self._link.publish(topic, encode(message), expiry_s=_EXPIRY_S)
+        topic = self._topics.open(HUB, self._node) if opening else self._topics.draft(HUB, self._node)
+        payload = encode(message) if opening else encode_in(session, message)
+        self._link.publish(topic, payload, expiry_s=_EXPIRY_S)
 
     def serve_during(self, work: Callable[[], Result]) -> Result:
         """Nothing has to be done: the hub is another process."""
