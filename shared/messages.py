@@ -118,7 +118,7 @@ class Early(Message):
 
 @dataclass(frozen=True, slots=True)
 class Fault(Message):
-    """Hub → node: why a message was not carried out. `session` is set where the topic does not name it."""
+    """Hub → node: why a message was not carried out. `session` is set where the payload does not begin with it."""
 
     code: FaultCode = checked(member(FaultCode))
     detail: str = checked(text(300), "")

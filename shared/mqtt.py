@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 MAX_OUTGOING = 10_000  # messages that wait for the broker
 MAX_INFLIGHT = 1_000  # QoS 1 messages without their PUBACK; deploy/mosquitto/sled.conf gives mosquitto the same limit
-MAX_PACKET = MAX_FRAME + 1024  # bytes of an MQTT packet: a payload with its topic and properties
+MAX_PACKET = MAX_FRAME + 1024  # bytes of an MQTT packet: a frame with its session's id, topic and properties
 _AT_MOST_ONCE = 0  # a QoS: a message without a PUBACK costs both sides half as much
 _AT_LEAST_ONCE = 1  # a QoS: a lost round costs a timeout, a repeated round costs nothing
 

@@ -7,8 +7,8 @@ import pytest
 from hub.engine.inbox import Arrival, Request
 from hub.intake import Intake
 from hub.sessions.session import Limits
-from shared.codec import encode, encode_in
-from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Open, Verdict
+from shared.codec import encode, encode_in, largest_frame
+from shared.messages import MAX_DRAFT, AnyMessage, Close, Draft, Fault, FaultCode, Open, Verdict
 from shared.topics import Topics
 from tests.clock import Clock
 
@@ -66,6 +66,20 @@ def test_a_draft_that_no_context_could_hold_is_answered_by_its_refusal(length: i
     assert (request.message.code, request.message.round, malformed) == (FaultCode.TOO_LONG, 3, 0)
 
 
+def test_the_session_in_front_does_not_make_a_draft_too_large() -> None:
+    limits = Limits(context=9_000, vocab_size=16, end_ids=frozenset(), max_draft=4)
+    largest = largest_frame(limits.context + MAX_DRAFT)
+    draft = encode(Draft(3, 0, 0, append=(2**30,) * 9_000)).ljust(largest, b"\0")
+    read: list[tuple[int, bool]] = []
+    for frame in (draft, draft + b"\0"):
+        queued: list[Arrival] = []
+        intake = Intake(TOPICS, limits, queued.append, lambda _node, _size: True)
+        intake.on_draft(DRAFT, SESSION + frame)
+        read.append((queued[0].size, queued[0].read() is None))
+    # One is read, and found to have something behind it; the other is refused for its size.
+    assert read == [(16 + largest, True), (largest_frame(0), False)]
+
+
 def test_what_is_too_large_does_not_wait() -> None:
     queued: list[Arrival] = []
     intake = Intake(TOPICS, LIMITS, queued.append, lambda _node, _size: True)
@@ -89,12 +103,14 @@ def test_the_log_has_a_line_a_minute_about_malformed_frames(caplog: pytest.LogCa
     ]
 
 
-def test_the_gate_is_closed_for_a_node_that_has_no_room_and_open_for_others() -> None:
-    intake = Intake(TOPICS, LIMITS, lambda _: None, lambda node, size: node != "pi" and size < 100)
-    assert not intake.admits(OPEN.encode(), 50)
-    assert not intake.admits(DRAFT.encode(), 50)
-    assert intake.admits(TOPICS.open("den", "jetson").encode(), 50)
-    assert intake.admits(TOPICS.draft("den", "jetson").encode(), 50)
-    assert not intake.admits(TOPICS.draft("den", "jetson").encode(), 500)
-    assert intake.admits(TOPICS.hub("den", "status").encode(), 500)
+@pytest.mark.parametrize("prefix", ["sled", "house/session"])
+def test_the_gate_is_closed_for_a_node_that_has_no_room_and_open_for_others(prefix: str) -> None:
+    topics = Topics(prefix)
+    intake = Intake(topics, LIMITS, lambda _: None, lambda node, size: node != "pi" and size < 100)
+    assert not intake.admits(topics.open("den", "pi").encode(), 50)
+    assert not intake.admits(topics.draft("den", "pi").encode(), 50)
+    assert intake.admits(topics.open("den", "jetson").encode(), 50)
+    assert intake.admits(topics.draft("den", "jetson").encode(), 50)
+    assert not intake.admits(topics.draft("den", "jetson").encode(), 500)
+    assert intake.admits(topics.hub("den", "status").encode(), 500)
     assert intake.refused == 3

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.codec import KINDS, MAX_FRAME, decode, draft_round, encode
+from shared.codec import KINDS, MAX_FRAME, decode, draft_round, encode, encode_in, split_session
 from shared.errors import ProtocolError
 from shared.fields import MAX_ID
 from shared.messages import (
@@ -55,6 +55,7 @@ GOLDEN: list[tuple[AnyMessage, str]] = [
     (Fault(FaultCode.BUSY, "full", 2000, 7), "96010604a466756c6ccd07d007"),
     (Close(), "920107"),
 ]
+GOLDEN_IN_SESSION = "000102030405060708090a0b0c0d0e0f920107"
 
 
 @pytest.mark.parametrize(("message", "golden"), GOLDEN, ids=lambda v: type(v).__name__)
@@ -63,9 +64,20 @@ def test_golden_bytes(message: AnyMessage, golden: str) -> None:
     assert decode(bytes.fromhex(golden)) == message
 
 
+def test_a_session_stands_in_front_of_its_frame() -> None:
+    payload = encode_in(SESSION, Close())
+    assert payload.hex() == GOLDEN_IN_SESSION
+    assert split_session(payload) == (SESSION, encode(Close()))
+    assert split_session(SESSION) == (SESSION, b"")
+    with pytest.raises(ProtocolError, match="15 bytes"):
+        split_session(SESSION[1:])
+
+
 def test_the_golden_vectors_stand_in_the_documentation() -> None:
     text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
-    assert [golden for _, golden in GOLDEN if f"`{golden}`" not in text] == []
+    assert [
+        golden for golden in (*(golden for _, golden in GOLDEN), GOLDEN_IN_SESSION) if f"`{golden}`" not in text
+    ] == []
 
 
 def test_every_kind_has_a_golden_vector() -> None:

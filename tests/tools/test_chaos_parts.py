@@ -100,8 +100,8 @@ def test_a_recovery_counts_from_when_all_was_back(monkeypatch: pytest.MonkeyPatc
     happens(39, "up", "hub-0")
     assert outages.recoveries("node-0", 29.0, [Commit(29.9, "hub-1"), Commit(33.25, "hub-1")]) == pytest.approx([0.25])
     # A message of this node was lost, and later one of another node.
-    happens(40, "lost", "sled/session/hub-1/node-0/00/draft")
-    happens(40.5, "lost", "sled/session/hub-1/node-1/00/draft")
+    happens(40, "lost", "sled/session/hub-1/node-0/draft")
+    happens(40.5, "lost", "sled/session/hub-1/node-1/draft")
     assert outages.recoveries("node-0", 39.5, [Commit(39.9, "hub-1"), Commit(40.9, "hub-1")]) == pytest.approx([0.9])
 
 

@@ -23,7 +23,7 @@ from paho.mqtt.properties import Properties
 
 from hub.enrolment.access import Role, rules
 from hub.enrolment.broker_folder import BrokerFolder
-from shared.codec import MAX_FRAME
+from shared.codec import MAX_FRAME, SESSION_BYTES
 from shared.errors import LinkError
 from shared.joining import write_credential
 from shared.mqtt import MqttLink
@@ -34,7 +34,7 @@ from tools.access.trial import HOST, serving
 from tools.rig.broker import free_port
 
 TOPICS = Topics()
-_LARGEST = MAX_FRAME  # bytes
+_LARGEST = SESSION_BYTES + MAX_FRAME  # bytes
 _ECHO_S = 5.0  # seconds after which a message counts as lost
 _AT_ONCE = 20  # messages between two confirmations
 _ATTACKER, _OTHER = "pi", "jetson"
@@ -65,8 +65,8 @@ def retained(settings: BrokerSettings, limit_s: float) -> int:
 
 
 def many_retained(settings: BrokerSettings, limit_s: float) -> int:
-    """A million small retained messages on topics of the kind that a node may write."""
-    topics = (f"{TOPICS.prefix}/session/den/{_ATTACKER}/{number:032x}/draft" for number in range(1_000_000))
+    """A million small retained messages on topics of its own making; the number that was sent."""
+    topics = (f"{TOPICS.draft('den', _ATTACKER)}/{number}" for number in range(1_000_000))
     return _flood(settings, topics, 64, limit_s, retain=True)
 
 

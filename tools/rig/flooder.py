@@ -44,7 +44,7 @@ class Kind(str, Enum):
     JUNK = "junk"  # random bytes of the size of a draft
     LARGE = "large"  # prompts as long as a frame can be
     COSTLY = "costly"  # frames made to take long to read: as many arrays as fit
-    RETAINED = "retained"  # on ever new topics of the device's own, for the broker to keep
+    RETAINED = "retained"  # on the device's own topic, for the broker to keep
 
 
 RATES = {Kind.OPENS: 2_500, Kind.DRAFTS: 2_500, Kind.JUNK: 2_500, Kind.LARGE: 10, Kind.COSTLY: 10, Kind.RETAINED: 250}
@@ -85,9 +85,7 @@ def _connect(user: str, password: bytes) -> bytes:
 
 
 def _messages(kind: Kind, topics: Topics, hub: str, user: str) -> Callable[[random.Random], _Publish]:
-    opening = topics.open(hub, user)
-
-    own = topics.draft(hub, user)
+    opening, own = topics.open(hub, user), topics.draft(hub, user)
 
     def in_own(rng: random.Random, frame: bytes) -> _Publish:
         return _Publish(own, rng.randrange(_OWN_SESSIONS).to_bytes(SESSION_BYTES, "big") + frame)

@@ -21,7 +21,7 @@ class Transport(Protocol):
     """Sends what devices say to a hub; what it answers comes to the function given to `listen`, on another thread."""
 
     def listen(self, receive: Callable[[bytes, AnyMessage], None]) -> None:
-        """Connect; `receive` is given a session and what it is told, Opened without a session's own topic too."""
+        """Connect; `receive` is given a session and what it is told, Opened, too, which names the session itself."""
 
     def send(self, session: bytes, message: Open | Draft | Close) -> None:
         """Send."""
