@@ -137,7 +137,10 @@ class Hub:
 
     def _publish_stats_until(self, stop: threading.Event) -> None:
         while not stop.wait(_STATS_EVERY_S):
-            self._publish_stats()
+            if self._link.retains:
+                self._publish_stats()
+            else:
+                self._announce()  # nodes that come later hear of it all the same
 
     def _publish_stats(self) -> None:
         stats = self.engine.stats.as_json(

@@ -127,6 +127,9 @@ def test_whose_fault_it_is_that_no_session_opens() -> None:
     house = House(attic="mute")
     opening = house.opening()
     house.open(opening, 1)
+    assert str(opening.failure()) == "hub 'attic' has not answered yet"
+    house.clock.now += 3
+    house.speak("attic")
     assert "hub 'attic' lives but does not answer" in str(opening.failure())
     house.clock.now += 2
     opening.step(0.1)
