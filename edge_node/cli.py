@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+
+from shared.interrupts import end_at_once, unwind
+
+if __name__ == "__main__":
+    end_at_once()
+
 from typing import Annotated, Optional
 
 import typer
 
 from edge_node.settings import NodeSettings
 from shared.options import takes_settings
+from shared.program import Program
 
-app = typer.Typer(help="SLED's node: drafts on this device, a hub on the MQTT broker verifies.", no_args_is_help=True)
+app = Program("sled-node", help="SLED's node: drafts on this device, a hub on the MQTT broker verifies.")
 
 System = Annotated[Optional[str], typer.Option(help="system message of the chat")]
 Seed = Annotated[Optional[int], typer.Option(min=0, max=2**64 - 1, help="repeats an answer; random when not given")]
@@ -37,6 +44,7 @@ def chat(
     from edge_node.dialogue.conversation import Generation
     from edge_node.frontends.chat import chat as run_chat
 
+    unwind()
     run_chat(settings, Generation(temperature, top_k, top_p, seed, settings.max_tokens, tuple(stop or ())), system)
 
 
@@ -58,6 +66,7 @@ def ask(
     from edge_node.dialogue.conversation import Generation
     from edge_node.frontends.ask import ask as run_ask
 
+    unwind()
     generation = Generation(temperature, top_k, top_p, seed, settings.max_tokens, tuple(stop or ()))
     run_ask(settings, generation, system, request, as_json=as_json)
 
@@ -72,6 +81,7 @@ def doctor(
     """Look for what slows this device down: broker, draft model, hub, and what the gate would choose and why."""
     from edge_node.doctor import report
 
+    unwind()
     if not report(settings, as_json=as_json):
         raise typer.Exit(1)
 

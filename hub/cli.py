@@ -6,12 +6,17 @@ import logging
 import signal
 import threading
 
-import typer
+from shared.interrupts import end_at_once
+
+if __name__ == "__main__":
+    end_at_once()
 
 from hub.settings import HubSettings
 from shared.options import takes_settings
+from shared.program import Program
+from shared.streams import note
 
-app = typer.Typer(help="SLED's hub: verifies the drafts of many devices in one batch.", no_args_is_help=True)
+app = Program("sled-hub", help="SLED's hub: verifies the drafts of many devices in one batch.")
 
 
 @app.callback()
@@ -23,13 +28,19 @@ def _main() -> None:
 @takes_settings(HubSettings, "hub", logging.WARNING)
 def serve(settings: HubSettings) -> None:
     """Serve a pair until SIGTERM or Ctrl-C."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    typer.echo("importing torch and transformers", err=True)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        signal.signal(
+            number, signal.SIG_DFL
+        )  # nothing is lost before it serves: end at once, in the middle of an import too
+    note("importing torch and transformers")
     from hub.service import Hub  # seconds of imports: only once the settings are known to be right
 
-    Hub(settings, lambda line: typer.echo(line, err=True)).run(stop)
+    hub = Hub(settings, note)
+    stop = threading.Event()
+    for number in signals:
+        signal.signal(number, lambda *_: stop.set())
+    hub.run(stop)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
 
 from hub.assembly import assemble
 from hub.engine.tuning import fastest_threads
@@ -19,11 +18,12 @@ from hub.model.target import Target, pick_device, pick_dtype
 from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings, Sharing, Weights
 from shared.codec import encode
-from shared.errors import LinkError, PairError
+from shared.errors import LinkError
 from shared.messages import AnyMessage, Early, Fault, FaultCode, Open, Opened
 from shared.mqtt import MqttLink
-from shared.pair import Pair, load_pair
+from shared.pair import load_pair
 from shared.topics import Topics, check_name
+from shared.vocabulary import end_ids, load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ class Hub:
         self._name = check_name(settings.name, "hub name")
         self._pair = load_pair(settings.pair)
         self._tokenizer_hash = self._pair.tokenizer_hash()
+        tokenizer = load_tokenizer(self._pair)
+        ends = end_ids(self._pair, tokenizer)
         device = pick_device(settings.device)
         dtype_name = self._pair.target_dtype if settings.dtype == "auto" else settings.dtype
         say(f"loading the target of {self._pair.name!r} on {device} in {dtype_name}")
@@ -57,8 +59,8 @@ class Hub:
             say(f"computing with {settings.threads or fastest_threads(target)} threads")
         rounded = "" if settings.weights is Weights.AUTO else f"/{settings.weights.value}"
         self._target_id = f"{self._pair.name}/{dtype_name}{rounded}"
-        vocab_size, end_ids = _tokenizer_facts(self._pair)
-        limits = Limits(target.context, min(vocab_size, target.vocab_size), end_ids, settings.max_draft)
+        vocab_size = tokenizer.get_vocab_size(with_added_tokens=True)
+        limits = Limits(target.context, min(vocab_size, target.vocab_size), ends, settings.max_draft)
         self._info = {
             "pair": self._pair.name,
             "tokenizer": self._tokenizer_hash.hex(),
@@ -174,15 +176,3 @@ class Hub:
             # The node asks again; the hub goes on serving the others.
             self._unsent += 1
             log.warning("%s", error)
-
-
-def _tokenizer_facts(pair: Pair) -> tuple[int, frozenset[int]]:
-    """The tokenizer's size, and the ids of the pair's end tokens."""
-    tokenizer = Tokenizer.from_file(str(pair.tokenizer))
-    ids = {token: tokenizer.token_to_id(token) for token in pair.end_tokens}
-    missing = [token for token, token_id in ids.items() if token_id is None]
-    if missing:
-        raise PairError(
-            f"the tokenizer of {pair.name!r} has no token {missing[0]!r}, which its manifest names as an end"
-        )
-    return tokenizer.get_vocab_size(with_added_tokens=True), frozenset(ids.values())

@@ -27,8 +27,9 @@ from typing import (
 
 import typer
 
-from shared.errors import SettingsError, SledError
+from shared.errors import SettingsError
 from shared.install import install_command
+from shared.program import troubles_said
 from shared.settings import load
 
 S = TypeVar("S")
@@ -96,8 +97,8 @@ def takes_settings(
 ) -> Callable[[Callable[Concatenate[S, P], None]], Callable[..., None]]:
     """Make a command of a function: its first argument, the settings, comes from options; its other ones stay as they are.
 
-    `program` is "node" or "hub", `quiet` the level of logging without --verbose. A SledError ends the program with a
-    sentence and exit status 1, and so does a package that is not installed.
+    `program` is "node" or "hub", `quiet` the level of logging without --verbose. All that goes wrong ends the program as
+    `troubles_said` does it; of a package that is not installed the sentence says how to install it.
     """
 
     def decorate(command: Callable[Concatenate[S, P], None]) -> Callable[..., None]:
@@ -126,11 +127,8 @@ def takes_settings(
             )
             config = given.pop("config")
             options = {setting.key: given.pop(setting.key) for setting in found}
-            try:
+            with troubles_said(f"sled-{program}"):
                 _run(functools.partial(command, load(cls, program, options, config), **given), program)
-            except SledError as error:
-                typer.echo(f"sled-{program}: {error}", err=True)
-                raise typer.Exit(1) from None
 
         # Keyword arguments throughout: what has a default may stand before what has none.
         keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]

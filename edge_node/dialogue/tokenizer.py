@@ -9,11 +9,12 @@ from typing import Any, Literal, NoReturn
 
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import Tokenizer
 
 from shared.errors import PairError
 from shared.pair import Pair
+from shared.text_file import read_text
 from shared.transcript import common_length
+from shared.vocabulary import end_ids, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,14 @@ class ChatTokenizer:
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         environment.globals["raise_exception"] = _refuse
         environment.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
+        self._tokenizer = load_tokenizer(pair)
+        template = read_text(pair.verify(pair.chat_template), "the chat template", PairError)
         try:
-            self._tokenizer = Tokenizer.from_file(str(pair.verify(pair.tokenizer)))
-            self._template = environment.from_string(pair.verify(pair.chat_template).read_text())
+            self._template = environment.from_string(template)
         except TemplateError as error:
             raise PairError(f"{pair.chat_template} is not a valid chat template: {error}") from None
-        except PairError:
-            raise
-        except Exception as error:  # the tokenizers package raises bare Exception
-            raise PairError(f"{pair.tokenizer} is not a tokenizer file: {error}") from None
         self.vocab_size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
-        self.end_ids = frozenset(self._tokenizer.token_to_id(token) for token in pair.end_tokens)
+        self.end_ids = end_ids(pair, self._tokenizer)
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
         """The ids of the chat up to where the assistant begins to write.

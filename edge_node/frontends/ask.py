@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Any
 
 from edge_node.assembly import connected
 from edge_node.dialogue.calls import CallReader, ParsedAnswer
 from edge_node.dialogue.conversation import Answer, Generation
+from edge_node.frontends.request import check_options, request_text
 from edge_node.settings import NodeSettings
 from shared.pair import load_pair
+from shared.streams import put, put_json
 
 
 def ask(settings: NodeSettings, generation: Generation, system: str | None, request: str, *, as_json: bool) -> None:
@@ -18,18 +18,19 @@ def ask(settings: NodeSettings, generation: Generation, system: str | None, requ
 
     Raises SledError.
     """
+    check_options(system, generation.stop)
+    text = request_text(request)
     reader = CallReader(load_pair(settings.pair)) if as_json else None
     answer = Answer()
-    text = sys.stdin.read().strip() if request == "-" else request
     with connected(settings, system) as conversation:
         for piece in conversation.ask(text, generation, answer):
             if reader is None:
-                sys.stdout.write(piece)
-                sys.stdout.flush()
+                put(piece)
         # Leaving the connection takes a moment: the answer is printed before.
-        line = json.dumps(_figures(answer, reader.read(answer.text)), ensure_ascii=False) if reader else ""
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
+        if reader is None:
+            put("\n")
+        else:
+            put_json(_figures(answer, reader.read(answer.text)))
 
 
 def _figures(answer: Answer, reading: ParsedAnswer) -> dict[str, Any]:

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 
 from rich.console import Console
+from rich.text import Text
 
 from edge_node.assembly import connected
 from edge_node.dialogue.conversation import Answer, Conversation, Generation
+from edge_node.frontends.request import check_options, typed_line
 from edge_node.settings import NodeSettings
-from shared.errors import SledError
+from shared.errors import OutputLost, RequestError, SledError
+from shared.program import sentence
+from shared.streams import put
 
 _HELP = "/stats figures of the last answer · /new forget the chat · /quit leave · Ctrl-C stops an answer"
 
 
 def chat(settings: NodeSettings, generation: Generation, system: str | None) -> None:
     """Chat until the user leaves. Raises SledError when the chat can't begin."""
-    console = Console(highlight=False)
+    check_options(system, generation.stop)
+    console = Console(highlight=False, markup=False)
     where = f"{settings.broker.host}:{settings.broker.port}"
-    console.print(f"[bold]sled[/bold] chat · pair {settings.pair} · {settings.mode.value} · broker {where}")
+    console.print(
+        Text.assemble(("sled", "bold"), f" chat · pair {settings.pair} · {settings.mode.value} · broker {where}")
+    )
     with ExitStack() as stack:
-        with console.status(f"connecting to the broker at {where}") as status:
+        with console.status(Text(f"connecting to the broker at {where}")) as status:
             conversation = stack.enter_context(connected(settings, system))
-            status.update(f"waiting for a hub that serves {settings.pair!r}")
+            status.update(Text(f"waiting for a hub that serves {settings.pair!r}"))
             channel = conversation.begin()
-        console.print(
-            f"hub [bold]{channel.hub}[/bold] · target {channel.opened.target} · context {channel.opened.context}"
-        )
-        console.print(f"[dim]{_HELP}[/dim]")
+        target = f" · target {channel.opened.target} · context {channel.opened.context}"
+        console.print(Text.assemble("hub ", (channel.hub, "bold"), target))
+        console.print(_HELP, style="dim")
         _talk(console, conversation, generation)
 
 
@@ -36,8 +41,13 @@ def _talk(console: Console, conversation: Conversation, generation: Generation) 
     last: Answer | None = None
     while True:
         try:
-            request = input("\n> ").strip()
-        except (EOFError, KeyboardInterrupt):
+            request = typed_line("\n> ")
+        except RequestError as error:
+            console.print(str(error), style="red")
+            continue
+        except KeyboardInterrupt:
+            request = None
+        if request is None:
             console.print()
             return
         if request == "/quit":
@@ -46,9 +56,9 @@ def _talk(console: Console, conversation: Conversation, generation: Generation) 
             console.print(describe(last) if last is not None else "nothing has been answered yet")
         elif request == "/new":
             conversation.clear()
-            console.print("[dim]a new chat[/dim]")
+            console.print("a new chat", style="dim")
         elif request.startswith("/"):
-            console.print(f"[dim]{_HELP}[/dim]")
+            console.print(_HELP, style="dim")
         elif request:
             last = _answer(console, conversation, request, generation)
 
@@ -57,15 +67,16 @@ def _answer(console: Console, conversation: Conversation, request: str, generati
     answer = Answer()
     try:
         for piece in conversation.ask(request, generation, answer):
-            sys.stdout.write(piece)
-            sys.stdout.flush()
+            put(piece)
     except KeyboardInterrupt:
-        sys.stdout.write(" …")
+        put(" …")
+    except OutputLost:
+        raise
     except SledError as error:
-        console.print(f"\n[red]{error}[/red]")
-    sys.stdout.write("\n")
+        console.print(f"\n{sentence(str(error))}", style="red")
+    put("\n")
     if answer.notice:
-        console.print(f"[dim]{answer.notice}[/dim]")
+        console.print(answer.notice, style="dim")
     return answer
 
 
