@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,7 +70,11 @@ class Table:
         """A path below `folder`, which is resolved; a link must not lead out of it."""
         text = self.text(key)
         path = folder / text
-        if Path(text).is_absolute() or ".." in Path(text).parts or not path.resolve().is_relative_to(folder):
+        if (
+            Path(text).is_absolute()
+            or ".." in Path(text).parts
+            or not Path(os.path.realpath(path)).is_relative_to(folder)
+        ):
             raise PairError(
                 f"{self.where}: {key!r} must name a file inside the pair's folder, not {shown(text)}; copy it there"
             )

@@ -54,7 +54,7 @@ def read_toml(path: Path, what: str, wrong: type[SledError]) -> dict[str, Any]:
 def _read(path: Path, what: str, wrong: type[SledError], most: int, *, private: bool) -> bytes:
     # Opened first and looked at then, so that it is the same file; a pipe without a writer would be waited for.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
+    try:
         found = os.fstat(descriptor)
         if stat.S_ISDIR(found.st_mode):
             raise wrong(f"{what} {path} is a folder; name a file in it")
@@ -62,12 +62,14 @@ def _read(path: Path, what: str, wrong: type[SledError], most: int, *, private: 
             raise wrong(f"{what} {path} is not a regular file; save what it gives to one")
         if private and stat.S_IMODE(found.st_mode) & 0o077:
             raise wrong(f"others can read {path}; run: chmod 600 {path}")
-        content = bytearray()
-        while len(content) <= most and (piece := file.read(most + 1 - len(content))):
+        content = b""
+        while len(content) <= most and (piece := os.read(descriptor, most + 1 - len(content))):
             content += piece
+    finally:
+        os.close(descriptor)
     if len(content) > most:
         raise wrong(f"{what} {path} is larger than {most} bytes; it can't be one")
-    return bytes(content)
+    return content
 
 
 def _is_null(found: os.stat_result) -> bool:
