@@ -26,16 +26,16 @@ _Misuse: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__
 class Program(typer.Typer):
     """A typer application. Called, it runs a command and ends the interpreter with the command's exit status."""
 
-    def __init__(self, name: str, *, help: str | None = None) -> None:  # noqa: A002 - typer's word
-        """`name` is what the program's sentences begin with."""
+    def __init__(self, name: str, *also: type[Exception], help: str | None = None) -> None:  # noqa: A002 - typer's word
+        """`name` is what the program's sentences begin with. Exceptions `also` carry sentences, beside SledError."""
         # Without rich: its boxes and its markup would get between a user's words and the terminal.
         super().__init__(help=help, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-        self._name = name
+        self._name, self._also = name, also
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run the command line, or the one in `args`. Raises SystemExit."""
         streams.prepare()
-        with troubles_said(self._name):
+        with troubles_said(self._name, *self._also):
             try:
                 status = get_command(self)(*args, standalone_mode=False, **kwargs)
                 streams.put("")
@@ -44,16 +44,20 @@ class Program(typer.Typer):
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def run(name: str, command: Any) -> NoReturn:
-    """Run one function as the program `name`. Raises SystemExit."""
-    program = Program(name)
+def run(name: str, command: Any, *also: type[Exception]) -> NoReturn:
+    """Run one function as a Program. Raises SystemExit."""
+    program = Program(name, *also)
     program.command()(command)
     program()
 
 
 @contextmanager
-def troubles_said(program: str) -> Iterator[None]:
-    """Turn whatever is raised inside into a sentence of `program` on standard error and the exit status that goes with it."""
+def troubles_said(program: str, *also: type[Exception]) -> Iterator[None]:
+    """Turn whatever is raised inside into a sentence of `program` on standard error and the exit status that goes with it.
+
+    Exceptions `also` carry sentences, beside SledError. What is none of the user's, nor of the machine's, is called a mistake.
+    """
+    said: tuple[type[Exception], ...] = (SledError, *also)
     try:
         yield
     except (typer.Exit, typer.Abort, _Misuse):  # typer's own ways of ending
@@ -61,13 +65,14 @@ def troubles_said(program: str) -> Iterator[None]:
     except (KeyboardInterrupt, BrokenPipeError) as error:  # who sent the one or closed the other knows
         streams.drop(sys.stdout)
         raise SystemExit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED) from None
-    except SledError as error:
+    except said as error:
         if isinstance(error, OutputLost):
             streams.drop(sys.stdout)
         _end(program, str(error))
     except OSError as error:
         log.info("what failed is here", exc_info=True)
-        _end(program, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        streams.drop(sys.stdout)  # it may be what can't be used
+        _end(program, f"can't use {error.filename or 'a stream or file'}: {error.strerror or error}")
     except MemoryError:
         log.info("what failed is here", exc_info=True)
         _end(program, "this machine has too little memory for that; ask for less, or end something else that runs")

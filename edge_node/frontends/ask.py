@@ -18,7 +18,7 @@ def ask(settings: NodeSettings, generation: Generation, system: str | None, requ
 
     Raises SledError.
     """
-    check_options(system, generation.stop)
+    check_options(system, generation)
     text = request_text(request)
     reader = CallReader(load_pair(settings.pair)) if as_json else None
     answer = Answer()

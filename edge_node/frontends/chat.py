@@ -20,7 +20,7 @@ _HELP = "/stats figures of the last answer · /new forget the chat · /quit leav
 
 def chat(settings: NodeSettings, generation: Generation, system: str | None) -> None:
     """Chat until the user leaves. Raises SledError when the chat can't begin."""
-    check_options(system, generation.stop)
+    check_options(system, generation)
     console = Console(highlight=False, markup=False)
     where = f"{settings.broker.host}:{settings.broker.port}"
     console.print(

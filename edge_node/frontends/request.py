@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
+from edge_node.dialogue.conversation import Generation
 from shared.errors import RequestError
+from shared.sampling import Sampling
 from shared.streams import put
 
 _MOST = 2**20  # bytes of a request
@@ -36,12 +37,13 @@ def checked(text: str, what: str) -> str:
     return text
 
 
-def check_options(system: str | None, stops: Sequence[str]) -> None:
-    """Raise RequestError for a system message or a stop string that is no text, or an empty stop string."""
+def check_options(system: str | None, generation: Generation) -> None:
+    """Raise RequestError for a system message or a stop string that is no text or empty, SettingsError for other parameters."""
     checked(system or "", "system message")
-    for stop in stops:
+    for stop in generation.stop:
         if not checked(stop, "stop string"):
             raise RequestError("a stop string is empty, and would end every answer at once; leave --stop out")
+    generation.sampling(Sampling())
 
 
 def typed_line(prompt: str) -> str | None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 import pytest
@@ -78,7 +79,9 @@ def judge(said: Said, status: int, says: str) -> None:
         assert max(map(len, text.split("\n"))) <= LONGEST
 
 
-def run(program: Callable[..., NoReturn], args: list[str], env: Mapping[str, str], stdin: bytes) -> Said:
+def run(
+    program: Callable[..., NoReturn], args: list[str], env: Mapping[str, str] = MappingProxyType({}), stdin: bytes = b""
+) -> Said:
     """Call the program in this process."""
     out, err = BytesIO(), BytesIO()
     with _own(env, stdin, out, err), pytest.raises(SystemExit) as ended:
@@ -102,7 +105,7 @@ def _own(env: Mapping[str, str], stdin: bytes, out: BytesIO, err: BytesIO) -> It
         os.environ.clear()
         os.environ.update(environment)
         for stream in (sys.stdout, sys.stderr):
-            stream.detach()  # type: ignore[attr-defined]  # what is below stays open
+            stream.detach()  # what is below stays open
         sys.stdin, sys.stdout, sys.stderr = streams
         for number, handler in handlers.items():
             signal.signal(number, handler)

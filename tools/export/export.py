@@ -29,8 +29,10 @@ from optimum.exporters.onnx import export
 from optimum.exporters.onnx.base import OnnxConfig
 from optimum.exporters.onnx.model_patcher import ModelPatcher, PatchingSpec
 from optimum.utils import NormalizedTextConfig
-from transformers import AttentionInterface, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 
+from shared.errors import SledError
+from tools.checkpoint import load_checkpoint
 from tools.export.difference import Difference, compare
 from tools.export.fuse import ATTENTION, NORM, fuse
 from tools.export.head import shorten_head
@@ -46,7 +48,7 @@ _TABLES = ("rotary_cos", "rotary_sin")
 _LARGEST_FILE = 2**31 - 2**20  # bytes: protobuf's limit, less the room for the graph itself
 
 
-class ExportError(Exception):
+class ExportError(SledError):
     """A checkpoint cannot become a draft graph; the text says why."""
 
 
@@ -219,7 +221,7 @@ def export_draft(
     """
     if bits is not None and bits not in TOLERANCES:
         raise ExportError(f"a draft graph has weights of 4 or 8 bits or, by default, float32; not of {bits} bits")
-    model: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, local_files_only=True)
+    model: Any = load_checkpoint(checkpoint, torch.float32)
     _refuse_unfit(model, context := context or model.config.max_position_embeddings)
     config = _DraftConfig(model.config, context)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:

@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 
+from shared.program import run
 from tools.rig.process import dying_with_parent
 
 _CHUNK = 65_536
@@ -91,4 +92,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run("tools.rig.delay_proxy", main)
