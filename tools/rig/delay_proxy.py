@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def main(
 ) -> None:
     """Delay what goes through."""
     host, _, number = to.rpartition(":")
-    if not host or not number.isdecimal():
+    if not host or not re.fullmatch("[0-9]{1,5}", number) or not 1 <= int(number) <= 65_535:
         raise typer.BadParameter("give it as host:port", param_hint="--to")
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(port, host, int(number), rtt_ms / 2e3))
