@@ -67,9 +67,10 @@ class MqttLink:
         username = settings.username or (name if password is not None else "")
         if username:
             client.username_pw_set(username, password)
-        if settings.tls_ca is not None:
+        certificate = settings.ca_certificate()
+        if certificate is not None:
             try:
-                client.tls_set_context(ssl.create_default_context(cafile=str(settings.tls_ca)))
+                client.tls_set_context(ssl.create_default_context(cadata=certificate))
             except OSError as error:
                 raise SettingsError(f"cannot read the CA certificate {settings.tls_ca}: {error}") from None
         self._client = client

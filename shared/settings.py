@@ -67,6 +67,17 @@ class BrokerSettings:
             raise SettingsError(f"{what} {file} holds no password; write it there in one line")
         return text
 
+    def ca_certificate(self) -> str | None:
+        """The CA certificate in PEM and ASCII, if there is one. Raises SettingsError for a file that holds none."""
+        if self.tls_ca is None:
+            return None
+        text = read_text(self.tls_ca, "the CA certificate", SettingsError)
+        if "-----BEGIN" not in text:
+            raise SettingsError(
+                f"the CA certificate {self.tls_ca} holds no certificate in PEM; name the broker's CA file"
+            )
+        return text.encode("ascii", "ignore").decode()  # comments may have names in them
+
 
 def require(key: str, value: float, low: float, high: float) -> None:
     """Raise SettingsError unless low ≤ value ≤ high."""

@@ -167,6 +167,27 @@ def test_a_password_file(case: Case, tmp_path: Path) -> None:
     assert "secret" not in said.err
 
 
+def _ca(name: str, content: Content, says: str) -> Case:
+    return Case(name, says, files={"ca": content})
+
+
+_CAS = (
+    _ca("binary", bytes(range(256)), "the CA certificate {here}/ca is not UTF-8 text"),
+    _ca("nothing", "", "the CA certificate {here}/ca holds no certificate in PEM"),
+    _ca("another text", "secret", "the CA certificate {here}/ca holds no certificate in PEM"),
+    _ca("a broken certificate", "-----BEGIN CERTIFICATE-----\nü\n-----END CERTIFICATE-----\n", "cannot read the CA certificate {here}/ca"),
+    _ca("large", _large, "the CA certificate {here}/ca is larger than 1048576 bytes"),
+    _ca("a folder", Path.mkdir, "the CA certificate {here}/ca is a folder"),
+    _ca("a pipe", os.mkfifo, "the CA certificate {here}/ca is not a regular file"),
+    _ca("nowhere", lambda path: None, "cannot read the CA certificate {here}/ca: No such file"),
+)  # fmt: skip
+
+
+@rows(*_CAS)
+def test_a_ca_certificate(case: Case, tmp_path: Path) -> None:
+    check(case, node, tmp_path, "ask", "--broker-port=1", "--broker-tls-ca", str(tmp_path / "ca"), "x")
+
+
 _OPTIONS = (
     Case("no such option", "No such option: --foo; see sled serve --help", ("--foo",), status=2),
     Case("an option without its value", "Option '--name' requires an argument", ("--name",), status=2),
