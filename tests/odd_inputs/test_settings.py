@@ -238,3 +238,25 @@ def test_an_option_of_the_hub(case: Case, tmp_path: Path) -> None:
     check(
         case, hub, tmp_path, "serve", "--broker-host=127.0.0.1", "--broker-port=1", "--threads=1", *(["--kv-memory=8M"])
     )
+
+
+def _kept(name: str, content: Content) -> Case:
+    return Case(
+        name,
+        "no MQTT broker answers",
+        env={"XDG_CACHE_HOME": "{here}"},
+        files={"sled/calibration-home-model.json": content},
+    )
+
+
+@rows(
+    _kept("binary", bytes(range(256))),
+    _kept("deep", "[" * 30_000),
+    _kept("5000 digits", f'{{"model": [[{"9" * 5000}, 1]]}}'),
+    _kept("large", _large),
+    _kept("a folder", Path.mkdir),
+    _kept("a pipe", os.mkfifo),
+    _kept("a link to itself", lambda path: path.symlink_to(path)),
+)
+def test_a_calibration_that_is_none_is_done_without(case: Case, tmp_path: Path) -> None:
+    check(case, node, tmp_path, "ask", "--broker-host=127.0.0.1", "--broker-port=1", "x")
