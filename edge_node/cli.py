@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from shared.interrupts import end_at_once, unwind
 
@@ -14,8 +15,10 @@ from typing import Annotated, Optional
 import typer
 
 from edge_node.settings import NodeSettings
+from shared.install import needing
 from shared.options import takes_settings
 from shared.program import Program
+from shared.streams import put_line
 
 app = Program("sled-node", help="SLED's node: drafts on this device, a hub on the MQTT broker verifies.")
 
@@ -84,6 +87,20 @@ def doctor(
     unwind()
     if not report(settings, as_json=as_json):
         raise typer.Exit(1)
+
+
+@app.command()
+def join(
+    bundle: Annotated[Path, typer.Argument(help="file made by `sled-hub enroll`")],
+    config: Annotated[Optional[Path], typer.Option(help="settings file. Default: ~/.config/sled/node.toml.")] = None,
+) -> None:
+    """Take a node's bundle: try its credential at the broker, and keep it beside the settings."""
+    with needing("node"):
+        from edge_node.broker_check import check_broker
+        from shared.joining import join as join_broker
+
+        unwind()
+        join_broker(bundle, "node", config, check_broker, put_line)
 
 
 if __name__ == "__main__":

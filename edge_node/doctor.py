@@ -15,7 +15,7 @@ from edge_node.dialogue.conversation import Answer, Generation
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Guess
-from edge_node.settings import Mode, NodeSettings, Policy
+from edge_node.settings import HubLoss, Mode, NodeSettings, Policy
 from shared.errors import SledError
 from shared.mqtt import MqttLink
 from shared.pair import load_pair
@@ -95,7 +95,7 @@ def _look_at_broker(settings: NodeSettings, finding: Finding) -> None:
     if echo_s is None:
         finding.problem = (
             f"what the node writes to its own echo topics does not come back{refused}; "
-            "bring the broker's ACL up to date (deploy/mosquitto/sled.acl)"
+            "bring the broker's ACL up to date (sled-hub init-broker writes it anew)"
         )
         return
     finding.facts.append(f"a message to another connection and its answer take {1e3 * echo_s:.1f} ms")
@@ -105,7 +105,7 @@ def _look_at_broker(settings: NodeSettings, finding: Finding) -> None:
     elif delayed_s > _DELAYED_S:
         finding.problem = (
             f"the broker's side lacks TCP_NODELAY: {1e3 * delayed_s:.0f} ms of every round are a delayed ACK; "
-            "set `set_tcp_nodelay true` in its configuration (deploy/mosquitto/sled.conf)"
+            "set `set_tcp_nodelay true` in its configuration (as sled-hub init-broker does)"
         )
 
 
@@ -174,9 +174,10 @@ def _look_at_draft(settings: NodeSettings, finding: Finding) -> None:
 
 
 def _look_at_hub(settings: NodeSettings, finding: Finding) -> None:
-    measured = replace(settings, mode=Mode.AUTO, policy=Policy.AUTO)
+    measured = replace(settings, mode=Mode.AUTO, policy=Policy.AUTO, on_hub_loss=HubLoss.STOP)
     with connected(measured) as conversation:
         channel = conversation.begin()
+        assert channel is not None, "the settings do not let it begin without a hub"
         seen = conversation.loop.hub_seen
         finding.figures = {"hub": channel.hub, "target": channel.opened.target, "sessions": seen.stats.get("sessions")}
         finding.facts.append(

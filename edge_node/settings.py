@@ -35,6 +35,14 @@ class DrafterKind(str, Enum):
     AUTO = "auto"  # the latter where it is about as good as the model; alone where the pair has no model
 
 
+class HubLoss(str, Enum):
+    """What a node does while its hub is lost."""
+
+    WAIT = "wait"  # for a hub, ten minutes at most
+    DRAFT = "draft"  # go on with the draft model; a hub that comes back confirms the text or amends it
+    STOP = "stop"  # end the answer with an error
+
+
 @dataclass(frozen=True)
 class NodeSettings:
     """Defaults; see `shared.settings.load` for where others come from."""
@@ -61,8 +69,10 @@ class NodeSettings:
     """Threads of ONNX Runtime, from 0 to 256. 0 chooses by the size of the draft."""
     wait_s: float = 10.0
     """Seconds to wait for a hub that serves the pair, from 0 to 1000000."""
-    patience_s: float = 5.0
-    """Seconds to wait for a verdict before asking again, from 0.01 to 3600."""
+    hub_timeout_s: float = 10.0
+    """Seconds of silence after which the hub counts as lost, from 0.1 to 3600."""
+    on_hub_loss: HubLoss = HubLoss.WAIT
+    """What to do then: wait (ten minutes), draft (go on with this device's own model, provisionally) or stop."""
     max_tokens: int = 256
     """Most tokens of one answer, from 1 to 1000000."""
     credit: int = 32
@@ -74,7 +84,7 @@ class NodeSettings:
         require("threshold", self.threshold, 0, 1)
         require("threads", self.threads, 0, 256)
         require("wait_s", self.wait_s, 0, 1e6)
-        require("patience_s", self.patience_s, 0.01, 3600)
+        require("hub_timeout_s", self.hub_timeout_s, 0.1, 3600)
         require("max_tokens", self.max_tokens, 1, 1e6)
         require("credit", self.credit, 1, 1e4)
 

@@ -28,7 +28,7 @@ def assemble(
     publish: Callable[[SessionKey, AnyMessage], None],
 ) -> Engine:
     """An engine for `target`. Its forward is measured first. `group` goes to KVMemory, the other functions to Engine."""
-    memory = KVMemory(target.pool, target.cache.copy_page, group)
+    memory = KVMemory(target.pool, target.cache, group)
     book = SessionBook(
         limits,
         memory,

@@ -5,16 +5,24 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from pathlib import Path
+from typing import Annotated, Optional
 
 from shared.interrupts import end_at_once
 
 if __name__ == "__main__":
     end_at_once()
 
+import typer
+
+from hub.enrolment import commands
 from hub.settings import HubSettings
+from shared.install import needing
+from shared.interrupts import unwind
 from shared.options import takes_settings
 from shared.program import Program
-from shared.streams import note
+from shared.streams import note, put_line
+from shared.topics import check_name
 
 app = Program("sled-hub", help="SLED's hub: verifies the drafts of many devices in one batch.")
 
@@ -30,9 +38,11 @@ def serve(settings: HubSettings) -> None:
     """Serve a pair until SIGTERM or Ctrl-C."""
     signals = (signal.SIGINT, signal.SIGTERM)
     for number in signals:
-        signal.signal(
-            number, signal.SIG_DFL
-        )  # nothing is lost before it serves: end at once, in the middle of an import too
+        # Nothing is lost before it serves: end at once, in the middle of an import too.
+        signal.signal(number, signal.SIG_DFL)
+    from hub.broker_check import check_broker
+
+    check_broker(settings.broker, check_name(settings.name, "hub name"))  # before the seconds that follow
     note("importing torch and transformers")
     from hub.service import Hub  # seconds of imports: only once the settings are known to be right
 
@@ -41,6 +51,26 @@ def serve(settings: HubSettings) -> None:
     for number in signals:
         signal.signal(number, lambda *_: stop.set())
     hub.run(stop)
+
+
+@app.command()
+def join(
+    bundle: Annotated[Path, typer.Argument(help="file made by enroll")],
+    config: Annotated[Optional[Path], typer.Option(help="settings file. Default: ~/.config/sled/hub.toml.")] = None,
+) -> None:
+    """Take a hub's bundle: try its credential at the broker, and keep it beside the settings."""
+    with needing("hub"):
+        from hub.broker_check import check_broker
+        from shared.joining import join as join_broker
+
+        unwind()
+        join_broker(bundle, "hub", config, check_broker, put_line)
+
+
+app.command("init-broker")(commands.init_broker)
+app.command("enroll")(commands.enroll)
+app.command("rotate")(commands.rotate)
+app.command("revoke")(commands.revoke)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -23,7 +24,7 @@ from shared.messages import AnyMessage, Early, Fault, FaultCode, Open, Opened
 from shared.mqtt import MqttLink
 from shared.pair import load_pair
 from shared.topics import Topics, check_name
-from shared.vocabulary import end_ids, load_tokenizer
+from shared.vocabulary import end_ids, ids_below, load_tokenizer, require_known
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Hub:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         target = Target(
-            self._pair.target,
+            self._pair.verify_target(),
             device=device,
             dtype=pick_dtype(dtype_name),
             kv_memory=settings.kv_bytes,
@@ -59,8 +60,9 @@ class Hub:
             say(f"computing with {settings.threads or fastest_threads(target)} threads")
         rounded = "" if settings.weights is Weights.AUTO else f"/{settings.weights.value}"
         self._target_id = f"{self._pair.name}/{dtype_name}{rounded}"
-        vocab_size = tokenizer.get_vocab_size(with_added_tokens=True)
-        limits = Limits(target.context, min(vocab_size, target.vocab_size), ends, settings.max_draft)
+        require_known(self._pair, tokenizer, ends, target.vocab_size)
+        vocab_size = min(ids_below(tokenizer), target.vocab_size)
+        limits = Limits(target.context, vocab_size, ends, settings.max_draft)
         self._info = {
             "pair": self._pair.name,
             "tokenizer": self._tokenizer_hash.hex(),
@@ -77,11 +79,15 @@ class Hub:
             answer_open=self._answer_open,
             publish=self._publish,
         )
-        self._intake = Intake(self._topics, limits, self.engine.submit)
+        self._intake = Intake(self._topics, limits, self.engine.submit, self.engine.has_room)
+        self._serves = True  # until it is told to stop
         self._unsent = 0  # answers that found too many others waiting for the broker; the engine's thread counts them
         self._say = say
         self._link = MqttLink(
-            settings.broker, self._name, will=(self._topics.hub(self._name, "status"), {"online": False})
+            settings.broker,
+            self._name,
+            will=(self._topics.hub(self._name, "status"), {"online": False}),
+            gate=self._intake.admits,
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -95,6 +101,7 @@ class Hub:
         try:
             self._link.subscribe(self._topics.open(self._name, "+"), self._intake.on_open, retained=False)
             self._link.subscribe(self._topics.draft(self._name, "+", "+"), self._intake.on_draft, retained=False)
+            self._link.subscribe(self._topics.hub(self._name, "status"), self._correct_status)
             self._link.greet(self._announce)
             self._say(f"hub {self._name!r} serves {self._pair.name!r}")
             stats.start()
@@ -103,6 +110,7 @@ class Hub:
             stop.set()
             if stats.is_alive():
                 stats.join()
+            self._serves = False
             self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
             self._link.close()
 
@@ -124,6 +132,11 @@ class Hub:
         self._link.publish_json(self._topics.hub(self._name, "info"), self._info)
         self._publish_stats()
         self._link.publish_json(self._topics.hub(self._name, "status"), {"online": True})
+
+    def _correct_status(self, _topic: str, payload: bytes) -> None:
+        """Say again that the hub is online: the broker may publish the last will of a connection that it had before."""
+        if self._serves and json.loads(payload) == {"online": False}:
+            self._announce()
 
     def _publish_stats_until(self, stop: threading.Event) -> None:
         while not stop.wait(_STATS_EVERY_S):

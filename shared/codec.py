@@ -1,4 +1,8 @@
-"""Messages as bytes: a msgpack array [schema, kind, field, field, …], trailing fields at their defaults left out."""
+"""Messages as bytes: a msgpack array [schema, kind, field, field, …], trailing fields at their defaults left out.
+
+A frame is read field by field, and reading ends at the first one that its message does not allow. So a frame costs time in
+proportion to its size at most, whatever stands in it: nothing is built that no message holds.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,23 @@ from typing import Any
 import msgpack
 
 from shared.errors import ProtocolError
-from shared.messages import AnyMessage, Close, Draft, Early, Fault, Open, Opened, Verdict
+from shared.messages import MAX_APPEND, MAX_DRAFT, AnyMessage, Close, Draft, Early, Fault, Open, Opened, Verdict
 
 SCHEMA = 1
 _OLDEST = max(1, SCHEMA - 1)  # the oldest schema that is read: a hub and its nodes are updated one after another
-MAX_FRAME = 1 << 20  # bytes of one payload
+_ID = 5  # bytes of a token id at most
+_REST = 1024  # bytes of all that is no token id, at most: the longest is a fault's sentence
+MAX_FRAME = _ID * (MAX_APPEND + MAX_DRAFT) + _REST  # bytes of one payload
 
 KINDS: dict[int, type[AnyMessage]] = {1: Open, 2: Opened, 3: Draft, 4: Verdict, 5: Early, 6: Fault, 7: Close}
 _KIND_OF = {cls: kind for kind, cls in KINDS.items()}
 _DEFAULTS: dict[type[AnyMessage], list[Any]] = {cls: [f.default for f in fields(cls)] for cls in KINDS.values()}
+_SCALAR = {"max_array_len": 0, "max_map_len": 0, "max_ext_len": 0, "max_str_len": _REST, "max_bin_len": _REST}
+
+
+def largest_frame(ids: int) -> int:
+    """Bytes that a message with at most `ids` token ids has at most."""
+    return _ID * ids + _REST
 
 
 def encode(message: AnyMessage) -> bytes:
@@ -30,30 +42,106 @@ def encode(message: AnyMessage) -> bytes:
     return packed
 
 
-def decode(payload: bytes | bytearray) -> AnyMessage:
-    """The message in `payload`. Raises ProtocolError, saying what is wrong, for anything but a valid message."""
+def decode(payload: bytes | bytearray, *kinds: type[AnyMessage]) -> AnyMessage:
+    """The message in `payload`, which must be one of `kinds` (of none given, of any).
+
+    Raises ProtocolError, saying what is wrong, for anything else.
+    """
     if len(payload) > MAX_FRAME:
         raise ProtocolError(f"the payload has {len(payload)} bytes; at most {MAX_FRAME} are read")
-    try:
-        frame = msgpack.unpackb(payload, use_list=True, strict_map_key=True)
-    except Exception as error:  # msgpack raises ValueError, its own classes, and UnicodeDecodeError
-        raise ProtocolError(f"the payload is not msgpack: {error}") from None
-    if type(frame) is not list or len(frame) < 2:
-        raise ProtocolError("the payload is not an array [schema, kind, …]")
-    schema, kind, *values = frame
-    if type(schema) is not int or not _OLDEST <= schema <= SCHEMA:
-        raise ProtocolError(
-            f"schema {_shown(schema)} is not spoken here; {_OLDEST} to {SCHEMA} are: update the older side"
-        )
-    cls = KINDS.get(kind) if type(kind) is int else None
-    if cls is None:
-        raise ProtocolError(f"there is no message kind {_shown(kind)}")
+    frame = _Frame(payload)
+    cls: Any = frame.message_class()
+    if kinds and cls not in kinds:
+        raise ProtocolError(f"{cls.__name__} does not belong on this topic")
+    count = frame.left
     defaults = _DEFAULTS[cls]
-    if len(values) > len(defaults):
-        raise ProtocolError(f"{cls.__name__} has {len(defaults)} fields, not {len(values)}")
-    if MISSING in defaults[len(values) :]:
+    if count > len(defaults):
+        raise ProtocolError(f"{cls.__name__} has {len(defaults)} fields, not {count}")
+    if MISSING in defaults[count:]:
         raise ProtocolError(f"{cls.__name__} lacks required fields")
-    return cls(*values)
+    values = [frame.value(f"{cls.__name__}.{f.name}", f.metadata["items"]) for f in fields(cls)[:count]]
+    frame.end()
+    message: AnyMessage = cls(*values)
+    return message
+
+
+def draft_round(payload: bytes | bytearray) -> int:
+    """The round of a draft of any size, of which nothing else is read. Raises ProtocolError when it is none."""
+    frame = _Frame(payload)
+    if frame.message_class() is not Draft or not frame.left:
+        raise ProtocolError("the payload is not a draft")
+    return Draft(frame.value("Draft.round", 0), 0, 0).round
+
+
+class _Frame:
+    """A payload that is read from its beginning."""
+
+    def __init__(self, payload: bytes | bytearray) -> None:
+        self.left = 0  # fields that are to be read
+        self._payload = payload
+        self._unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(payload)), strict_map_key=True, **_SCALAR)
+        self._unpacker.feed(payload)
+
+    def message_class(self) -> type[AnyMessage]:
+        """What the frame says that it is: the first that is to be read."""
+        self.left = self._array_length() if self._array_follows else 0
+        if self.left < 2:
+            raise ProtocolError("the payload is not an array [schema, kind, …]")
+        schema, kind = self._scalar(), self._scalar()
+        self.left -= 2
+        if type(schema) is not int or not _OLDEST <= schema <= SCHEMA:
+            raise ProtocolError(
+                f"schema {_shown(schema)} is not spoken here; {_OLDEST} to {SCHEMA} are: update the older side"
+            )
+        cls = KINDS.get(kind) if type(kind) is int else None
+        if cls is None:
+            raise ProtocolError(f"there is no message kind {_shown(kind)}")
+        return cls
+
+    def value(self, name: str, items: int) -> Any:
+        """The next field: an array of at most `items` numbers, or something that is no array."""
+        self.left -= 1
+        if not items or not self._array_follows:
+            return self._scalar(name)
+        count = self._array_length()
+        if count > items:
+            raise ProtocolError(f"{name}: must be a list of at most {items}, not {count}")
+        values = []
+        for _ in range(count):
+            value = self._scalar(name)
+            if type(value) not in (int, float):
+                raise ProtocolError(f"{name}: must be a list of numbers")
+            values.append(value)
+        return values
+
+    def end(self) -> None:
+        """Raise ProtocolError when something stands behind the last field."""
+        if self._unpacker.tell() != len(self._payload):
+            raise ProtocolError("the payload is not msgpack: something stands behind the array")
+
+    @property
+    def _array_follows(self) -> bool:
+        position = self._unpacker.tell()
+        first = self._payload[position] if position < len(self._payload) else 0
+        return 0x90 <= first <= 0x9F or first in (0xDC, 0xDD)
+
+    def _array_length(self) -> int:
+        try:
+            length: int = self._unpacker.read_array_header()
+        except Exception as error:
+            raise ProtocolError(f"the payload is not msgpack: {_reason(error)}") from None
+        return length
+
+    def _scalar(self, name: str = "") -> Any:
+        try:
+            return self._unpacker.unpack()
+        except Exception as error:  # msgpack raises ValueError, its own classes, and UnicodeDecodeError
+            where = f"{name}: " if name else ""
+            raise ProtocolError(f"{where}the payload is not msgpack that a message holds: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    return str(error)[:100] or type(error).__name__
 
 
 def _shown(value: Any) -> str:

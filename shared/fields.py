@@ -16,9 +16,17 @@ Check = Callable[[Any], Any]
 _CHECKS: dict[type, list[tuple[str, Check]]] = {}
 
 
-def checked(check: Check, default: Any = MISSING) -> Any:
-    """A dataclass field whose value `check` accepts, returning it (or raising ValueError)."""
-    return field(default=default, metadata={"check": check})
+def checked(check: Check, default: Any = MISSING, items: int = 0) -> Any:
+    """A dataclass field whose value `check` accepts, returning it (or raising ValueError).
+
+    On the wire an array stands only in a field with `items`: so many numbers at most.
+    """
+    return field(default=default, metadata={"check": check, "items": items})
+
+
+def checked_ids(most: int, default: Any = MISSING) -> Any:
+    """A dataclass field that holds at most `most` token ids as a tuple."""
+    return checked(token_ids(most), default, items=most)
 
 
 class Message:

@@ -10,6 +10,7 @@ from shared.fields import (
     MAX_POSITION,
     Message,
     checked,
+    checked_ids,
     flag,
     integer,
     member,
@@ -17,7 +18,6 @@ from shared.fields import (
     octets,
     optional,
     text,
-    token_ids,
 )
 from shared.sampling import Sampling
 
@@ -72,7 +72,7 @@ class Opened(Message):
     target: str = checked(text(256))  # the target and its weight format: the text depends on them
     context: int = checked(integer(1, MAX_POSITION))  # ids that a session can hold
     max_draft: int = checked(integer(1, MAX_DRAFT))
-    end_ids: tuple[int, ...] = checked(token_ids(32))  # ids that end a turn
+    end_ids: tuple[int, ...] = checked_ids(32)  # ids that end a turn
     temperature: float = checked(number(0, 100))
     top_k: int = checked(integer(0, 2**20))
     top_p: float = checked(number(0, 1))
@@ -85,11 +85,11 @@ class Draft(Message):
     round: int = checked(integer(1, MAX_ROUND))
     base: int = checked(integer(0, MAX_POSITION))  # ids that the node holds as committed
     digest: int = checked(integer(0, 2**64 - 1))  # of ids [0, base)
-    tokens: tuple[int, ...] = checked(token_ids(MAX_DRAFT), ())  # drafted ids behind `append`
+    tokens: tuple[int, ...] = checked_ids(MAX_DRAFT, ())  # drafted ids behind `append`
     until: int = checked(integer(0, MAX_POSITION), 0)  # the hub may decode alone up to this length
-    append: tuple[int, ...] = checked(token_ids(MAX_APPEND), ())  # ids that need no verification
+    append: tuple[int, ...] = checked_ids(MAX_APPEND, ())  # ids that need no verification
     cut: bool = checked(flag, False)  # what the hub holds past base is void
-    sampling: Sampling | None = checked(optional(_sampling), None)  # with the `append` that starts an answer
+    sampling: Sampling | None = checked(optional(_sampling), None, items=4)  # with the `append` that starts an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Verdict(Message):
     round: int = checked(integer(1, MAX_ROUND))
     base: int = checked(integer(0, MAX_POSITION))
     accepted: int = checked(integer(0, MAX_DRAFT), 0)
-    ids: tuple[int, ...] = checked(token_ids(MAX_APPEND), ())
+    ids: tuple[int, ...] = checked_ids(MAX_APPEND, ())
     finish: Finish = checked(member(Finish), Finish.NO)
     forward_us: int = checked(integer(0, MAX_MICROSECONDS), 0)  # the forward that this verdict came from
     queued_us: int = checked(integer(0, MAX_MICROSECONDS), 0)  # from the draft's arrival to that forward's start
@@ -113,7 +113,7 @@ class Early(Message):
     round: int = checked(integer(1, MAX_ROUND))
     base: int = checked(integer(0, MAX_POSITION))
     accepted: int = checked(integer(0, MAX_DRAFT), 0)
-    ids: tuple[int, ...] = checked(token_ids(MAX_DRAFT + 1), ())
+    ids: tuple[int, ...] = checked_ids(MAX_DRAFT + 1, ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import secrets
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -19,16 +19,24 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from shared.errors import BrokerRefused, BrokerUnreachable, LinkError, SettingsError
+from shared.codec import MAX_FRAME
+from shared.diagnosis import diagnosis
+from shared.errors import BrokerRefused, BrokerUnreachable, LinkError
 from shared.mqtt_client import WriteThroughClient
+from shared.mqtt_packets import Gate
 from shared.settings import BrokerSettings
+from shared.tls import tls_context
 
 log = logging.getLogger(__name__)
 
 MAX_OUTGOING = 10_000  # messages that wait for the broker
 MAX_INFLIGHT = 1_000  # QoS 1 messages without their PUBACK; deploy/mosquitto/sled.conf gives mosquitto the same limit
+MAX_PACKET = MAX_FRAME + 1024  # bytes of an MQTT packet: a payload with its topic and properties
 _AT_MOST_ONCE = 0  # a QoS: a message without a PUBACK costs both sides half as much
 _AT_LEAST_ONCE = 1  # a QoS: a lost round costs a timeout, a repeated round costs nothing
+
+_SILENT_S = 1.0  # seconds without an acknowledgement after which the broker counts as silent
+_OVERHEAD = 64  # bytes of a publish besides topic and payload, at most
 
 Handler = Callable[[str, bytes], None]
 
@@ -40,20 +48,35 @@ class MqttLink:
     counted in `handler_errors`, and the connection goes on.
     """
 
-    def __init__(self, settings: BrokerSettings, name: str, will: tuple[str, dict[str, Any]] | None = None) -> None:
-        """`will` is a topic and the retained JSON object that the broker publishes there when this client is lost."""
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        name: str,
+        will: tuple[str, dict[str, Any]] | None = None,
+        gate: Gate = lambda _topic, _size: True,
+        most_bytes: int = MAX_PACKET,
+    ) -> None:
+        """`will` is a topic and the retained JSON object that the broker publishes there when this client is lost.
+
+        What `gate` refuses, by topic and bytes, is dropped before anybody reads it, and so is, by the broker, every packet
+        of more than `most_bytes`.
+        """
         self.handler_errors = 0
         self.refused_publishes = 0
         self.on_refused: Callable[[str], None] = lambda reason: log.error("the broker refused a publish: %s", reason)
         self._settings = settings
+        self._most_bytes = most_bytes
+        self._broker_takes = MAX_PACKET  # bytes of a packet
+        self._qos = _AT_LEAST_ONCE  # the highest that the broker has
         self._subscriptions: dict[str, SubscribeOptions] = {}
         self._greetings: list[Callable[[], None]] = []
         self._connected = threading.Event()
         self._refusal: str | None = None
+        self._answered = threading.Event()  # the broker has accepted or refused the first connection, or closed it
         self._grants: dict[int, threading.Event] = {}
         self._grants_lock = threading.Lock()  # a SUBACK can arrive before subscribe() has returned its id
         # The id is random and told to nobody: a client that connects with another's id would disconnect it.
-        client = WriteThroughClient(f"sled-{secrets.token_hex(8)}")
+        client = WriteThroughClient(f"sled-{secrets.token_hex(8)}", gate)
         client.max_inflight_messages_set(MAX_INFLIGHT)
         client.max_queued_messages_set(MAX_OUTGOING)
         client.on_socket_open = _without_delay
@@ -67,45 +90,62 @@ class MqttLink:
         username = settings.username or (name if password is not None else "")
         if username:
             client.username_pw_set(username, password)
-        certificate = settings.ca_certificate()
-        if certificate is not None:
-            try:
-                client.tls_set_context(ssl.create_default_context(cadata=certificate))
-            except OSError as error:
-                raise SettingsError(f"cannot read the CA certificate {settings.tls_ca}: {error}") from None
+        context = tls_context(settings)
+        if context is not None:
+            client.tls_set_context(context)
+        self._username = username
         self._client = client
 
-    def connect(self, timeout_s: float = 10.0) -> None:
-        """Connect and keep connected. Raises BrokerUnreachable or BrokerRefused when the first attempt fails."""
+    def connect(self, timeout_s: float = 10.0, *, at_once: bool = True) -> None:
+        """Connect and keep connected. Raises BrokerRefused when the broker refuses.
+
+        Raises BrokerUnreachable when no broker answers; where it need not be `at_once`, connecting just goes on then.
+        """
         where = f"{self._settings.host}:{self._settings.port}"
         try:
+            limits = Properties(PacketTypes.CONNECT)
+            limits.MaximumPacketSize = self._most_bytes
             self._client.connect(
-                self._settings.host, self._settings.port, keepalive=self._settings.keepalive_s, clean_start=True
+                self._settings.host,
+                self._settings.port,
+                keepalive=self._settings.keepalive_s,
+                clean_start=True,
+                properties=limits,
             )
         except OSError as error:
-            raise BrokerUnreachable(
-                f"no MQTT broker answers at {where} ({error}); start one there or set broker host and port"
-            ) from None
+            if at_once:
+                raise BrokerUnreachable(diagnosis(self._settings, error)) from None
+            self._client.connect_error = error
         self._client.start()
-        answered = self._connected.wait(timeout_s)
+        if self._client.connect_error is not None:
+            return
+        self._answered.wait(timeout_s)
         if self._refusal is not None:
             self.close()
             raise BrokerRefused(f"the broker at {where} refused the connection: {self._refusal}")
-        if not answered:
+        if at_once and not self._connected.is_set():
             self.close()
-            raise BrokerUnreachable(f"{where} accepts connections but does not answer as an MQTT 5 broker")
+            raise BrokerUnreachable(diagnosis(self._settings, None))
 
-    def subscribe(self, topic_filter: str, handler: Handler, *, retained: bool = True, timeout_s: float = 10.0) -> None:
+    def subscribe(
+        self,
+        topic_filter: str,
+        handler: Handler,
+        *,
+        retained: bool = True,
+        kept: Handler | None = None,
+        timeout_s: float = 10.0,
+    ) -> None:
         """Call `handler` with topic and payload of what arrives on `topic_filter`, now and after every reconnect.
 
-        Without `retained`, messages that the broker kept from before are not delivered. Returns when the broker has
-        confirmed the subscription, or at once while the link is not connected. Raises LinkError when the broker does not
-        confirm it within `timeout_s`.
+        Messages that the broker kept from before go to `kept`, where it is given, and are not delivered without `retained`.
+        Returns when the broker has confirmed the subscription, or at once while the link is not connected. Raises LinkError
+        when the broker does not confirm it within `timeout_s`.
         """
         handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
         options = SubscribeOptions(qos=_AT_LEAST_ONCE, retainHandling=handling)
         self._subscriptions[topic_filter] = options
-        self._client.message_callback_add(topic_filter, self._guarded(handler))
+        self._client.message_callback_add(topic_filter, self._guarded(handler, kept or handler))
         granted = threading.Event()
         with self._grants_lock:
             result, mid = self._client.subscribe(topic_filter, options=options)
@@ -129,13 +169,21 @@ class MqttLink:
         retain: bool = False,
         expiry_s: int | None = None,
     ) -> None:
-        """Send at QoS 1 without waiting. Raises LinkError when MAX_OUTGOING messages already wait for the broker.
+        """Send at QoS 1 without waiting, or at QoS 0 to a broker that has no other.
 
-        A droppable message is sent at QoS 0, and dropped while any other message waits to be written.
+        What is published while there is no connection is lost, and so is what the broker has not acknowledged when the
+        connection ends: whoever needs an answer asks again. Raises LinkError when MAX_OUTGOING messages already wait for
+        the broker, or for a message that it does not take. A droppable message is sent at QoS 0, and dropped while any
+        other message waits to be written.
         """
-        if droppable and self._client.want_write():
+        if not self._client.is_connected() or (droppable and self._client.want_write()):
             return
-        qos = _AT_MOST_ONCE if droppable else _AT_LEAST_ONCE
+        if len(payload) + _OVERHEAD + len(topic) > self._broker_takes:
+            raise LinkError(
+                f"the broker takes packets of at most {self._broker_takes} bytes, and {len(payload)} are to be sent; "
+                "raise its limit (max_packet_size and message_size_limit of mosquitto)"
+            )
+        qos = _AT_MOST_ONCE if droppable else self._qos
         properties = None
         if expiry_s is not None:
             properties = Properties(PacketTypes.PUBLISH)
@@ -152,6 +200,23 @@ class MqttLink:
             self.publish(topic, json.dumps(value), retain=True)
         except LinkError as error:
             log.warning("%s", error)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to the broker."""
+        return bool(self._client.is_connected())
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong between this device and the broker, whose fault it is as far as that can be told; nothing if all is well."""
+        where = f"{self._settings.host}:{self._settings.port}"
+        if self._refusal is not None:
+            return f"the broker at {where} refuses the connection: {self._refusal}"
+        unanswered_s = self._client.unanswered_s
+        if self.connected:
+            silent = f"the broker at {where} has acknowledged nothing for {unanswered_s:.0f} s"
+            return silent if unanswered_s > _SILENT_S else ""
+        return _lost(where, self._client.connect_error)
 
     @property
     def sends_without_delay(self) -> bool:
@@ -176,32 +241,47 @@ class MqttLink:
         except (RuntimeError, ValueError):
             log.debug("not connected: nothing to flush")
 
-    def _guarded(self, handler: Handler) -> Callable[[paho.Client, Any, paho.MQTTMessage], None]:
+    def _guarded(self, handler: Handler, kept: Handler) -> Callable[[paho.Client, Any, paho.MQTTMessage], None]:
         def handle(message: paho.MQTTMessage) -> None:
             try:
-                handler(message.topic, bytes(message.payload))
+                (kept if message.retain else handler)(message.topic, bytes(message.payload))
             except Exception:
                 # An exception would end the client's thread, and the device would receive nothing more.
                 self.handler_errors += 1
                 log.exception("a handler failed on %s", message.topic)
-            self._client.ack(message.mid, message.qos)
 
         return lambda _client, _userdata, message: self._client.afterwards(partial(handle, message))
 
     def _on_connect(
-        self, client: paho.Client, _userdata: Any, _flags: paho.ConnectFlags, reason: ReasonCode, _: Properties | None
+        self,
+        client: paho.Client,
+        _userdata: Any,
+        _flags: paho.ConnectFlags,
+        reason: ReasonCode,
+        granted: Properties | None,
     ) -> None:
+        self._client.drop_out_messages()  # a message that makes the broker hang up must not be sent for ever
         if reason.is_failure:
-            self._refusal = f"{reason}; check the user name and the password file"
+            self._refusal = f"{reason}; {self._credential_hint()}"
+            self._client.refused()
             log.error("the broker refused the connection: %s", reason)
         else:
             self._refusal = None
+            self._broker_takes = min(MAX_PACKET, getattr(granted, "MaximumPacketSize", MAX_PACKET))
+            self._qos = min(_AT_LEAST_ONCE, getattr(granted, "MaximumQoS", _AT_LEAST_ONCE))
             for topic_filter, options in list(self._subscriptions.items()):
                 client.subscribe(topic_filter, options=options)
-            if self._connected.is_set():
-                for greeting in self._greetings:
-                    self._client.afterwards(greeting)
-        self._connected.set()
+            for greeting in self._greetings:
+                self._client.afterwards(greeting)
+            self._connected.set()
+        self._answered.set()
+
+    def _credential_hint(self) -> str:
+        settings = self._settings
+        if self._username:
+            shown = f"check the user name and the password file ({self._username!r}, {settings.password_file})"
+            return f"{shown}, or have a new credential made (sled-hub rotate {self._username})"
+        return "it wants a user name and a password: set broker.username and broker.password_file, or take a bundle"
 
     def _on_disconnect(
         self,
@@ -211,6 +291,7 @@ class MqttLink:
         reason: ReasonCode,
         _: Properties | None,
     ) -> None:
+        self._answered.set()
         if reason.is_failure:
             log.warning("lost the broker (%s); reconnecting", reason)
 
@@ -234,6 +315,20 @@ class MqttLink:
             granted = self._grants.pop(mid, None)
         if granted is not None:
             granted.set()
+
+
+def _lost(where: str, error: Exception | None) -> str:
+    """Why there is no connection, by what the last attempt to connect came to."""
+    match error:
+        case None:
+            return f"the connection to the broker at {where} is lost"
+        case ConnectionRefusedError():
+            return f"no broker listens at {where} at present; it may be starting again"
+        case TimeoutError():
+            return f"nothing answers at {where}: the broker's machine is off, or the network on the way to it is"
+        case socket.gaierror() | OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH | errno.ENETDOWN):
+            return f"this device finds no way to {where} ({error}): its own network is down, or the broker's machine is off"
+    return f"the connection to the broker at {where} is lost ({error})"
 
 
 def _without_delay(_client: paho.Client, _userdata: Any, sock: Any) -> None:

@@ -1,9 +1,10 @@
-"""paho's MQTT client, driven so that a message is on its way when `publish` returns."""
+"""paho's MQTT client, driven so that a message is on its way when `publish` returns, and that a lost broker is soon found again."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import select
 import socket
 import ssl
@@ -16,11 +17,18 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from shared.mqtt_packets import Gate, MalformedStream, PacketReader
+
 log = logging.getLogger(__name__)
 
-_IDLE_S = 1.0  # seconds between two checks of the keepalive
-_FIRST_PAUSE_S = 1.0  # seconds before the first attempt to connect again; the pause doubles with each attempt
-_LONGEST_PAUSE_S = 30.0  # seconds that the pause before an attempt grows to
+_IDLE_S = 0.5  # seconds between two checks of keepalive and silence
+_PIECE = 65_536  # bytes that are read at once
+_FIRST_PAUSE_S = 0.1  # seconds before the first attempt to connect again; the pause doubles with each attempt
+_LONGEST_PAUSE_S = 1.0  # seconds that the pause grows to: an attempt costs little, and whoever waits does so in vain
+_LONGEST_REFUSED_S = 30.0  # seconds that the pause grows to while the broker answers and refuses
+_CONNECT_S = 3.0  # seconds that an attempt to connect may take
+_SILENCE_S = 5.0  # seconds within which a broker acknowledges something, if a publish awaits that
+_SLOWEST = 16_384  # bytes a second that a link carries at least; large messages are given that time besides
 _LAST_WRITES_S = 2.0  # seconds for which a client that is stopped goes on writing its waiting messages
 _LONGEST_STOP_S = 10.0  # seconds for which `stop` waits for the thread: the last writes and an attempt to connect
 
@@ -35,9 +43,18 @@ class WriteThroughClient(paho.Client):
     reading thread without any lock, and may publish.
     """
 
-    def __init__(self, client_id: str) -> None:
-        """`client_id` must be this client's alone. Work given to `afterwards` for a message must acknowledge the message."""
-        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=True)
+    def __init__(self, client_id: str, gate: Gate = lambda _topic, _size: True) -> None:
+        """`client_id` must be this client's alone. Publishes that `gate` refuses are dropped unread, see PacketReader."""
+        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
+        self.connect_timeout = _CONNECT_S
+        self.connect_error: Exception | None = None  # why the last attempt to connect failed, if it did
+        self.__gate = gate
+        self.__reader = PacketReader(gate)
+        self.__received = b""  # packets that paho has still to read
+        self.__place = 0  # in those
+        self.__asked_at: float | None = None  # when something was sent that awaits an answer, and none has come
+        self.__asked_bytes = 0  # sent since then
+        self.__refused = False  # whether the broker refused the last attempt to connect
         self.__writing = threading.Lock()
         self.__afterwards: deque[Callable[[], None]] = deque()
         self.__closing = threading.Event()
@@ -62,6 +79,29 @@ class WriteThroughClient(paho.Client):
         """Have `work` done as soon as paho's callback has returned."""
         self.__afterwards.append(work)
 
+    def refused(self) -> None:
+        """The broker has refused the connection: it is asked again more seldom."""
+        self.__refused = True
+
+    @property
+    def unanswered_s(self) -> float:
+        """Seconds for which the broker has said nothing although a publish awaits its acknowledgement."""
+        asked_at = self.__asked_at
+        return 0.0 if asked_at is None else time.monotonic() - asked_at
+
+    def publish(self, topic: str, payload: Any = None, qos: int = 0, *rest: Any, **more: Any) -> paho.MQTTMessageInfo:
+        """Publish as paho does."""
+        if qos and self.is_connected():
+            self.__ask(len(payload or b""))
+        return super().publish(topic, payload, qos, *rest, **more)
+
+    def reconnect(self) -> MQTTErrorCode:
+        """Connect again."""
+        self.__reader, self.__received, self.__place = PacketReader(self.__gate), b"", 0
+        self.__asked_at = None
+        self.__ask(0)
+        return super().reconnect()
+
     def loop_write(self) -> MQTTErrorCode:
         """Write what waits to be sent, as paho does from `publish`."""
         reads = threading.current_thread() is self.__thread
@@ -74,6 +114,14 @@ class WriteThroughClient(paho.Client):
             self.__wake()  # the socket is full: the reading thread writes the rest
         return result
 
+    def _sock_recv(self, bufsize: int) -> bytes:
+        """What paho reads: packets that have come whole and passed the gate."""
+        piece = self.__received[self.__place : self.__place + bufsize]
+        if not piece:
+            raise BlockingIOError
+        self.__place += len(piece)
+        return piece
+
     def __run(self, alarmed: socket.socket) -> None:
         assert self.__alarm is not None
         pause_s = _FIRST_PAUSE_S
@@ -83,13 +131,15 @@ class WriteThroughClient(paho.Client):
                 if sock is not None:
                     self.__serve(sock, alarmed)
                     if self.is_connected():
-                        pause_s = _FIRST_PAUSE_S
-                elif not self.__closing.wait(pause_s):
-                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                        pause_s, self.__refused = _FIRST_PAUSE_S, False
+                elif not self.__closing.wait(pause_s * random.uniform(0.5, 1.0)):  # or all would come back at once
+                    pause_s = min(2 * pause_s, _LONGEST_REFUSED_S if self.__refused else _LONGEST_PAUSE_S)
                     try:
                         self.reconnect()
+                        self.connect_error = None
                     except Exception as error:
                         # Any exception would end this thread, and the device would receive nothing more.
+                        self.connect_error = error
                         log.debug("the broker does not answer yet: %s", error)
             self.__finish(alarmed)
 
@@ -99,7 +149,7 @@ class WriteThroughClient(paho.Client):
         while (sock := self.socket()) is not None and time.monotonic() < deadline:
             self.__serve(sock, alarmed)
         if sock is not None:
-            sock.close()
+            self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
 
     def __serve(self, sock: Any, alarmed: socket.socket) -> None:
         """Wait up to _IDLE_S for the socket or the alarm, then read, run the queued work and write."""
@@ -115,18 +165,49 @@ class WriteThroughClient(paho.Client):
         if alarmed.fileno() in ready:
             alarmed.recv(4096)
         if decrypted or happened & ~select.POLLOUT:
-            self.loop_read()
-        while self.__afterwards:
-            self.__do(self.__afterwards.popleft())
+            self.__read(sock)
+        self.__do_queued()
         if self.want_write():
             self.loop_write()
+        if self.unanswered_s > _SILENCE_S + self.__asked_bytes / _SLOWEST:
+            log.warning("the broker has acknowledged nothing for %.0f s; connecting anew", self.unanswered_s)
+            self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
         self.loop_misc()
 
-    def __do(self, work: Callable[[], None]) -> None:
+    def __read(self, sock: Any) -> None:
+        """Read what is there and let paho handle it; a connection that has ended is closed."""
         try:
-            work()
-        except Exception:
-            log.exception("work queued by a callback failed")
+            received = sock.recv(_PIECE)
+            packets, acknowledgements = self.__reader.feed(received) if received else (b"", b"")
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except (OSError, MalformedStream) as error:
+            log.debug("reading from the broker failed: %s", error)
+            received = b""
+        if not received:
+            self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+            return
+        self.__asked_at = None
+        if acknowledgements:
+            self._packet_queue(paho.PUBACK, acknowledgements, 0, 0)
+        self.__received, self.__place = packets, 0
+        while self.__place < len(self.__received) and self.socket() is sock:
+            self.loop_read()
+            self.__do_queued()
+
+    def __do_queued(self) -> None:
+        while self.__afterwards:
+            work = self.__afterwards.popleft()
+            try:
+                work()
+            except Exception:
+                log.exception("work queued by a callback failed")
+
+    def __ask(self, size: int) -> None:
+        """Something is sent that awaits an answer."""
+        if self.__asked_at is None:
+            self.__asked_at, self.__asked_bytes = time.monotonic(), 0
+        self.__asked_bytes += size
 
     def __wake(self) -> None:
         if self.__alarm is not None:

@@ -27,14 +27,12 @@ from typing import (
 
 import typer
 
-from shared.errors import SettingsError
-from shared.install import install_command
+from shared.install import needing
 from shared.program import troubles_said
 from shared.settings import load
 
 S = TypeVar("S")
 P = ParamSpec("P")
-_OWN = ("edge_node", "hub", "shared")
 
 
 @dataclass(frozen=True)
@@ -127,8 +125,8 @@ def takes_settings(
             )
             config = given.pop("config")
             options = {setting.key: given.pop(setting.key) for setting in found}
-            with troubles_said(f"sled-{program}"):
-                _run(functools.partial(command, load(cls, program, options, config), **given), program)
+            with troubles_said(f"sled-{program}"), needing(program):
+                functools.partial(command, load(cls, program, options, config), **given)()
 
         # Keyword arguments throughout: what has a default may stand before what has none.
         keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
@@ -138,15 +136,6 @@ def takes_settings(
         return run
 
     return decorate
-
-
-def _run(command: Callable[[], None], program: str) -> None:
-    try:
-        command()
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in _OWN:
-            raise
-        raise SettingsError(f"{error.name} is not installed; a {program} needs: {install_command(program)}") from None
 
 
 def _parameter(name: str, kind: type, option: str, meaning: str, metavar: str | None = None) -> inspect.Parameter:

@@ -6,7 +6,8 @@ schema = 1
 name = "home"
 
 [target]
-checkpoint = "target"            # a folder in transformers' form, here or by an absolute path, or a model's name
+checkpoint = "target"            # a folder in transformers' form, here or by an absolute path, or hf://owner/name: a model of the
+                                 # Hugging Face hub
 dtype = "float32"                # the weight format: part of what the text depends on
 
 [draft]
@@ -28,8 +29,10 @@ temperature = 0.0
 top_k = 0
 top_p = 1.0
 
-[sha256]                         # optional: of files, by their path in the folder
+[sha256]                         # optional: of files, by their path in the folder; whoever loads one checks it
 "draft.onnx" = "…"
+"target/config.json" = "…"       # once a file of the target is here, its configuration and all its weights must be
+"target/model.safetensors" = "…"
 """
 
 from __future__ import annotations
@@ -46,7 +49,10 @@ from shared.settings import shown
 from shared.text_file import read_toml
 
 MANIFEST = "pair.toml"
+REMOTE = "hf://"  # before owner/name: a target that is a model of the Hugging Face hub
 _BUILT_IN = Path(__file__).parent / "pairs"
+_CHUNK = 2**20  # bytes that are hashed at a time: weights may be larger than memory
+_WEIGHTS = (".safetensors", ".safetensors.index.json")  # ends of the names of a target's files of weights
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Pair:
 
     name: str
     folder: Path
-    target: str  # a folder, or a model's name for transformers
+    target: str  # a folder, which a node need not have, or REMOTE and a model's name
     target_dtype: str
     draft: Path | None
     exit_head: Path | None
@@ -67,15 +73,57 @@ class Pair:
     sha256: dict[str, str]
 
     def tokenizer_hash(self) -> bytes:
-        """16 bytes that are the same on node and hub exactly when the tokenizer files are."""
-        return hashlib.sha256(_read(self.tokenizer)).digest()[:16]
+        """16 bytes that are the same on node and hub exactly when the tokenizer files are. Raises PairError if it is not the recorded one."""
+        return bytes.fromhex(self._checked(self.tokenizer))[:16]
 
     def verify(self, path: Path) -> Path:
         """`path`, if its contents are what the manifest recorded. Raises PairError."""
-        recorded = self.sha256.get(path.relative_to(self.folder).as_posix())
-        if recorded is not None and hashlib.sha256(_read(path)).hexdigest() != recorded:
-            raise PairError(f"{path} is not the file that {MANIFEST} recorded; install the pair {self.name!r} again")
+        if self._recorded(path) is not None:
+            self._checked(path)
         return path
+
+    def verify_target(self) -> str:
+        """`target`, if its folder is there and is what the manifest recorded of it. Raises PairError.
+
+        A manifest that records any of the folder's files must record all that the text depends on: its configuration and
+        every file of weights.
+        """
+        if self.target.startswith(REMOTE):
+            return self.target
+        folder = Path(self.target)
+        if not folder.is_dir():
+            raise PairError(
+                f"the pair {self.name!r} lacks its target, the folder {folder}; put the checkpoint there, or write "
+                f"{REMOTE}owner/name into {MANIFEST} for a model of the Hugging Face hub"
+            )
+        inside = os.path.normpath(folder)
+        recorded = [path for path in map(self._place, self.sha256) if Path(path).is_relative_to(inside)]
+        for path in recorded:
+            self.verify(Path(path))
+        counting = [
+            path for path in sorted(folder.iterdir()) if path.name == "config.json" or path.name.endswith(_WEIGHTS)
+        ]
+        unrecorded = [path.name for path in counting if self._recorded(path) is None]
+        if recorded and unrecorded:
+            raise PairError(
+                f"{MANIFEST} records the hashes of a part of {folder} only; record that of {unrecorded[0]} too, or of none"
+            )
+        return self.target
+
+    def _checked(self, path: Path) -> str:
+        """The SHA-256 of a file, 64 hexadecimal digits. Raises PairError if another is recorded."""
+        digest, recorded = _sha256(path), self._recorded(path)
+        if recorded is not None and digest != recorded.lower():
+            raise PairError(f"{path} is not the file that {MANIFEST} recorded; install the pair {self.name!r} again")
+        return digest
+
+    def _recorded(self, path: Path) -> str | None:
+        """The recorded hash of a file, however the manifest spells its path."""
+        place = os.path.normpath(path)
+        return next((digest for file, digest in self.sha256.items() if self._place(file) == place), None)
+
+    def _place(self, file: str) -> str:
+        return os.path.normpath(self.folder / file)
 
 
 def built_in_pairs() -> list[str]:
@@ -133,18 +181,24 @@ def _parse(folder: Path) -> Pair:
 
 
 def _checkpoint(target: Table, folder: Path) -> str:
-    """The target's folder, which alone may lie outside the pair's if its path is absolute, or a model's name."""
+    """The target's folder, which alone may lie outside the pair's if its path is absolute, or REMOTE and a model's name."""
     checkpoint = target.text("checkpoint")
+    if checkpoint.startswith(REMOTE):
+        return checkpoint
     if ".." in Path(checkpoint).parts:
         raise PairError(
-            f"{target.where}: 'checkpoint' must be a folder in the pair's, an absolute path or a model's name, "
+            f"{target.where}: 'checkpoint' must be a folder in the pair's, an absolute path or {REMOTE}owner/name, "
             f"not {shown(checkpoint)}"
         )
-    return str(folder / checkpoint) if (folder / checkpoint).is_dir() else checkpoint
+    return str(folder / checkpoint)
 
 
-def _read(path: Path) -> bytes:
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
     except OSError as error:
         raise PairError(f"cannot read {path}: {error.strerror}") from None
+    return digest.hexdigest()

@@ -40,6 +40,10 @@ class BrokerSettings:
     """File with mode 0600 that holds the password. The password itself is never an option or a variable."""
     tls_ca: Path | None = None
     """File with the broker's CA certificate. TLS is used when it is given."""
+    tls_cert: Path | None = None
+    """File with the client certificate, for a broker that asks for one instead of a password."""
+    tls_key: Path | None = None
+    """File with mode 0600 that holds the client certificate's key."""
     keepalive_s: int = 30
     """Seconds between signs of life to the broker, from 1 to 65535."""
 
@@ -121,17 +125,37 @@ def default_name(suffix: str = "") -> str:
     return host + suffix
 
 
+def default_file(program: str) -> Path | None:
+    """The settings file of a program where none is named; None for a user without a home, as in a container."""
+    try:
+        return Path.home() / ".config" / "sled" / f"{program}.toml"
+    except RuntimeError:
+        return None
+
+
+def joined_file(settings_file: Path) -> Path:
+    """Where the settings from a bundle are kept, so that a file that people write is never written by a program."""
+    return settings_file.with_suffix(".joined.toml")
+
+
 def load(cls: type[T], program: str, options: Mapping[str, Any], file: Path | None = None) -> T:
     """Settings of class `cls` for `program` ("node" or "hub").
 
-    `file` (default `~/.config/sled/PROGRAM.toml`, if it is there) is overruled by environment variables
+    `file` (default `~/.config/sled/PROGRAM.toml`, if it is there) overrules what `join` has put beside it, in a file
+    that ends in `.joined.toml`, and is overruled by environment variables
     `SLED_PROGRAM_KEY`, and these by `options`, whose None values count as not given. A nested table `[broker]` is
     `SLED_PROGRAM_BROKER_KEY` in the environment and `broker_key` in options. Raises SettingsError.
     """
     keys = _flat_keys(cls)
     prefix = f"SLED_{program.upper()}_"
     values: dict[str, Any] = {}
-    values.update(_from_file(file, program, cls))
+    path = file or default_file(program)
+    if path is not None:
+        # A folder is told of before a name is made of its own.
+        own = _from_file(path, cls) if file is not None or os.path.lexists(path) else {}
+        joined = joined_file(path)
+        values.update(_from_file(joined, cls) if os.path.lexists(joined) else {})
+        values.update(own)
     for variable, text in os.environ.items():
         if variable.startswith(prefix):
             key = variable[len(prefix) :].lower()
@@ -153,20 +177,8 @@ def _flat_keys(cls: type, path: tuple[str, ...] = ()) -> dict[str, tuple[str, ..
     return keys
 
 
-def _from_file(file: Path | None, program: str, cls: type) -> dict[str, Any]:
-    path = file or _default_file(program)
-    if path is None:
-        return {}
+def _from_file(path: Path, cls: type) -> dict[str, Any]:
     return _flat(read_toml(path, "the settings file", SettingsError), cls, str(path))
-
-
-def _default_file(program: str) -> Path | None:
-    """The settings file that nobody has to name, if it is there."""
-    try:
-        path = Path.home() / ".config" / "sled" / f"{program}.toml"
-    except RuntimeError:  # a user without a home, as in a container
-        return None
-    return path if os.path.lexists(path) else None
 
 
 def _flat(table: Mapping[str, Any], cls: type, where: str, tables: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -48,6 +48,11 @@ def put(text: str) -> None:
         raise OutputLost(f"standard output can't be written: {error.strerror}") from None
 
 
+def put_line(text: str) -> None:
+    """Write `text` and a line feed as `put` does."""
+    put(f"{text}\n")
+
+
 def put_json(value: Any) -> None:
     """Write `value` as JSON in a line: readable where the encoding has its characters, valid everywhere. Raises as `put` does."""
     line = json.dumps(value, ensure_ascii=False)
@@ -55,7 +60,7 @@ def put_json(value: Any) -> None:
         line.encode(sys.stdout.encoding)
     except UnicodeEncodeError:
         line = json.dumps(value)
-    put(f"{line}\n")
+    put_line(line)
 
 
 def note(text: str) -> None:

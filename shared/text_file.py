@@ -16,7 +16,7 @@ else:
     import tomli as tomllib
 
 MOST_BYTES = 2**20
-_MOST_TOML = 2**16  # bytes
+MOST_TOML = 2**16  # bytes
 _MOST_DOTS = 200  # in a line: the time that a key with points takes grows with the square of their number
 
 
@@ -40,15 +40,21 @@ def read_text(path: Path, what: str, wrong: type[SledError], *, most: int = MOST
 
 def read_toml(path: Path, what: str, wrong: type[SledError]) -> dict[str, Any]:
     """The tables of a small TOML file. Raises `wrong` as `read_text` does, and for what is not TOML."""
-    text = read_text(path, what, wrong, most=_MOST_TOML)
+    text = read_text(path, what, wrong, most=MOST_TOML)
+    try:
+        return parse_toml(text)
+    except ValueError as error:
+        raise wrong(f"{what} {path} is not valid TOML: {error}") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a small TOML text. Raises ValueError, also for tables that nest too deep and for integers of thousands of digits."""
     try:
         if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
             raise RecursionError
         return tomllib.loads(text)
     except RecursionError:
-        raise wrong(f"{what} {path} is not valid TOML: it nests too deep") from None
-    except ValueError as error:  # an integer of thousands of digits is no TOMLDecodeError
-        raise wrong(f"{what} {path} is not valid TOML: {error}") from None
+        raise ValueError("it nests too deep") from None
 
 
 def _read(path: Path, what: str, wrong: type[SledError], most: int, *, private: bool) -> bytes:
@@ -61,7 +67,7 @@ def _read(path: Path, what: str, wrong: type[SledError], most: int, *, private: 
         if not stat.S_ISREG(found.st_mode) and not _is_null(found):
             raise wrong(f"{what} {path} is not a regular file; save what it gives to one")
         if private and stat.S_IMODE(found.st_mode) & 0o077:
-            raise wrong(f"others can read {path}; run: chmod 600 {path}")
+            raise wrong(f"others can read {path}; run: chmod 600 {path}, and have a new one made if someone did")
         content = b""
         while len(content) <= most and (piece := os.read(descriptor, most + 1 - len(content))):
             content += piece

@@ -52,6 +52,19 @@ class Topics:
         """Where `node` writes to itself, "there" and "back", to see how long that takes."""
         return f"{self.prefix}/node/{node}/echo/{way}"
 
+    def ask(self, node: str, asker: str) -> str:
+        """Where `asker` asks `node`."""
+        return f"{self.prefix}/node/{node}/ask/{asker}"
+
+    def answer(self, node: str, asker: str) -> str:
+        """Where `node` answers `asker`."""
+        return f"{self.prefix}/node/{node}/answer/{asker}"
+
+    @property
+    def flush(self) -> str:
+        """Where every client writes a marker behind its messages, to see that the broker has them; nobody reads there."""
+        return f"{self.prefix}/flush"
+
     def draft(self, hub: str, node: str, session: str) -> str:
         """Rounds of a session, node → hub; `session` in hex, or "+"."""
         return f"{self.prefix}/session/{hub}/{node}/{session}/draft"

@@ -17,6 +17,11 @@ def load_tokenizer(pair: Pair) -> Tokenizer:
         raise PairError(f"{path} is not a tokenizer file: {error}") from None
 
 
+def ids_below(tokenizer: Tokenizer) -> int:
+    """One more than the tokenizer's largest id: some leave ids out before those of their special tokens."""
+    return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+
 def end_ids(pair: Pair, tokenizer: Tokenizer) -> frozenset[int]:
     """The ids of the pair's end tokens. Raises PairError for a token that the tokenizer lacks."""
     ids = {token: tokenizer.token_to_id(token) for token in pair.end_tokens}
@@ -26,3 +31,12 @@ def end_ids(pair: Pair, tokenizer: Tokenizer) -> frozenset[int]:
             f"the tokenizer of {pair.name!r} has no token {missing[0]!r}, which its manifest names as an end"
         )
     return frozenset(ids.values())
+
+
+def require_known(pair: Pair, tokenizer: Tokenizer, ends: frozenset[int], known: int) -> None:
+    """Raise PairError for an end that the target can never write, since it knows ids below `known` alone."""
+    if max(ends) >= known:
+        raise PairError(
+            f"the target knows ids below {known}, and the tokenizer of {pair.name!r} gives {max(ends)} to "
+            f"{tokenizer.id_to_token(max(ends))!r}: they do not belong together"
+        )

@@ -6,14 +6,21 @@ from pathlib import Path
 
 import torch
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
-    MistralConfig,
+    OPTConfig,
+    OPTForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     StableLmConfig,
     StableLmForCausalLM,
+    XGLMConfig,
+    XGLMForCausalLM,
 )
+from transformers.models.doge.configuration_doge import DogeConfig
+from transformers.models.doge.modeling_doge import DogeForCausalLM
 
 from hub.model.exits import ExitHead
 
@@ -50,8 +57,42 @@ def stablelm() -> StableLmForCausalLM:
     return StableLmForCausalLM(StableLmConfig(**_SHAPE))
 
 
-def sliding_mistral_config() -> MistralConfig:
-    return MistralConfig(**_SHAPE, sliding_window=16)
+def doge() -> DogeForCausalLM:
+    """A model whose attention adds a mask of its own to what is causal."""
+    return DogeForCausalLM(DogeConfig(**_SHAPE, keep_window_size=16))
+
+
+def gemma2() -> Gemma2ForCausalLM:
+    """A model whose attention caps its scores."""
+    layers = ["full_attention"] * _SHAPE["num_hidden_layers"]  # type: ignore[operator]
+    return Gemma2ForCausalLM(Gemma2Config(**_SHAPE, head_dim=16, layer_types=layers, sliding_window=0))
+
+
+def opt() -> OPTForCausalLM:
+    """A model that makes its mask itself in transformers 4."""
+    shape = {name: size for name, size in _SHAPE.items() if name != "num_key_value_heads"}
+    return OPTForCausalLM(OPTConfig(**shape, ffn_dim=96, word_embed_proj_dim=64, pad_token_id=0))
+
+
+def xglm() -> XGLMForCausalLM:
+    """A model that has attention of its own kind, which takes no notice of ours."""
+    shape = {"vocab_size": VOCAB, "d_model": 64, "num_layers": 2, "attention_heads": 4, "ffn_dim": 96}
+    return XGLMForCausalLM(XGLMConfig(**shape, max_position_embeddings=CONTEXT, bos_token_id=0, eos_token_id=END))
+
+
+def longrope() -> LlamaForCausalLM:
+    """A model whose rotary factors are others for all positions once there is a position past 64."""
+    torch.manual_seed(0)
+    factors = {
+        "short_factor": [1.0] * 8,
+        "long_factor": [4.0] * 8,
+        "factor": 3.0,
+        "original_max_position_embeddings": 64,
+    }
+    shape = {**_SHAPE, "original_max_position_embeddings": 64}
+    model = LlamaForCausalLM(LlamaConfig(**shape, rope_scaling={"rope_type": "longrope", **factors}))
+    _make_louder(model)
+    return model
 
 
 def _make_louder(model: torch.nn.Module) -> None:

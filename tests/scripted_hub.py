@@ -9,14 +9,35 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from edge_node.link.channel import Channel, HubMessage, News
 from edge_node.link.directory import SeenHub
-from edge_node.link.hub_link import Channel, HubMessage
 from hub.sessions.session import HubSession, Limits, SessionKey
+from shared.errors import HubSilent
 from shared.messages import Draft, Early, Fault, Opened, Verdict
 from tests.clock import Clock
 
 SESSION = bytes(16)
 CONTEXT = 4096
+
+
+class Opening:
+    """Stands in for `edge_node.link.opening.Opening`: the hub opens a session as soon as it can be reached."""
+
+    def __init__(self, hub: ScriptedHub) -> None:
+        self._hub = hub
+        self.hub: str | None = None
+
+    def step(self, timeout_s: float) -> Channel | None:
+        if self._hub.gone:
+            self._hub.clock.sleep(timeout_s)
+            return None
+        return self._hub.open()
+
+    def abandon(self) -> None:
+        """Nothing was asked for."""
+
+    def failure(self) -> Exception:
+        return HubSilent("the broker is away")
 
 
 class ScriptedHub:
@@ -29,12 +50,21 @@ class ScriptedHub:
         self.advised = advised
         self.early: Callable[[Verdict], Early | None] = lambda _: None
         self.lost = 0  # of the next verdicts
+        self.gone = False  # whether neither broker nor hub can be reached
         self._target, self._step_s = target, step_s
         self._limits = Limits(CONTEXT, 2**20, frozenset({0}), 16)
         self._coming: deque[tuple[float, Verdict | Early | Fault]] = deque()
         self._busy_until = 0.0
 
-    def open(self, wait_s: float, prefer: str | None = None) -> Channel:
+    @property
+    def trouble(self) -> str:
+        return "the broker is away" if self.gone else ""
+
+    def opening(self, prefer: str | None = None, target: str | None = None) -> Opening:
+        return Opening(self)
+
+    def open(self) -> Channel:
+        """Open a session, as an opening does when a hub has answered."""
         self._session = HubSession(SessionKey("node", SESSION), self._limits)
         self._coming.clear()
         return Channel("hub", SESSION, Opened(SESSION, "target", CONTEXT, 16, (0,), 0.0, 0, 1.0))
@@ -45,7 +75,15 @@ class ScriptedHub:
     def seen(self, hub: str) -> SeenHub:
         return SeenHub(online=True)
 
+    def is_silent(self, hub: str) -> bool:
+        return self.gone
+
+    def has_other(self, hub: str, target: str) -> bool:
+        return False
+
     def send(self, channel: Channel, draft: Draft) -> int:
+        if self.gone:
+            return 10
         self._decode()
         self.drafts.append(draft)
         reply = self._session.receive(draft)
@@ -54,7 +92,10 @@ class ScriptedHub:
         self._busy_until = max(self._busy_until, self.clock.now)
         return 10
 
-    def receive(self, channel: Channel, timeout_s: float) -> HubMessage | None:
+    def receive(self, channel: Channel, timeout_s: float) -> HubMessage | News | None:
+        if self.gone:
+            self.clock.sleep(timeout_s)
+            return None
         deadline = self.clock.now + timeout_s
         while True:
             self._decode()

@@ -22,6 +22,7 @@ MAX_CALLS = 64  # of one answer
 MAX_LENGTH = 4096  # characters of one call
 MAX_BRACKETS = 200  # of one call: how deep it can nest
 Check = Callable[[dict[str, Any]], None]  # raises ValueError with a sentence
+_STOP = "stop"  # the one call that is made of provisional text
 _ENTRY = {"name": str, "description": str, "parameters": dict}
 _FETCHED = ("http", "https", "ftp", "file", "data")  # what fastjsonschema would open for a $ref
 
@@ -94,6 +95,19 @@ class CallReader:
         if name not in self._checks:
             self._checks[name] = _compiled(self._schemas[name])
         return self._checks[name]
+
+
+def calls_that_may_be_made(reader: CallReader, text: str, provisional: str) -> tuple[Call, ...]:
+    """The calls of an answer whose end is `provisional`: those in whole lines of the committed `text`, and those that stop something.
+
+    What a device has drafted without a hub is no reason to act, but a robot that should stop must not wait for a hub.
+    """
+    if not provisional:
+        return reader.read(text).calls
+    committed = text[: text.rfind("\n") + 1]
+    made = reader.read(committed).calls
+    rest = reader.read((text + provisional)[len(committed) :]).calls
+    return made + tuple(call for call in rest if call.name.lower() == _STOP)
 
 
 def _schemas(path: Path) -> dict[str, dict[str, Any]]:

@@ -6,8 +6,9 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from edge_node.dialogue.provisional import ProvisionalTurn, SettledTurn
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
-from edge_node.link.hub_link import Channel
+from edge_node.link.channel import Channel
 from edge_node.rounds.round_loop import RoundLoop
 from edge_node.rounds.round_stats import RoundStats
 from shared.errors import PromptTooLong, SettingsError
@@ -48,6 +49,8 @@ class Answer:
     sampling: Sampling = field(default_factory=Sampling)
     stats: RoundStats = field(default_factory=RoundStats)
     notice: str = ""  # something that the user should know about how it came about
+    provisional: str = ""  # text behind `text` that this device has drafted without a hub: nothing may be done by it
+    settled: list[SettledTurn] = field(default_factory=list)  # earlier turns that a hub has confirmed or amended before
 
 
 class Conversation:
@@ -58,19 +61,26 @@ class Conversation:
         self.loop = loop
         self._opening = _opening(system)
         self.turns: list[Turn] = list(self._opening)
+        self._provisional: list[ProvisionalTurn] = []  # the last turns, as far as they are not verified
+        self._drafted: tuple[int, ...] = ()  # ids of the provisional text of the answer in progress
 
     @property
     def beginning(self) -> list[int]:
         """The ids that all chats under this system message begin with."""
         return self._tokenizer.beginning(self._opening)
 
-    def begin(self) -> Channel:
-        """Open the session ahead of the first request. Raises SessionError or LinkError."""
-        return self.loop.open()
+    def begin(self) -> Channel | None:
+        """Open the session ahead of the first request. Raises SessionError or LinkError.
+
+        None where there is no hub and answers may begin without one.
+        """
+        self.loop.open()
+        return self.loop.channel
 
     def clear(self) -> None:
         """Forget all turns and begin a new session."""
         self.turns = list(self._opening)
+        self._provisional = []
         self.loop.reset()
 
     def renew(self, system: str | None) -> None:
@@ -83,8 +93,12 @@ class Conversation:
 
         A chat that has outgrown the context goes on in a new session with this request alone, and `answer.notice`
         says so. Raises PromptTooLong when even that does not fit.
+
+        Where the hub is lost, and the settings let this device go on, empty pieces tell that `answer.provisional` has
+        changed. An answer may end so; the next one then begins by having the turn settled, as `answer.settled` tells.
         """
-        opened = self.loop.open().opened
+        opened = self.loop.open()
+        yield from self._settle(answer)
         answer.sampling = generation.sampling(opened)
         alone = self._tokenizer.prompt([*self._opening, Turn("user", request)])
         if len(alone) >= opened.context:
@@ -96,36 +110,86 @@ class Conversation:
         room = min(generation.max_tokens, opened.context // 8)
         if len(prompt) + room > opened.context and len(prompt) > len(alone):
             self.clear()
-            opened = self.loop.open().opened
+            opened = self.loop.open()
             turns, prompt = [*self.turns, Turn("user", request)], alone
             answer.notice = "the context was full: earlier turns are forgotten"
-        yield from self._generate(prompt, generation, frozenset(opened.end_ids), answer)
-        if answer.ids:
-            kept = [i for i in answer.ids if i not in opened.end_ids]
+        end_ids = frozenset(opened.end_ids)
+        yield from self._generate(prompt, generation.max_tokens, generation.stop, end_ids, answer)
+        kept = tuple(i for i in answer.ids if i not in end_ids)
+        if answer.provisional or self._provisional:
+            text, ids = answer.text + answer.provisional, (*kept, *self._drafted)
+            self._provisional.append(
+                ProvisionalTurn(request, text, ids, answer.sampling, generation.max_tokens, generation.stop)
+            )
+            self.turns = [*turns, *self._provisional[-1].turns[1:]]
+        elif answer.ids:
             self.turns = [*turns, self._turn(answer.text, kept)]
 
+    def _settle(self, answer: Answer) -> Iterator[str]:
+        """Have the turns that this device has answered alone verified, if a hub is there.
+
+        The target is given what was drafted, and confirms it or writes what it would have. What was drafted behind an
+        amended turn answers another chat: the target writes it anew.
+        """
+        while self._provisional and self.loop.channel is not None:
+            turn = self._provisional[0]
+            before = self.turns[: len(self.turns) - 2 * len(self._provisional)]
+            again = Answer(sampling=turn.sampling)
+            prompt = self._tokenizer.prompt([*before, Turn("user", turn.request)])
+            drafted = () if any(settled.amended for settled in answer.settled) else turn.ids
+            end_ids = frozenset(self.loop.open().end_ids)
+            for _ in self._generate(prompt, turn.max_tokens, turn.stop, end_ids, again, drafted):
+                pass
+            if again.provisional:
+                return  # the hub is lost again
+            kept = tuple(i for i in again.ids if i not in end_ids)
+            later = self._provisional[1:]
+            self._provisional = later
+            self.turns = [
+                *before,
+                Turn("user", turn.request),
+                self._turn(again.text, kept),
+                *(each for provisional in later for each in provisional.turns),
+            ]
+            answer.settled.append(SettledTurn(turn.request, turn.text, again.text))
+            yield ""
+
     def _generate(
-        self, prompt: list[int], generation: Generation, end_ids: frozenset[int], answer: Answer
+        self,
+        prompt: list[int],
+        max_tokens: int,
+        stop: tuple[str, ...],
+        end_ids: frozenset[int],
+        answer: Answer,
+        drafted: tuple[int, ...] = (),
     ) -> Iterator[str]:
         kept: list[int] = []
         visible = 0
         try:
-            for fresh in self.loop.answer(prompt, answer.sampling, generation.max_tokens, answer.stats):
-                answer.ids += fresh
-                kept += (i for i in fresh if i not in end_ids)
+            for progress in self.loop.answer(prompt, answer.sampling, max_tokens, answer.stats, drafted):
+                answer.ids += progress.committed
+                kept += (i for i in progress.committed if i not in end_ids)
                 text = self._tokenizer.decode(kept)
-                cut = _first(text, generation.stop)
-                end = len(text) - _held_back(text, generation.stop) if cut is None else cut
+                cut = _first(text, stop)
+                end = len(text) - _held_back(text, stop) if cut is None else cut
+                answer.text = text[:end]
+                self._drafted = tuple(i for i in progress.provisional if i not in end_ids)
+                provisional = self._tokenizer.decode([*kept, *self._drafted])[end:] if self._drafted else ""
+                changed, answer.provisional = provisional != answer.provisional, provisional
                 if end > visible:
-                    answer.text = text[:end]
                     yield text[visible:end]
                     visible = end
+                elif changed:
+                    yield ""
                 if cut is not None:
+                    answer.provisional = ""
                     self.loop.cancel()
                     return
         except (GeneratorExit, KeyboardInterrupt):
             self.loop.cancel()
             raise
+        if answer.provisional:
+            return
         answer.text = self._tokenizer.decode(kept)
         if len(answer.text) > visible:
             yield answer.text[visible:]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal, NoReturn
+from pathlib import Path
+from typing import Any, Literal
 
-from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from shared.errors import PairError
+from edge_node.dialogue.control_words import ControlWords
+from edge_node.dialogue.template import ChatTemplate
+from shared.errors import PairError, PromptTooLong, SettingsError
 from shared.pair import Pair
 from shared.text_file import read_text
 from shared.transcript import common_length
 from shared.vocabulary import end_ids, load_tokenizer
+
+_CONFIG = "tokenizer_config.json"  # as models have it; of a pair's files it is the only one that may be missing
+_MOST_CONFIG = 2**24  # bytes: it may describe a hundred thousand added tokens
 
 
 @dataclass(frozen=True)
@@ -31,38 +35,45 @@ class ChatTokenizer:
 
     def __init__(self, pair: Pair) -> None:
         """Load the tokenizer and the chat template. Raises PairError."""
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
+        template = ChatTemplate(pair.verify(pair.chat_template), _variables(pair))
         self._tokenizer = load_tokenizer(pair)
-        template = read_text(pair.verify(pair.chat_template), "the chat template", PairError)
+        self._path = pair.tokenizer
         try:
-            self._template = environment.from_string(template)
-        except TemplateError as error:
-            raise PairError(f"{pair.chat_template} is not a valid chat template: {error}") from None
+            self._words = ControlWords(self._tokenizer)
+        except Exception as error:  # the tokenizers package raises bare Exception
+            raise PairError(f"{self._path} is not a tokenizer file: {error}") from None
+        self._template = template.loaded()
         self.vocab_size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
         self.end_ids = end_ids(pair, self._tokenizer)
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
         """The ids of the chat up to where the assistant begins to write.
 
-        Answers go in as the ids that were generated: re-tokenizing their text may give others. Where a template
-        changes an answer's text, that can't be done, and the text decides. It may leave old turns out.
+        Control words come from the template; what stands in a turn is text, whatever it looks like. Answers go in as
+        the ids that were generated: re-tokenizing their text may give others. Where a template changes an answer's
+        text, that can't be done, and the text decides. It may leave old turns out. Raises PairError, PromptTooLong or
+        SettingsError.
         """
-        kept = {f"\ue000{i}\ue001": turn.ids for i, turn in enumerate(turns) if turn.ids is not None}
-        marked = [Turn(t.role, f"\ue000{i}\ue001") if t.ids is not None else t for i, t in enumerate(turns)]
-        plain, text = self._render(turns), self._render(marked)
-        restored = text
+        spare = _spare_characters(turns)
+        hidden: dict[int, str] = {}
+        contents = [self._hide(turn, spare, hidden) for turn in turns]
+        text = self._render(turns, contents)
+        apart = [self._set_apart(content, spare, hidden) for content in contents]
+        if apart != contents:
+            text_apart = self._render(turns, apart)
+            if self._found(text_apart) != self._found(text):  # a turn and the template around it make one word
+                contents, text = apart, text_apart
+        answers: dict[str, tuple[int, ...]] = {}
+        marked = list(contents)
         for i, turn in enumerate(turns):
-            restored = restored.replace(f"\ue000{i}\ue001", turn.content)
-        if restored != plain:
-            return self._encode(plain)
-        ids: list[int] = []
-        for mark, answer in kept.items():
-            if mark in text:
-                before, text = text.split(mark, 1)
-                ids += [*self._encode(before), *answer]
-        return ids + self._encode(text)
+            if turn.ids is not None:
+                marked[i] = next(spare)
+                answers[marked[i]] = turn.ids
+        if answers:
+            with_marks = self._render(turns, marked)
+            if with_marks.translate({ord(mark): contents[marked.index(mark)] for mark in answers}) == text:
+                return self._encode(with_marks, hidden, answers)
+        return self._encode(text, hidden, {})
 
     def beginning(self, opening: Sequence[Turn]) -> list[int]:
         """The ids that all chats have in common that begin with the turns of `opening`."""
@@ -75,17 +86,89 @@ class ChatTokenizer:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return text
 
-    def _render(self, turns: Sequence[Turn]) -> str:
-        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+    def _hide(self, turn: Turn, spare: Iterator[str], hidden: dict[int, str]) -> str:
+        """The turn's content, with one character of each control word replaced and noted in `hidden`.
+
+        Words stay that the target wrote as such, by which a template may find the thinking in an answer: those of
+        which there are as many among its ids as in its text.
+        """
+        written = Counter(turn.ids)
+        content = turn.content
+        while found := self._words.find(content):
+            read = Counter(control.word for control in found)
+            own = {word for word, count in read.items() if count == written[self._words.ids[word]]}
+            foreign = [control.start for control in found if control.word not in own]
+            if not foreign:
+                break
+            content = _replaced(content, foreign, spare, hidden)
+        return content
+
+    def _set_apart(self, content: str, spare: Iterator[str], hidden: dict[int, str]) -> str:
+        """`content`, with the characters replaced by which it could be part of a control word."""
+        return _replaced(content, self._words.touches(content), spare, hidden)
+
+    def _found(self, text: str) -> list[str]:
+        return [found.word for found in self._words.find(text)]
+
+    def _render(self, turns: Sequence[Turn], contents: Sequence[str]) -> str:
+        return self._template.render(
+            [{"role": turn.role, "content": content} for turn, content in zip(turns, contents, strict=True)]
+        )
+
+    def _encode(self, text: str, hidden: dict[int, str], answers: dict[str, tuple[int, ...]]) -> list[int]:
         try:
-            return self._template.render(messages=messages, add_generation_prompt=True)
-        except TemplateError as error:
-            raise PairError(f"the chat template refuses these messages: {error}") from None
-
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+            return self._words.encode(text, hidden, answers)
+        except ValueError as error:
+            raise PairError(f"{self._path} cannot be used for chats: {error}") from None
 
 
-def _refuse(message: Any) -> NoReturn:
-    raise TemplateError(str(message))
+def _spare_characters(turns: Sequence[Turn]) -> Iterator[str]:
+    """Characters of the private planes that no turn holds. Raises SettingsError when a turn is no text."""
+    held: set[str] = set()
+    for turn in turns:
+        try:
+            held.update(turn.content.encode().decode())
+        except UnicodeEncodeError:
+            raise SettingsError(f"a message of the {turn.role} holds bytes that are not UTF-8 text") from None
+    return _private(held)
+
+
+def _private(held: set[str]) -> Iterator[str]:
+    for code in range(0xF0000, 0x110000):
+        if chr(code) not in held:
+            yield chr(code)
+    raise PromptTooLong("a message holds every private character there is; leave some out")
+
+
+def _replaced(text: str, positions: Sequence[int], spare: Iterator[str], hidden: dict[int, str]) -> str:
+    """`text` with spare characters at those positions; `hidden` tells what they stand for."""
+    characters = list(text)
+    for i in positions:
+        stand_in = next((s for s, original in hidden.items() if original == text[i]), None)
+        if stand_in is None:
+            stand_in = ord(next(spare))
+            hidden[stand_in] = text[i]
+        characters[i] = chr(stand_in)
+    return "".join(characters)
+
+
+def _variables(pair: Pair) -> dict[str, Any] | None:
+    """What templates may use besides messages, such as `bos_token`, as the model's files say; None without such a file."""
+    for folder in (pair.tokenizer.parent, Path(pair.target)):
+        path = folder / _CONFIG
+        if not (path.is_relative_to(pair.folder) and path.is_file()):
+            continue
+        try:
+            config = json.loads(
+                read_text(pair.verify(path), "the tokenizer's configuration", PairError, most=_MOST_CONFIG)
+            )
+            entries = {name: _text(value) for name, value in config.items() if name.endswith("_token")}
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise PairError(f"{path} cannot be read: {error}") from None
+        return {name: text for name, text in entries.items() if isinstance(text, str)}
+    return None
+
+
+def _text(value: Any) -> Any:
+    """What a token is written as: files have it as a string or as an object."""
+    return value.get("content") if isinstance(value, dict) else value

@@ -5,39 +5,58 @@ from __future__ import annotations
 from typing import Any
 
 from edge_node.assembly import connected
-from edge_node.dialogue.calls import CallReader, ParsedAnswer
+from edge_node.dialogue.calls import CallReader, calls_that_may_be_made
 from edge_node.dialogue.conversation import Answer, Generation
 from edge_node.frontends.request import check_options, request_text
 from edge_node.settings import NodeSettings
+from shared.errors import SledError
 from shared.pair import load_pair
-from shared.streams import put, put_json
+from shared.program import sentence
+from shared.streams import note, put, put_json
+
+_MARK = "[provisional] "  # in front of text that no hub has verified
 
 
 def ask(settings: NodeSettings, generation: Generation, system: str | None, request: str, *, as_json: bool) -> None:
     """Print the answer as it grows, or one JSON object at its end. The request "-" is read from standard input.
 
-    Raises SledError.
+    What is waited for is told on standard error. Text that no hub has verified is marked. Raises SledError; what was answered
+    by then is printed all the same.
     """
     check_options(system, generation)
     text = request_text(request)
     reader = CallReader(load_pair(settings.pair)) if as_json else None
     answer = Answer()
-    with connected(settings, system) as conversation:
-        for piece in conversation.ask(text, generation, answer):
-            if reader is None:
-                put(piece)
+    with connected(settings, system, _tell) as conversation:
+        try:
+            for piece in conversation.ask(text, generation, answer):
+                if reader is None:
+                    put(piece)
+        except SledError as error:
+            if reader is not None:
+                put_json(_figures(answer, reader, str(error)))
+            elif answer.text:
+                put("\n")
+            raise
         # Leaving the connection takes a moment: the answer is printed before.
-        if reader is None:
-            put("\n")
+        if reader is not None:
+            put_json(_figures(answer, reader))
         else:
-            put_json(_figures(answer, reader.read(answer.text)))
+            put(f"{_MARK}{answer.provisional}\n" if answer.provisional else "\n")
 
 
-def _figures(answer: Answer, reading: ParsedAnswer) -> dict[str, Any]:
+def _tell(what: str) -> None:
+    note(f"sled-node: waiting: {sentence(what)}" if what else "sled-node: going on")
+
+
+def _figures(answer: Answer, reader: CallReader, error: str = "") -> dict[str, Any]:
     stats = answer.stats
+    reading = reader.read(answer.text + answer.provisional)
+    calls = calls_that_may_be_made(reader, answer.text, answer.provisional)
     return {
-        "text": answer.text,
-        "calls": [{"name": call.name, "arguments": call.arguments} for call in reading.calls],
+        "text": answer.text + answer.provisional,
+        "provisional": answer.provisional,
+        "calls": [{"name": call.name, "arguments": call.arguments} for call in calls],
         "say": reading.say,
         "refused_calls": [{"text": line.text, "error": line.error} for line in reading.refused],
         "mode": stats.mode,
@@ -52,4 +71,5 @@ def _figures(answer: Answer, reading: ParsedAnswer) -> dict[str, Any]:
         "seed": answer.sampling.seed,
         "temperature": answer.sampling.temperature,
         "notice": answer.notice,
+        **({"error": error} if error else {}),
     }

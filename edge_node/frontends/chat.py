@@ -28,11 +28,19 @@ def chat(settings: NodeSettings, generation: Generation, system: str | None) -> 
     )
     with ExitStack() as stack:
         with console.status(Text(f"connecting to the broker at {where}")) as status:
-            conversation = stack.enter_context(connected(settings, system))
+            conversation = stack.enter_context(
+                connected(settings, system, lambda what: status.update(Text(what or "going on")))
+            )
             status.update(Text(f"waiting for a hub that serves {settings.pair!r}"))
             channel = conversation.begin()
-        target = f" · target {channel.opened.target} · context {channel.opened.context}"
-        console.print(Text.assemble("hub ", (channel.hub, "bold"), target))
+        conversation.loop.on_wait = lambda what: console.print(f"({what or 'going on'})", style="dim")
+        if channel is None:
+            console.print(
+                Text.assemble("no hub is there: this device drafts alone, and what it says is ", ("provisional", "dim"))
+            )
+        else:
+            target = f" · target {channel.opened.target} · context {channel.opened.context}"
+            console.print(Text.assemble("hub ", (channel.hub, "bold"), target))
         console.print(_HELP, style="dim")
         _talk(console, conversation, generation)
 
@@ -65,9 +73,10 @@ def _talk(console: Console, conversation: Conversation, generation: Generation) 
 
 def _answer(console: Console, conversation: Conversation, request: str, generation: Generation) -> Answer:
     answer = Answer()
+    shown = _ShownAnswer(console, answer)
     try:
         for piece in conversation.ask(request, generation, answer):
-            put(piece)
+            shown.take(piece)
     except KeyboardInterrupt:
         put(" …")
     except OutputLost:
@@ -75,9 +84,39 @@ def _answer(console: Console, conversation: Conversation, request: str, generati
     except SledError as error:
         console.print(f"\n{sentence(str(error))}", style="red")
     put("\n")
+    if answer.provisional:
+        console.print("provisional: no hub has verified the dim part; the next answer will tell", style="dim")
     if answer.notice:
         console.print(answer.notice, style="dim")
     return answer
+
+
+class _ShownAnswer:
+    """What stands on the screen of an answer: text, and behind it, dim, what no hub has verified."""
+
+    def __init__(self, console: Console, answer: Answer) -> None:
+        self._console, self._answer = console, answer
+        self._settled = 0  # earlier turns that were told of
+        self._provisional = ""  # on the screen, not verified yet
+
+    def take(self, piece: str) -> None:
+        """Show what is new: a piece of committed text, and what has changed behind it."""
+        for turn in self._answer.settled[self._settled :]:
+            self._settled += 1
+            said = f"amended: {turn.now}" if turn.amended else "confirmed"
+            self._console.print(f"“{turn.request}” was {said}", style="dim")
+        if piece and self._provisional.startswith(piece):
+            self._provisional = self._provisional[len(piece) :]  # it stands there already, and is confirmed
+        elif piece.startswith(self._provisional):
+            put(piece[len(self._provisional) :])
+            self._provisional = ""
+        elif piece:
+            put(f"\n[amended] {piece}")
+            self._provisional = ""
+        fresh = self._answer.provisional
+        if fresh.startswith(self._provisional):
+            self._console.print(fresh[len(self._provisional) :], end="", style="dim")
+            self._provisional = fresh
 
 
 def describe(answer: Answer) -> str:

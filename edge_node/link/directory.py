@@ -1,26 +1,30 @@
-"""Which hubs there are, and which of them serves a node's pair."""
+"""Which hubs there are, which of them live, and which serves a node's pair."""
 
 from __future__ import annotations
 
 import json
-import queue
 import random
 import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.errors import IncompatiblePair, NoHub, ProtocolError
+from shared.errors import IncompatiblePair, NoHub, ProtocolError, SessionError
 from shared.topics import Topics
 
 _MAX_HUBS = 256
 _MAX_RETAINED = 16_384  # bytes of a hub's status, info or stats
+_SILENT_S = 1.6  # seconds without a word after which a hub is doubted: it speaks every second
+_GONE_S = 3.5  # seconds without a word after which it is not asked any more
 
 
 @dataclass
 class SeenHub:
-    """What a hub has published about itself."""
+    """What a hub has published about itself, and when (`time.monotonic`)."""
 
-    online: bool = False
+    online: bool = False  # as it said last, or its last will, or any word after that
+    proven: bool = False  # whether any of it came while this node listened: what a broker kept may be years old
+    heard_at: float = 0.0  # when the last word came, or what the broker had kept
     info: dict[str, Any] = field(default_factory=dict)
     stats: dict[str, Any] = field(default_factory=dict)
 
@@ -30,22 +34,33 @@ class SeenHub:
         sessions = self.stats.get("sessions", 0)
         return float(sessions) if isinstance(sessions, int) and 0 <= sessions < 2**32 else 0.0
 
+    def silent_s(self, now: float) -> float:
+        """Seconds since it said anything; infinite for one that is offline."""
+        return now - self.heard_at if self.online else float("inf")
+
 
 class HubDirectory:
     """The hubs below one topic prefix. The MQTT thread adds to it while another looks things up."""
 
     LEAVES = ("status", "info", "stats")  # of a hub's topics that are retained
 
-    def __init__(self, topics: Topics, pair: str, tokenizer: bytes) -> None:
+    def __init__(
+        self, topics: Topics, pair: str, tokenizer: bytes, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """`pair` is the name of the node's pair, `tokenizer` the hash of its tokenizer."""
         self._topics = topics
         self._pair = pair
         self._tokenizer = tokenizer.hex()
+        self._clock = clock
         self._hubs: dict[str, SeenHub] = {}
-        self._news: queue.Queue[None] = queue.Queue(1)  # wakes whoever waits for a hub
 
-    def take_in(self, topic: str, payload: bytes) -> None:
-        """Note what a hub has published. Raises ProtocolError where that is no state of a hub."""
+    def take_in(self, topic: str, payload: bytes, *, kept: bool = False) -> bool:
+        """Note what a hub has published, or what the broker had `kept` of it; whether it has come or gone by that.
+
+        A hub's stats prove that it lives, also after the last will of a connection that it had before. Nothing is proven by
+        an empty object: a hub that starts writes that to try the broker.
+        Raises ProtocolError where that is no state of a hub.
+        """
         hub = self._topics.hub_of(topic)
         if len(payload) > _MAX_RETAINED:
             raise ProtocolError(f"{len(payload)} bytes are too many for a hub's state")
@@ -58,6 +73,7 @@ class HubDirectory:
         if not isinstance(value, dict):
             raise ProtocolError("a hub's state must be a JSON object")
         seen = self._hubs.setdefault(hub, SeenHub())
+        was = seen.online
         leaf = topic.rsplit("/", 1)[-1]
         if leaf == "status":
             seen.online = value.get("online") is True
@@ -65,40 +81,71 @@ class HubDirectory:
             seen.info = value
         else:
             seen.stats = value
-        if not self._news.full():
-            self._news.put_nowait(None)
+        if value and not kept:
+            seen.proven = True
+            seen.online = seen.online or leaf == "stats"
+        if value and not (kept and seen.proven):
+            seen.heard_at = self._clock()
+        return seen.online != was or leaf == "info"
+
+    def hear(self, hub: str) -> None:
+        """Note that the hub has spoken to this node."""
+        seen = self._hubs.get(hub)
+        if seen is not None:
+            seen.online = seen.proven = True
+            seen.heard_at = self._clock()
 
     def seen(self, hub: str) -> SeenHub:
         """What the hub has published last; an offline hub without facts when it has published nothing."""
         return self._hubs.get(hub) or SeenHub()
 
-    def find(self, deadline: float, prefer: str | None) -> str:
-        """A hub that serves the pair, waited for until `deadline` by `time.monotonic`.
+    def is_silent(self, hub: str) -> bool:
+        """Whether the hub has missed a word that it would have said by now."""
+        return self.seen(hub).silent_s(self._clock()) > _SILENT_S
 
-        Of two hubs drawn at random the less loaded is taken, unless the hub `prefer` is there. Raises NoHub or
-        IncompatiblePair.
+    def choose(self, prefer: str | None, avoid: Collection[str] = (), target: str | None = None) -> str | None:
+        """A hub that serves the pair, if there is one; with `target` one that runs it.
+
+        The hub `prefer` is taken if it is there. Else hubs that live come before those that the broker only tells of, and
+        of two drawn at random the less loaded is taken. Those to `avoid` come last.
         """
-        while True:
-            hubs = dict(self._hubs)
-            serving = [h for h, seen in hubs.items() if seen.online and seen.info.get("pair") == self._pair]
-            fitting = [h for h in serving if hubs[h].info.get("tokenizer") == self._tokenizer]
-            if prefer in fitting and prefer is not None:
-                return prefer
-            if fitting:
-                return min(random.sample(fitting, min(2, len(fitting))), key=lambda h: hubs[h].load)
-            if time.monotonic() >= deadline:
-                break
-            try:
-                self._news.get(timeout=max(0.01, deadline - time.monotonic()))
-            except queue.Empty:
-                continue
-        if serving:
-            raise IncompatiblePair(
-                f"hub {serving[0]!r} serves {self._pair!r} with another tokenizer; "
+        now = self._clock()
+        fitting = [
+            hub
+            for hub, seen in dict(self._hubs).items()
+            if self._serves(seen) and seen.silent_s(now) < _GONE_S and target in (None, seen.info.get("target"))
+        ]
+        if prefer in fitting and prefer not in avoid and not self.is_silent(str(prefer)):
+            return prefer
+        for wanted in (
+            [h for h in fitting if h not in avoid and self._hubs[h].proven and not self.is_silent(h)],
+            [h for h in fitting if h not in avoid],
+            fitting,
+        ):
+            if wanted:
+                return min(random.sample(wanted, min(2, len(wanted))), key=lambda hub: self._hubs[hub].load)
+        return None
+
+    def why_none(self) -> SessionError:
+        """Why no hub can be chosen."""
+        hubs = {hub: seen for hub, seen in dict(self._hubs).items() if seen.online}
+        now = self._clock()
+        others = [hub for hub, seen in hubs.items() if seen.info.get("pair") == self._pair and not self._serves(seen)]
+        silent = [hub for hub, seen in hubs.items() if self._serves(seen) and seen.silent_s(now) >= _GONE_S]
+        if silent:
+            return NoHub(
+                f"hub {silent[0]!r} serves {self._pair!r} as the broker has it, but has said nothing for "
+                f"{hubs[silent[0]].silent_s(now):.0f} s: it hangs or is gone; start it again"
+            )
+        if others:
+            return IncompatiblePair(
+                f"hub {others[0]!r} serves {self._pair!r} with another tokenizer; "
                 "install the same version of the pair on both sides"
             )
-        online = {h: seen.info.get("pair") for h, seen in hubs.items() if seen.online}
-        if online:
-            offered = ", ".join(f"{h!r} serves {pair!r}" for h, pair in sorted(online.items()))
-            raise NoHub(f"no hub serves the pair {self._pair!r} ({offered}); start one with: sled-hub serve")
-        raise NoHub(f"no hub is online below {self._topics.prefix!r} on this broker; start one with: sled-hub serve")
+        if hubs:
+            offered = ", ".join(f"{hub!r} serves {seen.info.get('pair')!r}" for hub, seen in sorted(hubs.items()))
+            return NoHub(f"no hub serves the pair {self._pair!r} ({offered}); start one with: sled-hub serve")
+        return NoHub(f"no hub is online below {self._topics.prefix!r} on this broker; start one with: sled-hub serve")
+
+    def _serves(self, seen: SeenHub) -> bool:
+        return seen.info.get("pair") == self._pair and seen.info.get("tokenizer") == self._tokenizer

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
-import random
-import secrets
 import time
-from dataclasses import dataclass
 
+from edge_node.link.channel import Channel, HubMessage, News
 from edge_node.link.directory import HubDirectory, SeenHub
+from edge_node.link.opening import Opening
 from shared.codec import decode, encode
-from shared.errors import BrokerRefused, HubRefused, HubSilent, IncompatiblePair, ProtocolError
-from shared.messages import AnyMessage, Close, Draft, Early, Fault, FaultCode, Open, Opened, Verdict
+from shared.errors import BrokerRefused, ProtocolError
+from shared.messages import AnyMessage, Close, Draft, Early, Fault, Open, Opened, Verdict
 from shared.mqtt import MqttLink
 from shared.pair import Pair
 from shared.settings import BrokerSettings
@@ -21,26 +21,7 @@ from shared.topics import Topics, check_name
 log = logging.getLogger(__name__)
 
 _EXPIRY_S = 60
-_OPEN_ATTEMPTS = 3
-_OPEN_PATIENCE_S = 3.0
-
-
-@dataclass(frozen=True)
-class Channel:
-    """An open session with a hub."""
-
-    hub: str
-    session: bytes
-    opened: Opened
-
-
-@dataclass(frozen=True, slots=True)
-class HubMessage:
-    """A message of a session's hub, and when it came by `time.monotonic`."""
-
-    session: bytes
-    message: Verdict | Early | Fault
-    at: float
+_LOOK_S = 0.2  # seconds between two looks at whether the broker has refused something
 
 
 class HubLink:
@@ -55,56 +36,48 @@ class HubLink:
         self._topics = Topics(settings.prefix)
         self._directory = HubDirectory(self._topics, pair.name, self._tokenizer)
         self._opens: queue.Queue[Opened | Fault] = queue.Queue(64)
-        self._verdicts: queue.Queue[HubMessage] = queue.Queue(4096)
+        self._verdicts: queue.Queue[HubMessage | News] = queue.Queue(4096)
         # Another program of the same name may have sessions of its own. What is said of those is not for this one.
-        self._opening: bytes | None = None  # the session that this program asked for last
-        self._spoken: bytes | None = None  # the session that a hub opened for it last
+        self._opening = b""  # the session that this program asked for last
+        self._spoken = b""  # the session that a hub opened for it last
         self._refusal: str | None = None
         self._link = MqttLink(settings, node)
         self._link.on_refused = self._on_refused
 
-    def connect(self) -> None:
-        """Connect to the broker and listen. Raises LinkError."""
-        self._link.connect()
+    def connect(self, *, at_once: bool = True) -> None:
+        """Connect to the broker and listen, `at_once` or as soon as there is one. Raises LinkError."""
+        self._link.connect(at_once=at_once)
         for leaf in HubDirectory.LEAVES:
-            self._link.subscribe(self._topics.hub("+", leaf), self._on_hub)
+            self._link.subscribe(self._topics.hub("+", leaf), self._on_hub, kept=self._on_hub_kept)
         self._link.subscribe(self._topics.opened(self._node), self._on_opened)
         self._link.subscribe(self._topics.verdict("+", self._node, "+"), self._on_verdict)
+        self._link.greet(lambda: self._tell(News.CONNECTED))
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the way to the broker; nothing if all is well."""
+        return self._link.trouble
 
     def leave(self, channel: Channel) -> None:
         """Tell the hub that the session is over."""
-        self._link.publish(self._draft_topic(channel), encode(Close()), expiry_s=_EXPIRY_S)
+        self.give_up(channel.hub, channel.session)
 
     def close(self) -> None:
         """Disconnect, once the broker has what was sent."""
         self._link.close()
 
-    def open(self, wait_s: float, prefer: str | None = None) -> Channel:
-        """Open a session with a hub that serves the pair, waiting up to `wait_s` seconds for one.
-
-        The hub `prefer` is taken where it is there. Raises NoHub, IncompatiblePair, BrokerRefused, HubSilent or HubRefused.
-        """
-        deadline = time.monotonic() + wait_s
-        while True:
-            hub = self._directory.find(deadline, prefer)
-            answer = self._try_open(hub)
-            if isinstance(answer, Channel):
-                return answer
-            if answer.code is FaultCode.WRONG_TOKENIZER:
-                raise IncompatiblePair(f"hub {hub!r}: {answer.detail}")
-            pause = answer.retry_after_ms / 1e3 * random.uniform(0.5, 1.5)
-            if answer.code is not FaultCode.BUSY or time.monotonic() + pause > deadline:
-                raise HubRefused(f"hub {hub!r}: {answer.detail}")
-            time.sleep(pause)
+    def opening(self, prefer: str | None = None, target: str | None = None) -> Opening:
+        """A session to be asked for: with the hub `prefer` where it is there, with `target` at one that runs it."""
+        return Opening(self, self._directory, prefer, target)
 
     def send(self, channel: Channel, draft: Draft) -> int:
         """Publish a round; the size of its payload in bytes."""
         payload = encode(draft)
-        self._link.publish(self._draft_topic(channel), payload, expiry_s=_EXPIRY_S)
+        self._link.publish(self._draft_topic(channel.hub, channel.session), payload, expiry_s=_EXPIRY_S)
         return len(payload)
 
-    def receive(self, channel: Channel, timeout_s: float) -> HubMessage | None:
-        """The next message of the session's hub, or None when none comes in time; 0 looks at what is there."""
+    def receive(self, channel: Channel, timeout_s: float) -> HubMessage | News | None:
+        """The next message of the session's hub, or news, or None when neither comes in time; 0 looks at what is there."""
         deadline = time.monotonic() + timeout_s
         while True:
             self._raise_refusal()
@@ -113,38 +86,57 @@ class HubLink:
                 arrival = self._verdicts.get(block=remaining > 0, timeout=max(0.0, remaining))
             except queue.Empty:
                 return None
-            if arrival.session == channel.session:
+            if isinstance(arrival, News) or arrival.session == channel.session:
                 return arrival
 
     def seen(self, hub: str) -> SeenHub:
         """What the hub has published last; an offline hub without facts when it has published nothing."""
         return self._directory.seen(hub)
 
-    def _try_open(self, hub: str) -> Channel | Fault:
-        session = self._opening = secrets.token_bytes(16)
-        request = encode(Open(session, self._pair.name, self._tokenizer))
-        for _ in range(_OPEN_ATTEMPTS):
-            self._link.publish(self._topics.open(hub, self._node), request, expiry_s=_EXPIRY_S)
-            deadline = time.monotonic() + _OPEN_PATIENCE_S
-            while (remaining := deadline - time.monotonic()) > 0:
-                self._raise_refusal()
-                try:
-                    answer = self._opens.get(timeout=min(remaining, 0.2))
-                except queue.Empty:
-                    continue
-                if answer.session != session:
-                    continue
-                if isinstance(answer, Fault):
-                    return answer
-                self._spoken = session
-                return Channel(hub, session, answer)
-        raise HubSilent(
-            f"hub {hub!r} says it is online but does not answer; either it hangs, or the broker's ACL does not let "
-            f"{self._node!r} read {self._topics.opened(self._node)}"
-        )
+    def is_silent(self, hub: str) -> bool:
+        """Whether the hub has missed a word that it would have said by now."""
+        return self._directory.is_silent(hub)
 
-    def _draft_topic(self, channel: Channel) -> str:
-        return self._topics.draft(channel.hub, self._node, channel.session.hex())
+    def has_other(self, hub: str, target: str) -> bool:
+        """Whether another hub lives that runs the target."""
+        other = self._directory.choose(None, {hub}, target)
+        return other not in (None, hub) and not self._directory.is_silent(str(other))
+
+    def ask_for(self, hub: str, session: bytes) -> None:
+        """Ask a hub for a session. What it answers comes by `reply`."""
+        self._opening = session
+        request = encode(Open(session, self._pair.name, self._tokenizer))
+        self._link.publish(self._topics.open(hub, self._node), request, expiry_s=_EXPIRY_S)
+
+    def reply(self, session: bytes, timeout_s: float) -> Opened | Fault | None:
+        """What was answered about that session, or None when nothing comes in time."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._raise_refusal()
+            try:
+                answer = self._opens.get(timeout=max(0.0, min(_LOOK_S, deadline - time.monotonic())))
+            except queue.Empty:
+                if time.monotonic() >= deadline:
+                    return None
+                continue
+            if answer.session == session:
+                if isinstance(answer, Opened):
+                    self._spoken = session
+                    self._forget_what_came()
+                return answer
+
+    def _forget_what_came(self) -> None:
+        """Nothing that came so far is about the session that begins."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._verdicts.get_nowait()
+
+    def give_up(self, hub: str, session: bytes) -> None:
+        """Tell a hub that the session is not wanted any more."""
+        self._link.publish(self._draft_topic(hub, session), encode(Close()), expiry_s=_EXPIRY_S)
+
+    def _draft_topic(self, hub: str, session: bytes) -> str:
+        return self._topics.draft(hub, self._node, session.hex())
 
     def _raise_refusal(self) -> None:
         if self._refusal is not None:
@@ -158,8 +150,15 @@ class HubLink:
         self._refusal = reason
 
     def _on_hub(self, topic: str, payload: bytes) -> None:
+        self._note_hub(topic, payload, kept=False)
+
+    def _on_hub_kept(self, topic: str, payload: bytes) -> None:
+        self._note_hub(topic, payload, kept=True)
+
+    def _note_hub(self, topic: str, payload: bytes, *, kept: bool) -> None:
         try:
-            self._directory.take_in(topic, payload)
+            if self._directory.take_in(topic, payload, kept=kept):
+                self._tell(News.HUB)
         except ProtocolError as error:
             self._count_malformed(topic, error)
 
@@ -172,18 +171,23 @@ class HubLink:
 
     def _on_verdict(self, topic: str, payload: bytes) -> None:
         try:
-            session = self._topics.session_of(topic).session
+            parties = self._topics.session_of(topic)
         except ProtocolError as error:
             self._count_malformed(topic, error)
             return
-        message = self._decode(topic, payload) if session == self._spoken else None
+        message = self._decode(topic, payload) if parties.session == self._spoken else None
         if not isinstance(message, (Verdict, Early, Fault)):
             return
+        self._directory.hear(parties.hub)
         self.bytes_down += len(payload)
         if self._verdicts.full():
             log.warning("verdicts arrive faster than they are read; one is dropped and will be asked for again")
         else:
-            self._verdicts.put_nowait(HubMessage(session, message, time.monotonic()))
+            self._verdicts.put_nowait(HubMessage(parties.session, message, time.monotonic()))
+
+    def _tell(self, news: News) -> None:
+        if not self._verdicts.full():
+            self._verdicts.put_nowait(news)
 
     def _decode(self, topic: str, payload: bytes) -> AnyMessage | None:
         try:

@@ -7,82 +7,140 @@ import random
 import time
 from collections.abc import Callable
 
+from edge_node.link.channel import Channel, HubMessage, News
 from edge_node.link.directory import SeenHub
-from edge_node.link.hub_link import Channel, HubLink, HubMessage
+from edge_node.link.hub_link import HubLink
+from edge_node.link.opening import Opening
 from shared.errors import HubRefused
 from shared.messages import Draft, Fault, FaultCode
+
+_STEP_S = 0.1  # seconds between two looks at whether the wait is over
+_TOLD_S = 0.7  # seconds of waiting after which the person is told what for
+_ANSWER_S = 8.0  # seconds for which a hub that was asked may answer beyond that
 
 log = logging.getLogger(__name__)
 
 
 class ServingHub:
-    """One session at a time. All but `open` and `leave` is for when there is one."""
+    """One session at a time, or one that is being asked for. What is sent meanwhile is lost: the session's prompt will have it all."""
 
-    def __init__(self, link: HubLink, wait_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        link: HubLink,
+        wait_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         """`wait_s` is how long to wait for a hub that serves the pair."""
         self.channel: Channel | None = None
+        self._left: Channel | None = None  # the last session, while another is asked for
+        self._opening: Opening | None = None
         self._link = link
         self._wait_s = wait_s
-        self._sleep = sleep
-
-    @property
-    def name(self) -> str:
-        """The hub's."""
-        return self._open_channel.hub
+        self._clock, self._sleep = clock, sleep
 
     @property
     def seen(self) -> SeenHub:
-        """What it has published about itself."""
-        return self._link.seen(self.name)
+        """What the session's hub has published about itself."""
+        return self._link.seen(self.channel.hub) if self.channel is not None else SeenHub()
 
     @property
     def bytes_down(self) -> int:
         """Payload bytes that came in all sessions so far."""
         return self._link.bytes_down
 
-    def open(self) -> Channel:
-        """Open a session. Raises SessionError or LinkError."""
-        self.channel = self._link.open(self._wait_s)
+    @property
+    def trouble(self) -> str:
+        """What keeps an answer from going on, as a sentence; nothing when all is as it should be."""
+        if self._link.trouble:
+            return self._link.trouble
+        if self._opening is not None:
+            return str(self._opening.failure())
+        hub = self._open_channel.hub
+        if not self.seen.online:
+            return f"hub {hub!r} is offline"
+        return f"hub {hub!r} says nothing: it hangs or is gone" if self._link.is_silent(hub) else ""
+
+    def open(self, on_wait: Callable[[str], None]) -> Channel:
+        """Open a session, waiting for a hub if need be, and tell what for. Raises SessionError or LinkError."""
+        self.ask()
+        began, told = self._clock(), ""
+        while self.channel is None:
+            self.receive(_STEP_S)
+            if self._opening is not None:
+                waited_s = self._clock() - began
+                if waited_s >= _TOLD_S and told != (trouble := str(self._opening.failure())):
+                    told = trouble
+                    on_wait(told)
+                if waited_s >= self._wait_s + (_ANSWER_S if self._opening.hub is not None else 0.0):
+                    failure = self._opening.failure()
+                    self.leave()
+                    raise failure
+        if told:
+            on_wait("")
         return self.channel
 
+    def ask(self) -> None:
+        """Begin to ask for a session; `receive` brings it."""
+        if self.channel is None and self._opening is None:
+            self._opening = self._link.opening()
+
     def leave(self) -> None:
-        """Leave the session, if there is one."""
+        """Leave the session, if there is one, or give up asking for one."""
         if self.channel is not None:
             self._link.leave(self.channel)
-            self.channel = None
+        if self._opening is not None:
+            self._opening.abandon()
+        self.channel = self._opening = self._left = None
 
     def send(self, draft: Draft) -> int:
         """Publish a round; the size of its payload in bytes."""
-        return self._link.send(self._open_channel, draft)
+        return 0 if self.channel is None else self._link.send(self.channel, draft)
 
-    def receive(self, timeout_s: float) -> HubMessage | None:
-        """The next message of the session, or None when none comes in time; 0 looks at what is there."""
-        return self._link.receive(self._open_channel, timeout_s)
+    def receive(self, timeout_s: float) -> HubMessage | News | None:
+        """The next message of the session, or news, or None when neither comes in time; 0 looks at what is there.
 
-    def prepare_reopening(self, fault: Fault) -> None:
-        """Wait, if a fault asks for it, before the session is opened anew. Raises HubRefused where that will not help."""
-        if fault.code is FaultCode.BUSY:
-            self._sleep(fault.retry_after_ms / 1e3 * random.uniform(0.5, 1.5))  # or all would come back at once
-        elif fault.code not in (FaultCode.UNKNOWN_SESSION, FaultCode.OUT_OF_SYNC):
-            raise HubRefused(f"hub {self.name!r}: {fault.detail}")
-
-    def reopen(self, reason: str) -> Channel:
-        """Leave the session for a new one, with the same hub if it is there.
-
-        Raises SessionError or LinkError, HubRefused where another target runs, and then no session is open.
+        Raises SessionError or LinkError; HubRefused where another target runs than before, and then no session is open.
         """
+        if self._opening is None:
+            return self._link.receive(self._open_channel, timeout_s)
+        channel = self._opening.step(timeout_s)
+        if channel is None:
+            return None
+        left, self._left, self._opening = self._left, None, None
+        if left is not None and channel.opened.target != left.opened.target:
+            self._link.leave(channel)
+            raise HubRefused(
+                f"hub {channel.hub!r} runs {channel.opened.target!r} instead of {left.opened.target!r}, which would go "
+                "on with another text; ask again"
+            )
+        self.channel = channel
+        return News.OPENED
+
+    def has_left(self) -> bool:
+        """Whether to look for another session: the hub is gone, or it is silent and there is another one."""
+        if self.channel is None or self._link.trouble:
+            return False
+        hub = self.channel.hub
+        if not self.seen.online:
+            return True
+        return self._link.is_silent(hub) and self._link.has_other(hub, self.channel.opened.target)
+
+    def reopen(self, reason: str) -> None:
+        """Leave the session for a new one, with the same hub if it is there. `receive` brings it."""
         log.warning("%s; opening a new session", reason)
         left = self._open_channel
         self.leave()
-        channel = self._link.open(self._wait_s, prefer=left.hub)
-        if channel.opened.target != left.opened.target:
-            self._link.leave(channel)
-            raise HubRefused(
-                f"{reason}, and hub {channel.hub!r} runs {channel.opened.target!r} instead of "
-                f"{left.opened.target!r}, which would go on with another text; ask again"
-            )
-        self.channel = channel
-        return channel
+        self._left = left
+        self._opening = self._link.opening(prefer=left.hub, target=left.opened.target)
+
+    def reopen_after(self, fault: Fault) -> None:
+        """Leave a session that cannot go on, if another one helps. Raises HubRefused where it does not."""
+        if fault.code is FaultCode.BUSY:
+            self._sleep(fault.retry_after_ms / 1e3 * random.uniform(0.5, 1.5))  # or all would come back at once
+        elif fault.code not in (FaultCode.UNKNOWN_SESSION, FaultCode.OUT_OF_SYNC):
+            raise HubRefused(f"hub {self._open_channel.hub!r}: {fault.detail}")
+        self.reopen(fault.detail)
 
     @property
     def _open_channel(self) -> Channel:

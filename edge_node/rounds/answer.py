@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from edge_node.rounds.credit import Credit
 from edge_node.rounds.pace import Pace
+from edge_node.rounds.patience import Patience
 from edge_node.rounds.round_stats import RoundStats
 from edge_node.rounds.timing import RoundTimes, Timing
 from edge_node.settings import NodeSettings
@@ -33,6 +34,12 @@ class AnswerInProgress:
         self.credit = Credit(settings, pace, times, limit)
         self.timing = Timing(times, clock)
         self._clock = clock
+        self.patience = Patience(times, settings.hub_timeout_s, clock)
+        self.waits_for = ""  # what the person was told last that it waits for
+        self.had_trouble = False  # whether broker or hub could not be reached when that was looked at last
+        self.reopened_in_vain = 0  # sessions since something was committed
+        self.provisional: tuple[int, ...] = ()  # drafted without a hub behind what is committed
+        self.ended = False  # whether it ends there, as far as this device can tell
         self.joined = False  # whether the answer has come to drafted blocks
         self._began_at = clock()
         self._draft: Draft | None = None  # the last one that was sent

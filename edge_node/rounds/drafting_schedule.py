@@ -36,9 +36,9 @@ class DraftingSchedule:
         """Whether the next token can be had at once."""
         return self._lookahead.ready
 
-    def begin(self, ids: Sequence[int], sampling: Sampling) -> None:
-        """Draft behind `ids`, the whole text, from here on."""
-        self._lookahead.begin(ids, sampling)
+    def begin(self, ids: Sequence[int], sampling: Sampling, drafted: Sequence[int] = ()) -> None:
+        """Draft behind `ids`, the whole text, from here on; `drafted` is what was drafted behind it before."""
+        self._lookahead.begin(ids, sampling, drafted)
 
     def block(self, room: int) -> Block:
         """The block that is sent next, `room` tokens at most: drafts on as long as that is worth its time."""
@@ -50,6 +50,22 @@ class DraftingSchedule:
             whole = count == len(lookahead.trunk) < longest
             if not (whole and self._length.goes_on(chances) and lookahead.grow()):
                 return Block(lookahead.take_block(count), ahead=min(ready, count))
+
+    def draft_alone(self, room: int) -> tuple[int, ...]:
+        """Do a piece of drafting; all that is drafted behind the committed ids, `room` tokens at most."""
+        if len(self._lookahead.trunk) < room:
+            self._lookahead.grow()
+        return tuple(guess.token for guess in self._lookahead.trunk[:room])
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the drafter has no more to say."""
+        return self._lookahead.ended
+
+    def written_block(self, room: int) -> Block:
+        """A block of what was drafted without a hub, as long as one may be."""
+        count = min(len(self._lookahead.trunk), self._length.longest, room)
+        return Block(self._lookahead.take_block(count), ahead=count)
 
     def work(self, answer: AnswerInProgress, session: NodeSession, gate: Gate) -> bool:
         """Do a piece of drafting that costs no time while a message is awaited; False if there is none to be done."""

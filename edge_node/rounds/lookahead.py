@@ -20,6 +20,7 @@ from shared.sampling import Sampling
 
 _LEAST_CHANCE = 0.05  # a token that is less likely to be of use is not drafted while waiting
 _FEW_IDS = 16  # ids that a drafter takes in about as fast as one
+_BEFORE = "before"  # the source of tokens that were drafted in an earlier answer
 _BRIEF_S = 0.05  # seconds for which a message that has come may wait
 
 
@@ -74,12 +75,13 @@ class Lookahead:
         self._branches: list[_Branch] | None = None  # likeliest first; None: not made yet
         self._expected: tuple[int, int] | None = None  # what an early verdict says: accepted, and the token behind
 
-    def begin(self, ids: Sequence[int], sampling: Sampling) -> None:
-        """Go on behind `ids`, the whole text."""
+    def begin(self, ids: Sequence[int], sampling: Sampling, drafted: Sequence[int] = ()) -> None:
+        """Go on behind `ids`, the whole text; `drafted` is what was drafted behind it before."""
         self._sampling = sampling
         self._taken_in = 0
         self._ids = tuple(ids)
-        self._trunk = self._begun(self._ids)
+        self._trunk = self._begun((*self._ids, *drafted))
+        self._trunk.guesses += (Guess(token, 1.0, _BEFORE) for token in drafted)
 
     @property
     def trunk(self) -> Sequence[Guess]:
@@ -90,6 +92,11 @@ class Lookahead:
     def ready(self) -> bool:
         """Whether the next token can be had at once: the drafter has taken in all but a few ids of the text, or has no idea."""
         return self._trunk.ended or len(self._ids) - self._taken_in <= _FEW_IDS
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is known that no more will come behind the trunk."""
+        return self._trunk.ended
 
     @property
     def works_briefly(self) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Drafter
+from edge_node.link.channel import Channel, HubMessage, News
 from edge_node.link.directory import SeenHub
-from edge_node.link.hub_link import Channel, HubLink
+from edge_node.link.hub_link import HubLink
 from edge_node.link.serving_hub import ServingHub
 from edge_node.rounds.answer import AnswerInProgress
 from edge_node.rounds.block_length import BlockLength
@@ -16,18 +18,21 @@ from edge_node.rounds.drafting_schedule import DraftingSchedule
 from edge_node.rounds.gate import Gate
 from edge_node.rounds.lookahead import Lookahead
 from edge_node.rounds.pace import Pace
+from edge_node.rounds.progress import Progress
 from edge_node.rounds.round_stats import RoundStats
 from edge_node.rounds.session import NodeSession, VerdictRuling
 from edge_node.rounds.skill import DraftSkill
 from edge_node.rounds.timing import RoundTimes
-from edge_node.settings import NodeSettings
-from shared.errors import HubSilent
-from shared.messages import Draft, Early, Fault, Finish, Verdict
+from edge_node.settings import HubLoss, NodeSettings
+from shared.errors import HubSilent, LinkError, SessionError
+from shared.messages import Draft, Early, Fault, Finish, Opened, Verdict
 from shared.sampling import Sampling
 from shared.transcript import common_length
 
-_ATTEMPTS = 4  # times that a round is sent until its hub counts as silent
-_REOPENINGS = 4  # new sessions that one answer may take
+log = logging.getLogger(__name__)
+
+_REOPENINGS = 8  # new sessions in a row that bring no token
+_LONGEST_WAIT_S = 600.0  # seconds for which an answer waits for a hub
 
 
 class RoundLoop:
@@ -40,16 +45,22 @@ class RoundLoop:
         drafter: Drafter | None,
         calibration: Calibration | None = None,
         clock: Callable[[], float] = time.monotonic,
+        presumed: Opened | None = None,
     ) -> None:
-        """`drafter` may be None when the mode is to stream; `calibration` says how its confidence is to be taken."""
+        """`drafter` may be None when the mode is to stream; `calibration` says how its confidence is to be taken.
+
+        `presumed` are the limits of an answer that begins without a hub, as a hub would tell them.
+        """
         self.session = NodeSession()
         self.skill = DraftSkill()
         self.times = RoundTimes()
         self.pace = Pace(self.skill, self.times, ahead=settings.ahead)
         self.gate = Gate(self.pace, settings.mode)
+        self.on_wait: Callable[[str], None] = log.info  # told what an answer waits for, and "" when it goes on
         self._settings = settings
         self._clock = clock
-        self._hub = ServingHub(link, settings.wait_s)
+        self._presumed = presumed
+        self._hub = ServingHub(link, settings.wait_s, clock)
         self._length = BlockLength(settings, self.pace)
         self._drafting: DraftingSchedule | None = None
         if drafter is not None:
@@ -72,9 +83,21 @@ class RoundLoop:
         """What the session's hub has published about itself."""
         return self._hub.seen
 
-    def open(self) -> Channel:
-        """Open a session, if none is open. Raises SessionError or LinkError."""
-        return self._hub.channel or self._started(self._hub.open())
+    def open(self) -> Opened:
+        """Open a session, if none is open, and say what its limits are.
+
+        Raises SessionError or LinkError, unless answers may begin without a hub: then the limits are the presumed ones.
+        """
+        if self._hub.channel is None:
+            try:
+                self._started(self._hub.open(self.on_wait))
+            except (SessionError, LinkError) as error:
+                if self._presumed is None:
+                    raise
+                self.on_wait(str(error))
+                return self._presumed
+        assert self._hub.channel is not None
+        return self._hub.channel.opened
 
     def reset(self) -> None:
         """Leave the session, so that the next answer begins a new one."""
@@ -83,51 +106,64 @@ class RoundLoop:
         self._answer = None
 
     def answer(
-        self, prompt: Sequence[int], sampling: Sampling, max_tokens: int, stats: RoundStats
-    ) -> Iterator[tuple[int, ...]]:
+        self,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        max_tokens: int,
+        stats: RoundStats,
+        drafted: Sequence[int] = (),
+    ) -> Iterator[Progress]:
         """Yield the ids of the answer to `prompt` as they are committed, the end-of-turn id included.
 
         `prompt` is the whole chat; what the session already holds of it is not sent again. Closing the iterator
-        early leaves the hub streaming: call `cancel` then.
+        early leaves the hub streaming: call `cancel` then. Where the hub is lost and the settings say so, ids come that
+        are provisional; an answer may end with such ids, if its hub does not come back before the draft ends it. `drafted`
+        is such an answer's text, to be verified.
         """
-        channel = self.open()
-        limit = min(len(prompt) + max_tokens, channel.opened.context)
+        opened = self.open()
+        limit = min(len(prompt) + max_tokens, opened.context)
         answer = self._answer = AnswerInProgress(
             self._settings, self.pace, self.times, sampling, limit, stats, self._clock
         )
-        self._publish(answer, self._begin(answer, prompt))
+        if self._hub.channel is None:
+            self.session = NodeSession()
+            self._hub.ask()
+            answer.patience.give_up()
+        self._publish(answer, self._begin(answer, prompt, drafted))
         if self._drafting is not None:
-            self._drafting.begin(self.session.ids, sampling)
+            self._drafting.begin(self.session.ids, sampling, drafted)
+            answer.provisional = tuple(drafted)
         while True:
-            ids = self._await(answer)
-            answer.committed(len(ids))
-            if ids:
-                yield ids
-            if self.session.finish is not Finish.NO or len(self.session) >= answer.credit.limit:
+            progress = self._await(answer, opened.end_ids)
+            answer.committed(len(progress.committed))
+            if progress.committed or self._drafts_alone(answer):
+                yield progress
+            if self.session.finish is not Finish.NO or len(self.session) >= answer.credit.limit or answer.ended:
                 return
-            draft = self._next(answer)
+            draft = None if self._drafts_alone(answer) else self._next(answer)
             if draft is not None:
                 self._publish(answer, draft)
 
     def cancel(self) -> None:
         """Stop the hub from decoding on; what is committed stays."""
-        if self.channel is not None and self._answer is not None:
+        if self._answer is not None:
             self._publish(self._answer, self.session.compose(keep=len(self.session)))
 
-    def _started(self, channel: Channel) -> Channel:
+    def _started(self, channel: Channel) -> None:
         """Begin with nothing in a session that was opened."""
         self.session = NodeSession()
         self._length.begin(channel.opened.max_draft)
-        return channel
 
-    def _begin(self, answer: AnswerInProgress, prompt: Sequence[int]) -> Draft:
+    def _begin(self, answer: AnswerInProgress, prompt: Sequence[int], drafted: Sequence[int]) -> Draft:
         """The draft that brings the hub from what it holds to `prompt`, and lets it stream."""
         held = self.session.ids
         shared = min(common_length(held, prompt), len(prompt) - 1)
         return self.session.compose(
             keep=shared if shared < len(held) else None,
             append=prompt[shared:],
-            until=answer.credit.due(len(prompt), streams=True) if self.gate.streams else len(prompt) + 1,
+            until=answer.credit.due(len(prompt), streams=True)
+            if self.gate.streams and not drafted
+            else len(prompt) + 1,
             sampling=answer.sampling,
         )
 
@@ -135,7 +171,8 @@ class RoundLoop:
         """The next round, or None while the hub streams on credit that it has."""
         length = len(self.session)
         drafting = self._drafting
-        if self.gate.choose(self._length.longest, self._length.advised) or drafting is None or not drafting.ready:
+        streams = self.gate.choose(self._length.longest, self._length.advised)
+        if drafting is None or not (answer.provisional or (drafting.ready and not streams)):
             credit = answer.credit.renewed(length, self.gate.streams)
             return None if credit is None else self.session.compose(until=credit)
         if answer.credit.until > length:
@@ -147,7 +184,7 @@ class RoundLoop:
     def _block(self, answer: AnswerInProgress, drafting: DraftingSchedule) -> tuple[int, ...]:
         """Drafted tokens to be verified: what is there already, and what more is worth its time."""
         room = answer.credit.limit - len(self.session) - 1  # the target's own token comes behind the drafted ones
-        block = drafting.block(room)
+        block = drafting.written_block(room) if answer.provisional else drafting.block(room)
         answer.stats.ahead += block.ahead
         return block.tokens
 
@@ -156,35 +193,77 @@ class RoundLoop:
         answer.sending(draft, len(self.session), self._hub.bytes_down)
         answer.sent(self._hub.send(draft))
 
-    def _await(self, answer: AnswerInProgress) -> tuple[int, ...]:
+    def _await(self, answer: AnswerInProgress, end_ids: Sequence[int]) -> Progress:
         """Wait for a verdict that commits something or ends the answer; ask again where the rules say so.
 
-        Meanwhile the drafter takes in the text or drafts ahead, a piece of work whenever nothing has come.
+        Meanwhile the drafter takes in the text or drafts ahead, a piece of work whenever nothing has come. While the hub is
+        lost it may draft for the reader instead.
         """
-        attempts = 1
-        patience = self._clock() + self._settings.patience_s
         while True:
             arrival = self._hub.receive(0.0)
             if arrival is None and not self._works(answer):
-                arrival = self._hub.receive(max(0.0, patience - self._clock()))
-            if arrival is None:
-                if self._clock() >= patience:
-                    attempts = self._ask_again(answer, attempts)
-                    patience = self._clock() + self._settings.patience_s
+                arrival = self._hub.receive(0.0 if self._drafts_alone(answer) else answer.patience.wait_s)
+            if isinstance(arrival, HubMessage):
+                committed = self._take_in(answer, arrival)
+                if committed is not None:
+                    return Progress(committed, answer.provisional)
                 continue
-            match arrival.message:
-                case Verdict():
-                    committed = self._commit(answer, arrival.message, arrival.at)
-                    if committed is not None:
-                        return committed
-                case Early():
-                    if self._drafting is not None:
-                        answer.stats.early += self._drafting.take_early(
-                            answer, arrival.message, arrival.at, self.session
-                        )
-                case Fault():
-                    self._recover(answer, arrival.message)
-                    patience = self._clock() + self._settings.patience_s
+            self._look(answer, arrival)
+            if self._drafts_alone(answer) and self._draft_alone(answer, end_ids):
+                return Progress((), answer.provisional)
+
+    def _take_in(self, answer: AnswerInProgress, arrival: HubMessage) -> tuple[int, ...] | None:
+        """The ids that a message of the hub commits; None if it commits nothing."""
+        match arrival.message:
+            case Verdict():
+                return self._commit(answer, arrival.message, arrival.at)
+            case Early():
+                if self._drafting is not None:
+                    answer.stats.early += self._drafting.take_early(answer, arrival.message, arrival.at, self.session)
+            case Fault():
+                self._recover(answer, arrival.message)
+        return None
+
+    def _look(self, answer: AnswerInProgress, news: News | None) -> None:
+        """Nothing came of the hub: do what can be done about it, and tell the person."""
+        patience = answer.patience
+        if news is News.OPENED:
+            self._resume(answer)
+            return
+        if self._hub.has_left():
+            self._reopen(answer, self._hub.trouble)
+        trouble = self._hub.trouble
+        is_over = news is News.CONNECTED or (answer.had_trouble and not trouble)
+        answer.had_trouble = bool(trouble)
+        if self._hub.channel is not None and (is_over or patience.sends_again):
+            self._ask_again(answer)
+        if is_over:
+            patience.reset()
+        patience.look(served=not trouble)
+        if patience.is_told:
+            self._tell(answer, trouble or "the hub's verdict")
+        gives_up_s = self._settings.hub_timeout_s if self._settings.on_hub_loss is HubLoss.STOP else _LONGEST_WAIT_S
+        if patience.lost_s > gives_up_s:
+            self._hub.leave()
+            raise HubSilent(trouble or "the hub lives but does not answer")
+
+    def _tell(self, answer: AnswerInProgress, what: str) -> None:
+        if what != answer.waits_for:
+            answer.waits_for = what
+            self.on_wait(what)
+
+    def _drafts_alone(self, answer: AnswerInProgress) -> bool:
+        """Whether this device goes on without a hub for now."""
+        return self._settings.on_hub_loss is HubLoss.DRAFT and self._drafting is not None and answer.patience.is_lost
+
+    def _draft_alone(self, answer: AnswerInProgress, end_ids: Sequence[int]) -> bool:
+        """Do a piece of drafting for the reader; whether there is more to be read, or will be none."""
+        assert self._drafting is not None
+        before = answer.provisional
+        room = answer.credit.limit - len(self.session)
+        answer.provisional = tokens = self._drafting.draft_alone(room)
+        answer.ended = self._drafting.is_stuck or len(tokens) >= room or (len(tokens) > 0 and tokens[-1] in end_ids)
+        return answer.ended or tokens != before
 
     def _works(self, answer: AnswerInProgress) -> bool:
         """Do a piece of drafting, if there is any that costs no time."""
@@ -201,6 +280,9 @@ class RoundLoop:
             return None
         count = len(receipt.committed)
         answered = sent if sent is not None and verdict.round == sent.round else None
+        answer.patience.reset()
+        answer.reopened_in_vain = 0
+        self._tell(answer, "")
         self._length.advise(verdict.advised)
         elapsed = answer.timing.learn(verdict, answered, at)
         if count and elapsed is not None and self.gate.streams:
@@ -210,25 +292,23 @@ class RoundLoop:
         answer.note(answered, verdict, count, at, self._hub.bytes_down)
         if self._drafting is not None:
             kept = self._drafting.settle(self.session.ids, count)
+            answer.provisional = answer.provisional[count:] if kept else ()
             answer.stats.foreseen += kept and answered is not None and len(answered.tokens) == count - 1
         return receipt.committed
 
-    def _ask_again(self, answer: AnswerInProgress, attempts: int) -> int:
-        """No answer came: send the round once more, or look for a hub. The number of attempts made by then."""
-        if attempts == _ATTEMPTS or not self._hub.seen.online:
-            self._reopen(answer, f"hub {self._hub.name!r} stopped answering")
-            return 1
+    def _ask_again(self, answer: AnswerInProgress) -> None:
+        """No answer came: send the round once more."""
         outstanding = self.session.outstanding
         self._publish(answer, self._ask_from_here(answer) if outstanding is None else outstanding)
         answer.timing.disturb()
-        return attempts + 1
+        answer.patience.sent_again()
 
     def _recover(self, answer: AnswerInProgress, fault: Fault) -> None:
         """Do what a fault asks for. Raises HubRefused where re-opening will not help."""
         if 0 < fault.round < self.session.round:
             return  # about a round that another has replaced
-        self._hub.prepare_reopening(fault)
-        self._reopen(answer, fault.detail)
+        self._count_reopening(answer, fault.detail)
+        self._hub.reopen_after(fault)
 
     def _ask_from_here(self, answer: AnswerInProgress) -> Draft:
         """A round that lets the hub go on behind what is held here."""
@@ -237,12 +317,23 @@ class RoundLoop:
         return self.session.compose(until=max(credit.until, credit.due(length, self.gate.streams)))
 
     def _reopen(self, answer: AnswerInProgress, reason: str) -> None:
-        """Go on in a new session whose prompt is all that is held."""
-        if answer.stats.reopened == _REOPENINGS:
+        self._count_reopening(answer, reason)
+        self._hub.reopen(reason)
+
+    def _count_reopening(self, answer: AnswerInProgress, reason: str) -> None:
+        if answer.reopened_in_vain == _REOPENINGS:
             raise HubSilent(f"{reason}; {_REOPENINGS} new sessions did not help")
+        answer.reopened_in_vain += 1
         answer.stats.reopened += 1
+
+    def _resume(self, answer: AnswerInProgress) -> None:
+        """Go on in a new session whose prompt is all that is held."""
+        assert self._hub.channel is not None
         held = list(self.session.ids)
-        self._started(self._hub.reopen(reason))
+        self._started(self._hub.channel)
         until = answer.credit.due(len(held), self.gate.streams)
+        if answer.provisional:
+            until = len(held) + 1  # the hub verifies what was drafted alone, in blocks
         self._publish(answer, self.session.compose(append=held, until=until, sampling=answer.sampling))
         answer.timing.disturb()
+        answer.patience.reset()

@@ -53,11 +53,13 @@ class EarlyVerdicts:
             self._stats.early_right += (early.accepted, early.ids) == (verdict.accepted, verdict.ids)
 
     def _tell(self, verifying: Sequence[tuple[HubSession, Row]], logits: torch.Tensor) -> None:
-        drawn, first = draw_wanted(logits, [row for _, row in verifying], self._vocab_size), 0
-        for session, row in verifying:
-            accepted, own = session.judged(drawn[first : first + row.wanted])
+        for (session, _), drawn in zip(
+            verifying, draw_wanted(logits, [row for _, row in verifying], self._vocab_size), strict=True
+        ):
+            if drawn is None:
+                continue
+            accepted, own = session.judged(drawn)
             early = Early(session.round, session.committed, accepted, own)
             self._publish(session.key, early)
             self._sent[session.key] = early
             self._stats.early += 1
-            first += row.wanted

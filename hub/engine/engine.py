@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from hub.engine.early import EarlyVerdicts
 from hub.engine.forward import Forwarded, PlanForward
 from hub.engine.forward_time import ForwardTime
-from hub.engine.inbox import Arrival, Inbox
+from hub.engine.inbox import Arrival, Inbox, Request
 from hub.engine.planner import Planner
 from hub.engine.scheduler import Plan, PlannedRow, Scheduler, advised_length
 from hub.engine.stats import HubStats
@@ -20,7 +20,7 @@ from hub.engine.work import Work
 from hub.model.target import Target
 from hub.sessions.book import SessionBook
 from hub.sessions.memory import KVMemory
-from hub.sessions.session import SessionKey
+from hub.sessions.session import HubSession, SessionKey
 from shared.messages import (
     MAX_MICROSECONDS,
     AnyMessage,
@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 _BUSY_RETRY_MS = 2_000  # milliseconds after which a node may try again to open a session
 _HOUSEKEEPING_S = 1.0  # seconds without a message after which silent sessions are looked for
 _STALLED_S = 0.05  # seconds between two looks for pages while no session with work gets any
+_NO_NUMBERS = (
+    "the target gives no numbers for this text (NaN, or an error); ask otherwise, or run the hub with --dtype float32"
+)
 _INTAKE_S = 0.1  # seconds for which messages are read before a forward at most
 
 
@@ -75,8 +78,9 @@ class Engine:
         self._budget = budget
         self._max_queue = max_queue
         self._clock = clock
-        self._inbox = Inbox()
+        self._inbox = Inbox(clock)
         self._work = Work(book)
+        self._served: Collection[str] = ()  # nodes that had work of late
         self._drafted = 0  # drafted tokens that came since the last plan
         self._stalled = False  # whether no session with work could be given pages
         self._drafts = 0  # taken in so far
@@ -103,6 +107,10 @@ class Engine:
         self._publish_verdicts(plan, forwarded)
         self._housekeep(plan, forwarded)
 
+    def has_room(self, node: str, size: int) -> bool:
+        """Whether a message of the node would be read some time. To be asked by any thread."""
+        return self._inbox.has_room(node, size)
+
     @property
     def has_work(self) -> bool:
         """Whether a session waits for a forward, or a message to be read."""
@@ -115,6 +123,7 @@ class Engine:
 
     def _collect(self) -> None:
         """Take in what has come, and for the length of the window what comes."""
+        self._served = self._work.nodes(self._clock())
         if not self._work:
             self._take_next(_HOUSEKEEPING_S)
         elif self._stalled:
@@ -143,28 +152,32 @@ class Engine:
     def _take_next(self, wait_s: float) -> bool:
         """Take in the next arrival, if there is one or comes in time."""
         started = self._clock()
-        arrival = self._inbox.get(wait_s)
-        self.stats.waited_us += int((self._clock() - started) * 1e6)
+        arrival = self._inbox.get(wait_s, self._served)
+        came = self._clock()
+        self.stats.waited_us += int((came - started) * 1e6)
         if arrival is None:
             return False
-        try:
-            self._take_in(arrival)
-        except Exception:
-            # Whatever one session's message brings about must not end the loop of all others.
-            log.exception("a message of %s failed; its session is closed", arrival.key.node)
-            self._forget(arrival.key)
+        request = arrival.read()
+        if request is not None:
+            try:
+                self._take_in(request, arrival.at)
+            except Exception:
+                # Whatever one session's message brings about must not end the loop of all others.
+                log.exception("a message of %s failed; its session is closed", arrival.node)
+                self._forget(request.key)
+        self._inbox.charge(arrival.node, self._clock() - came, self.book.sessions_of(arrival.node))
         return True
 
-    def _take_in(self, arrival: Arrival) -> None:
-        match arrival.message:
+    def _take_in(self, request: Request, at: float) -> None:
+        match request.message:
             case Open():
-                self._reply(arrival.key, self._opened(arrival.key, arrival.message, arrival.at))
+                self._reply(request.key, self._opened(request.key, request.message, at))
             case Close():
-                self._forget(arrival.key)
+                self._forget(request.key)
             case Draft():
-                self._take_in_draft(arrival.key, arrival.message, arrival.at)
+                self._take_in_draft(request.key, request.message, at)
             case Fault():
-                self._reply(arrival.key, arrival.message)
+                self._reply(request.key, request.message)
 
     def _opened(self, key: SessionKey, message: Open, now: float) -> Opened | Fault:
         answer = self._answer_open(message)
@@ -204,34 +217,55 @@ class Engine:
         if not rows:
             return None
         try:
-            forwarded = self._plan_forward.run(rows)
+            forwarded: Forwarded | None = self._plan_forward.run(rows)
         except Exception:
-            log.exception("a forward over %d rows failed; their sessions are closed", len(rows))
-            # A masked position still counts when it holds NaN: leave none for the next that gets these pages.
-            self._target.cache.clear([page for row in rows for page in self._memory.written(row.session, row.end)])
+            log.exception("a forward over %d rows failed; each is tried alone", len(rows))
+            forwarded = self._forward_each(rows)
+        if forwarded is not None:
+            self.stats.count_forward(rows, forwarded.seconds, forwarded.model_seconds)
+        return forwarded
+
+    def _forward_each(self, rows: Sequence[PlannedRow]) -> Forwarded | None:
+        """The same by a forward for each row: nobody is to suffer for what another session sent. None when all of them fail."""
+        try:
+            return self._plan_forward.run_each(rows)
+        except Exception:
+            log.exception("forwards over one row fail too; the sessions of all %d are closed", len(rows))
             for row in rows:
                 fault = Fault(FaultCode.UNKNOWN_SESSION, "the forward failed", round=row.session.round)
                 self._reply(row.session.key, fault)
                 self._forget(row.session.key)
             return None
-        self.stats.count_forward(rows, forwarded.seconds, forwarded.model_seconds)
-        return forwarded
 
     def _publish_verdicts(self, plan: Plan, forwarded: Forwarded | None) -> None:
         """Commit what the target says, and publish it."""
         if forwarded is None:
             return
-        first = 0
-        for row in plan.rows:
-            if row.wanted:
+        for row, drawn in zip(plan.rows, forwarded.drawn, strict=True):
+            if drawn is None:
+                self._set_aside(row.session)
+            elif row.wanted:
                 try:
-                    self._settle(row, forwarded.drawn[first : first + row.wanted], forwarded.began, plan.price)
+                    self._settle(row, drawn, forwarded.began, plan.price)
                 except Exception:
                     log.exception("a verdict for %s failed; its session is closed", row.session.key.node)
                     self._forget(row.session.key)
-                first += row.wanted
             else:
                 row.session.fed(row.end)
+
+    def _set_aside(self, session: HubSession) -> None:
+        """The target gives no number for what the session holds: go on without what was drafted, else the session ends here.
+
+        What was drafted may be at fault alone, and no text may depend on that. K/V of all of it are of no use.
+        """
+        if session.drafted:
+            session.drop_draft()
+            self._memory.release(session)
+            return
+        log.warning("the target gives no numbers for a text of %s; its session is closed", session.key.node)
+        self._memory.discard(session)
+        self._reply(session.key, Fault(FaultCode.BAD_REQUEST, _NO_NUMBERS, round=session.round))
+        self._forget(session.key)
 
     def _settle(self, row: PlannedRow, drawn: Sequence[int], began: float, price: float | None) -> None:
         session = row.session

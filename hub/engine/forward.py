@@ -16,7 +16,9 @@ from hub.model.target import Target
 class Forwarded:
     """The outcome of a forward."""
 
-    drawn: Sequence[int]  # the target's token at each place that the rows want, in order
+    drawn: Sequence[
+        Sequence[int] | None
+    ]  # for each row the target's tokens at the places that it wants; None where they are no numbers
     began: float  # by the engine's clock
     seconds: float  # of the whole forward, sampling included
     model_seconds: float  # of the model's own part
@@ -51,6 +53,25 @@ class PlanForward:
         computed = self._clock()
         drawn = draw_wanted(logits, rows, self._vocab_size)
         return Forwarded(drawn, began, self._clock() - began, computed - prepared)
+
+    def run_each(self, planned: Sequence[PlannedRow]) -> Forwarded:
+        """Compute the rows of a plan one by one, after a forward over all of them failed; None is drawn for those that fail alone.
+
+        Raises what the model raises when all of them do: then it is not for what a row holds.
+        """
+        began, drawn, failed = self._clock(), [], None
+        for plan in planned:
+            row = plan.row()
+            try:
+                logits = self._target.compute(self._target.prepare([row]), None)
+                drawn += draw_wanted(logits, [row], self._vocab_size)
+            except Exception as error:
+                drawn.append(None)
+                failed = error
+        if failed is not None and not any(each is not None for each in drawn):
+            raise failed
+        seconds = self._clock() - began
+        return Forwarded(drawn, began, seconds, seconds)
 
     def learn(self, rows: Sequence[PlannedRow], forwarded: Forwarded) -> None:
         """Take in how long a forward took: after its verdicts are on their way, as it takes a moment itself."""

@@ -11,8 +11,23 @@ from transformers import AttentionInterface
 
 from hub.kv.kv_cache import KVCache
 from hub.kv.pages import slot_of
+from shared.errors import PairError
 
 NAME = "sled_paged"
+# What `transformers` tells every attention function, and what attention to pages has no use for.
+_OF_NO_CONCERN = frozenset(
+    {
+        "cache_position",
+        "dropout",
+        "is_causal",
+        "logits_to_keep",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
+        "position_ids",
+        "use_cache",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -61,13 +76,21 @@ def paged_attention(
     *,
     paged_cache: KVCache,
     plan: AttentionPlan,
-    **_: Any,
+    **more: Any,
 ) -> tuple[torch.Tensor, None]:
     """Write K/V of the new tokens to their slots and attend.
 
     `query` is [1, heads, tokens, head_dim], `key` and `value` [1, kv_heads, tokens, head_dim]; the result is
-    [1, tokens, heads, head_dim]. The mask of `transformers` is not used: `plan` says what each row sees.
+    [1, tokens, heads, head_dim]. `transformers` makes no mask for it: `plan` says what each row sees.
+
+    Raises PairError for an architecture whose attention is more than that: it has a mask of its own, a cap on scores, sinks …
     """
+    unknown = ["a mask of its own"] if attention_mask is not None else []
+    unknown += [name for name, value in more.items() if value is not None and name not in _OF_NO_CONCERN]
+    if unknown:
+        raise PairError(
+            f"the target's attention needs what this hub does not compute ({', '.join(unknown)}); choose another target"
+        )
     paged_cache.write(module.layer_idx, plan.written, key[0].transpose(0, 1), value[0].transpose(0, 1))
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     return plan.attend(paged_cache, module.layer_idx, query[0], scaling)[None], None

@@ -39,10 +39,45 @@ def draw(logits: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]
         raise ValueError(f"logits must be rows of 1 to {MAX_VOCAB} floats, not {logits.dtype}{list(logits.shape)}")
     if not len(logits) == len(samplings) == len(positions):
         raise ValueError(f"{len(logits)} rows with {len(samplings)} samplings and {len(positions)} positions")
-    tops = _argmax(logits)  # the first of equals; a NaN if there is one
-    peaks = logits.gather(1, tops[:, None])[:, 0].double()
+    tops, peaks = _peaks(logits)
     if not bool(peaks.isfinite().all()):
         raise ValueError("a row holds NaN or +inf, or nothing finite: check the model's output")
+    return _drawn(logits, tops, peaks, samplings, positions)
+
+
+def draw_wanted(logits: Tensor, rows: Sequence[Row], vocab_size: int) -> list[list[int] | None]:
+    """Return for each row the tokens that follow the places whose logits it wants; ids from `vocab_size` on are never drawn.
+
+    None stands for a row of which a place holds NaN or +inf, or nothing finite.
+    """
+    logits = logits[:, :vocab_size]
+    samplings = [row.sampling for row in rows for _ in range(row.wanted)]
+    positions = [row.end - row.wanted + 1 + i for row in rows for i in range(row.wanted)]
+    if not samplings:
+        return [[] for _ in rows]
+    tops, peaks = _peaks(logits)
+    sound = peaks.isfinite()
+    usable = sound.tolist()
+    if not all(usable):
+        # Nothing is drawn there, and the others' tokens are as if it were not.
+        logits, tops, peaks = logits[sound], tops[sound], peaks[sound]
+        samplings = [sampling for sampling, its in zip(samplings, usable, strict=True) if its]
+        positions = [position for position, its in zip(positions, usable, strict=True) if its]
+    tokens = iter(_drawn(logits, tops, peaks, samplings, positions) if samplings else [])
+    places = iter([next(tokens) if its else None for its in usable])
+    told = [[next(places) for _ in range(row.wanted)] for row in rows]
+    return [None if None in its else [token for token in its if token is not None] for its in told]
+
+
+def _peaks(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first id of each row's largest logit, or a NaN's if there is one, and the logit, float64; both [rows]."""
+    tops = _argmax(logits)
+    return tops, logits.gather(1, tops[:, None])[:, 0].double()
+
+
+def _drawn(
+    logits: Tensor, tops: Tensor, peaks: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]
+) -> list[int]:
     drawn = cast(list[int], tops.tolist())
     noisy = [row for row, sampling in enumerate(samplings) if sampling.temperature > 0]
     if noisy:
@@ -51,13 +86,6 @@ def draw(logits: Tensor, samplings: Sequence[Sampling], positions: Sequence[int]
         for row, token in zip(noisy, ids, strict=True):
             drawn[row] = token
     return drawn
-
-
-def draw_wanted(logits: Tensor, rows: Sequence[Row], vocab_size: int) -> list[int]:
-    """Return the token that follows each place whose logits the rows want, in order; ids from `vocab_size` on are never drawn."""
-    samplings = [row.sampling for row in rows for _ in range(row.wanted)]
-    positions = [row.end - row.wanted + 1 + i for row in rows for i in range(row.wanted)]
-    return draw(logits[:, :vocab_size], samplings, positions) if samplings else []
 
 
 def noise_hash(key_a: Tensor, key_b: Tensor, ids: Tensor) -> Tensor:

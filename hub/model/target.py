@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -11,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
-from transformers import logging as transformers_logging
 
 from hub.kv.kv_cache import KVCache, default_kv_memory, free_memory
 from hub.kv.pages import PAGE_SIZE, OutOfPages, PagePool, pages_for
 from hub.model.attention import NAME, AttentionPlan, Span, spans_of
 from hub.model.batch import Inputs, Row, flatten
+from hub.model.checkpoint import load_checkpoint, rotary_limit
 from hub.model.exits import Asked, Exit, ExitHead
 from hub.model.graphs import BUCKETS, GraphedForward
 from hub.model.groups import group_plan
 from hub.model.linear import Int8Linear, PackedLinear, can_pack, linear_bytes, replace_linear
 from hub.model.probe_rows import probe_rows
+from hub.model.self_check import SelfCheck
 from hub.model.tiles import tile_plan
 from hub.settings import Weights, check_device, check_dtype
 from shared.errors import PairError, SettingsError
@@ -31,7 +30,6 @@ from shared.messages import MAX_APPEND
 log = logging.getLogger(__name__)
 
 _ROUNDING = 0.05  # share of the logits' norm by which bfloat16 may differ between matrices of different sizes
-_NOT_REPLACEABLE = "the target's attention is not replaceable in this version of transformers; choose another"
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -67,33 +65,38 @@ class Target:
         weights: Weights = Weights.AUTO,
         exit_head: Path | None = None,
     ) -> None:
-        """Load `checkpoint` (a folder, or a model's name) with room for `kv_memory` bytes of K/V, None for the default.
+        """Load `checkpoint`, as `load_checkpoint` takes it, with room for `kv_memory` bytes of K/V, None for the default.
 
-        Raises SettingsError for more memory than there is, PairError for a checkpoint that can't be loaded or whose cache can't
-        be truncated, or an `exit_head` that does not go with it.
+        Raises SettingsError for more memory than there is, PairError for a checkpoint that can't be loaded, whose cache can't be
+        truncated, or that the hub does not compute as plain `transformers` does, and for an `exit_head` that does not go with it.
         """
         if kv_memory is not None and kv_memory > (there := free_memory(device)):
             raise SettingsError(
                 f"kv_memory is {kv_memory / 2**30:.1f}G, and there is {there / 2**30:.1f}G for {device}; ask for less, or for auto"
             )
-        transformers_logging.disable_progress_bar()
-        try:
-            config = AutoConfig.from_pretrained(checkpoint)
-            _refuse_untruncatable(config)
-            model = AutoModelForCausalLM.from_pretrained(
-                checkpoint, config=config, dtype=dtype, attn_implementation=NAME
-            )
-        except (OSError, ValueError) as error:
-            raise PairError(f"cannot load the target {checkpoint}: {error}") from error
-        except KeyError as error:
-            # An architecture that picks its attention from a table of its own does not find ours there.
-            raise PairError(f"{_NOT_REPLACEABLE} ({error!r})") from error
+        model = load_checkpoint(checkpoint, dtype=dtype, attention=NAME, refuse=_refuse_untruncatable)
+        config = model.config
         if weights is Weights.INT8:
             # All but the head, where rounding would show in every probability. A GPU never holds the weights as they were.
             replace_linear(model, Int8Linear, but=model.get_output_embeddings())
         if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)  # Triton and graphs take the current one
-        self._model: Any = model.to(device).eval()  # type: ignore[arg-type]
+        try:
+            self._model: Any = model.to(device)
+        except torch.OutOfMemoryError:
+            raise PairError(
+                f"the target does not fit into the memory of {device}; choose a smaller one, or --weights int8"
+            ) from None
+        self.context = min(config.max_position_embeddings, MAX_APPEND)
+        limit = rotary_limit(config) or self.context
+        if limit < self.context:
+            log.warning(
+                "the context ends at %d ids, not at %d: there the rotary factors of all positions change",
+                limit,
+                self.context,
+            )
+            self.context = limit
+        check = SelfCheck(self._model, NAME, self.context, rounded=weights is Weights.INT8)
         if can_pack(device, dtype):
             replace_linear(self._model, PackedLinear)
         self._exit = None if exit_head is None else Exit(self._model, ExitHead.load(exit_head))
@@ -110,13 +113,13 @@ class Target:
         self.pool = PagePool(pages)
         self._queries_per_head = heads // kv_heads
         self.cache = KVCache(layers, pages, kv_heads, head_dim, dtype, device)
-        self.context = int(min(config.max_position_embeddings, pages * PAGE_SIZE, MAX_APPEND))
+        self.context = min(self.context, pages * PAGE_SIZE)
         self.vocab_size = int(config.vocab_size)
         self._reads_in_place = device.type == "cuda" and find_spec("triton") is not None
         self._graphs: GraphedForward | None = None
         if self._reads_in_place and not self._can_read_in_place():
             self._reads_in_place = False
-        self._probe()
+        check.compare(self)
         if self._reads_in_place:
             self._graphs = self._graphed()
 
@@ -223,20 +226,6 @@ class Target:
             assert graphed is not None, "no graph for a batch of its size"
             off = float((graphed.float() - plain).norm() / plain.norm())
         assert off < _ROUNDING, f"a graph of {size} ids is off by {off:.1%}"
-
-    def _probe(self) -> None:
-        """Run one token: an architecture whose layers do not go through the attention interface is refused at once."""
-        with probe_rows(self.pool, [(0, 1)]) as rows:
-            page = rows[0].pages[0]
-            for keys in self.cache.keys:
-                keys[page, 0] = math.nan  # zeros would not tell: a padding id may have them for K
-            try:
-                self.forward(rows)
-            except Exception as error:
-                # Architectures fail in many ways over an attention function that they do not expect.
-                raise PairError(f"{_NOT_REPLACEABLE} ({error!r})") from error
-        if any(bool(keys[page, 0].isnan().any()) for keys in self.cache.keys):
-            raise PairError(_NOT_REPLACEABLE)
 
 
 def _refuse_untruncatable(config: Any) -> None:

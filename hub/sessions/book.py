@@ -66,6 +66,10 @@ class SessionBook:
         """The session; None when it is unknown or was evicted."""
         return self._sessions.get(key)
 
+    def sessions_of(self, node: str) -> int:
+        """The number of open sessions of a node."""
+        return self._of_node.get(node, 0)
+
     def holds(self, session: HubSession) -> bool:
         """Whether the session is open still."""
         return self._sessions.get(session.key) is session

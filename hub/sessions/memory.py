@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from hub.kv.pages import PAGE_SIZE, OutOfPages, PagePool, page_key, pages_for
 from hub.sessions.session import HubSession, SessionKey
+
+
+class PageStore(Protocol):
+    """What the pages hold."""
+
+    def copy_page(self, source: int, destination: int) -> None:
+        """Copy K/V of one page to another."""
+
+    def clear(self, pages: Sequence[int]) -> None:
+        """Make what the pages hold zero."""
 
 
 class KVMemory:
@@ -14,12 +25,12 @@ class KVMemory:
     def __init__(
         self,
         pool: PagePool,
-        copy_page: Callable[[int, int], None],
+        store: PageStore,
         group: Callable[[SessionKey], bytes | None],
     ) -> None:
-        """`copy_page(source, destination)` copies K/V; sessions of one `group` share pages, those without one none."""
+        """`store` has what the pages of `pool` hold; sessions of one `group` share pages, those without one none."""
         self.pool = pool
-        self._copy_page = copy_page
+        self._store = store
         self._group = group
 
     def adopt(self, session: HubSession) -> int:
@@ -55,9 +66,14 @@ class KVMemory:
             if session.computed % PAGE_SIZE:
                 self._own(session.kv.pages)
                 session.kv.void(session.computed)
+            before = len(session.kv.pages)
             self.pool.grow(session.kv.pages, length)
         except OutOfPages:
             return False
+        if new := session.kv.pages[before:]:
+            self._store.clear(
+                new
+            )  # a masked position still counts when it holds NaN, which another session may have left
         return True
 
     def offer(self, session: HubSession) -> None:
@@ -67,14 +83,16 @@ class KVMemory:
             self.pool.register(page, key)
         session.kv.offered = len(keys)
 
-    def written(self, session: HubSession, end: int) -> list[int]:
-        """The pages that a forward from `computed` to `end` writes."""
-        return session.kv.pages[session.computed // PAGE_SIZE : pages_for(end)]
-
     def release(self, session: HubSession) -> None:
         """Let go of all pages; the session's ids are to be computed anew."""
         session.kv.void(0)
         self.pool.shrink(session.kv.pages, 0)
+
+    def discard(self, session: HubSession) -> None:
+        """Let go of all pages, and let nobody find those any more that nobody else holds: what they hold is of no use."""
+        for page in session.kv.pages:
+            self.pool.claim(page)
+        self.release(session)
 
     def keys(self, session: HubSession, length: int) -> list[bytes]:
         """The keys of the pages that [0, length) fills; none for a session without a group."""
@@ -93,6 +111,6 @@ class KVMemory:
         if self.pool.claim(shared):
             return
         copy = self.pool.take()
-        self._copy_page(shared, copy)
+        self._store.copy_page(shared, copy)
         pages[-1] = copy
         self.pool.drop(shared)

@@ -49,9 +49,9 @@ class Limits:
     max_draft: int  # drafted tokens that are verified in one round
 
 
-def too_long(draft: Draft, length: int, limits: Limits) -> Fault:
-    """The answer to a draft that would make a text of `length` ids."""
-    return Fault(FaultCode.TOO_LONG, f"{length} ids do not fit the context of {limits.context}", round=draft.round)
+def too_long(number: int, length: int, limits: Limits) -> Fault:
+    """The answer to the draft of round `number` that would make a text of at least `length` ids."""
+    return Fault(FaultCode.TOO_LONG, f"{length} ids do not fit the context of {limits.context}", round=number)
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,10 @@ class HubSession:
             self.drafted = draft.tokens[: min(self.limits.max_draft, self.limits.context - self.committed - 1)]
             self.until = max(self.until, self.committed + 1)
 
+    def drop_draft(self) -> None:
+        """Go on without the drafted tokens, of which the target can say nothing; its own are still wanted."""
+        self.drafted = ()
+
     def fed(self, end: int) -> None:
         """K/V of committed ids up to `end` are computed."""
         self.kv.reach(end)
@@ -197,7 +201,7 @@ class HubSession:
     def _refusal(self, draft: Draft) -> Fault | None:
         length = draft.base + len(draft.append)
         if length > self.limits.context:
-            return too_long(draft, length, self.limits)
+            return too_long(draft.round, length, self.limits)
         if any(token >= self.limits.vocab_size for token in (*draft.append, *draft.tokens)):
             detail = f"the target knows ids below {self.limits.vocab_size} only"
             return Fault(FaultCode.BAD_REQUEST, detail, round=draft.round)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
+import re
 from typing import Any
 
 import pytest
@@ -13,25 +12,36 @@ from edge_node.link.directory import HubDirectory
 from shared.errors import IncompatiblePair, NoHub, ProtocolError
 from shared.pair import load_pair
 from shared.topics import Topics
+from tests.clock import Clock
 
 PAIR = load_pair("home")
 INFO = {"pair": PAIR.name, "tokenizer": PAIR.tokenizer_hash().hex()}
 
 
+CLOCK = Clock(1000.0)
+
+
 def directory(**hubs: dict[str, Any]) -> HubDirectory:
-    found = HubDirectory(Topics(), PAIR.name, PAIR.tokenizer_hash())
+    found = HubDirectory(Topics(), PAIR.name, PAIR.tokenizer_hash(), CLOCK)
     for name, facts in hubs.items():
         publish(found, name, **facts)
     return found
 
 
-def publish(found: HubDirectory, hub: str, online: bool = True, sessions: object = 0, **info: str) -> None:
-    for leaf, value in (("status", {"online": online}), ("info", INFO | info), ("stats", {"sessions": sessions})):
-        found.take_in(f"sled/hub/{hub}/{leaf}", json.dumps(value).encode())
+def publish(
+    found: HubDirectory, hub: str, online: bool = True, sessions: object = 0, kept: bool = False, **info: str
+) -> None:
+    for leaf, value in (("info", INFO | info), ("stats", {"sessions": sessions}), ("status", {"online": online})):
+        found.take_in(f"sled/hub/{hub}/{leaf}", json.dumps(value).encode(), kept=kept)
 
 
-def find(found: HubDirectory, prefer: str | None = None, wait_s: float = 0.0) -> str:
-    return found.find(time.monotonic() + wait_s, prefer)
+def speak(found: HubDirectory, hub: str) -> None:
+    """What a hub says every second."""
+    found.take_in(f"sled/hub/{hub}/stats", b'{"sessions": 0}')
+
+
+def find(found: HubDirectory, prefer: str | None = None) -> str | None:
+    return found.choose(prefer)
 
 
 def test_the_less_loaded_of_two_is_taken() -> None:
@@ -67,14 +77,60 @@ def test_a_load_that_is_no_load_counts_as_none(sessions: object) -> None:
 def test_where_no_hub_fits_the_error_says_what_there_is(
     hubs: dict[str, dict[str, Any]], error: type[Exception], says: str
 ) -> None:
-    with pytest.raises(error, match=says):
-        find(directory(**hubs))
+    found = directory(**hubs)
+    assert find(found) is None
+    assert isinstance(found.why_none(), error)
+    assert re.search(says, str(found.why_none()))
 
 
-def test_a_hub_that_comes_while_one_is_waited_for_is_found_at_once() -> None:
-    found = directory()
-    threading.Timer(0.05, publish, (found, "attic")).start()
-    assert find(found, wait_s=60.0) == "attic"
+def test_a_hub_that_has_left_is_there_again_when_it_speaks() -> None:
+    found = directory(attic={})
+    assert found.take_in("sled/hub/attic/status", b'{"online": false}'), "it has gone"
+    assert find(found) is None
+    speak(found, "attic")
+    assert find(found) == "attic", "the last will was of a connection that it had before"
+
+
+def test_a_hub_that_tries_the_broker_does_not_live_yet() -> None:
+    found = directory(attic={"online": False})
+    for leaf in ("status", "info", "stats"):
+        found.take_in(f"sled/hub/attic/{leaf}", b"{}")
+    assert not found.seen("attic").online
+
+
+def test_what_the_broker_has_kept_of_a_hub_is_believed_for_a_while() -> None:
+    found = directory(ghost={"kept": True})
+    assert find(found) == "ghost"
+    assert not found.seen("ghost").proven
+    CLOCK.now += 4
+    assert find(found) is None
+    assert "has said nothing for 4 s" in str(found.why_none())
+    speak(found, "ghost")
+    assert find(found) == "ghost"
+
+
+def test_a_hub_that_lives_comes_before_one_that_the_broker_tells_of() -> None:
+    found = directory(ghost={"kept": True}, attic={"sessions": 99})
+    assert {find(found) for _ in range(50)} == {"attic"}
+
+
+def test_a_hub_that_has_fallen_silent_is_asked_last_and_then_not_at_all() -> None:
+    found = directory(frozen={})
+    CLOCK.now += 2
+    publish(found, "attic", sessions=99)
+    assert found.is_silent("frozen")
+    assert {find(found, prefer="frozen") for _ in range(50)} == {"attic"}
+    assert found.choose(None, avoid={"attic"}) == "frozen", "silent for two seconds, it may be slow"
+    CLOCK.now += 2
+    assert found.choose(None, avoid={"attic"}) == "attic"
+    found.hear("frozen")
+    assert not found.is_silent("frozen"), "a verdict is a word too"
+
+
+def test_only_hubs_that_run_the_target_are_chosen_where_it_counts() -> None:
+    found = directory(attic={"target": "home/float32"}, cellar={"target": "home/bfloat16"})
+    assert {found.choose(None, target="home/bfloat16") for _ in range(20)} == {"cellar"}
+    assert found.choose(None, target="other") is None
 
 
 @pytest.mark.parametrize(

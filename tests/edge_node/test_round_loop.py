@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from edge_node.link.hub_link import Channel
+from edge_node.link.channel import Channel
+from edge_node.rounds.progress import Progress
 from edge_node.rounds.round_loop import RoundLoop
 from edge_node.rounds.round_stats import RoundStats
-from edge_node.settings import Mode, NodeSettings, Policy
-from shared.errors import HubRefused
+from edge_node.settings import HubLoss, Mode, NodeSettings, Policy
+from shared.errors import HubRefused, HubSilent
 from shared.messages import Early, Fault, FaultCode, Verdict
 from shared.sampling import Sampling
 from tests.scripted_hub import ScriptedHub
@@ -36,14 +38,14 @@ def text(tokens: int) -> list[int]:
 
 def loop(hub: ScriptedHub, mode: Mode, skill: Skill, behind: Sequence[int] = (), **changes: Any) -> RoundLoop:
     """A node whose drafter has that skill, in the hub's time; `behind` stands before the text that it drafts."""
-    settings = NodeSettings(name="node", mode=mode, **({"patience_s": 0.3} | changes))
+    settings = NodeSettings(name="node", mode=mode, **changes)
     drafter = EmulatedDrafter([*behind, *text(2000)], skill, seed=1, sleep=hub.clock.sleep)
     return RoundLoop(hub, settings, drafter, clock=hub.clock)  # type: ignore[arg-type]
 
 
 def ask(node: RoundLoop, tokens: int) -> RoundStats:
     stats = RoundStats()
-    ids = [token for fresh in node.answer(PROMPT, Sampling(), tokens, stats) for token in fresh]
+    ids = [token for step in node.answer(PROMPT, Sampling(), tokens, stats) for token in step.committed]
     assert ids == text(tokens)[len(PROMPT) :]
     assert stats.tokens == tokens
     return stats
@@ -73,7 +75,7 @@ def test_the_text_is_the_targets_whatever_the_gate_does_and_whatever_is_lost(see
         return Early(verdict.round, verdict.base, accepted, (rng.choice([verdict.ids[-1] if verdict.ids else 3, 4]),))
 
     hub.early = early
-    node = loop(hub, Mode.AUTO, Skill(rng.random(), 0.0), credit=rng.choice([1, 2, 8]), patience_s=0.05)
+    node = loop(hub, Mode.AUTO, Skill(rng.random(), 0.0), credit=rng.choice([1, 2, 8]))
 
     def choose(longest: int, advised: int | None) -> bool:
         node.gate.streams = rng.random() < 0.2
@@ -89,7 +91,7 @@ def test_the_hub_streams_while_a_slow_drafter_takes_in_the_text() -> None:
     node = loop(ScriptedHub(target, step_s=0.004), Mode.SPECULATE, Skill(0.8, 0.05), PROMPT * 99)
     stats = RoundStats()
     answer = node.answer(PROMPT * 100, Sampling(), 100, stats)
-    got = [next(answer) for _ in range(30)]
+    got = [next(answer).committed for _ in range(30)]
     assert stats.first_token_s < 0.1
     assert stats.streamed == 30, "400 ids take the drafter four seconds"
     assert all(len(ids) == 1 for ids in got)
@@ -109,7 +111,7 @@ def test_a_slow_drafter_does_not_delay_the_first_token() -> None:
 def test_what_has_come_is_read_before_a_slow_drafter_goes_on() -> None:
     node = loop(ScriptedHub(target, step_s=0.04), Mode.AUTO, Skill(0.4, 0.12), PROMPT * 99)
     stats = RoundStats()
-    assert sum(len(ids) for ids in node.answer(PROMPT * 100, Sampling(), 40, stats)) == 40
+    assert sum(len(step.committed) for step in node.answer(PROMPT * 100, Sampling(), 40, stats)) == 40
     assert stats.streamed == 40
     assert stats.elapsed_s < 1.15 * 40 * 0.04 + 0.2, "it may be at a piece of work when the last token comes"
 
@@ -162,8 +164,8 @@ def test_after_a_session_that_cannot_go_on_the_next_answer_begins_a_new_one() ->
     class Changing(ScriptedHub):
         runs = "target"
 
-        def open(self, wait_s: float, prefer: str | None = None) -> Channel:
-            channel = super().open(wait_s, prefer)
+        def open(self) -> Channel:
+            channel = super().open()
             return replace(channel, opened=replace(channel.opened, target=self.runs))
 
     hub = Changing(target)
@@ -194,3 +196,98 @@ def test_drafting_while_waiting_takes_time_off_and_early_verdicts_more() -> None
         assert (stats.early > 0) == told
     assert times["ahead"] < 0.93 * times["plain"]
     assert times["early"] < 0.93 * times["ahead"]
+
+
+def test_a_lost_message_costs_less_than_a_second() -> None:
+    hub = ScriptedHub(target, step_s=0.02)
+    node = loop(hub, Mode.SPECULATE, Skill(0.9, 0.001))
+    calm = ask(node, 60).elapsed_s
+    hub.lost = 3
+    assert ask(node, 60).elapsed_s < calm + 3 * 1.0
+
+
+def waits(node: RoundLoop) -> list[str]:
+    told: list[str] = []
+    node.on_wait = told.append
+    return told
+
+
+def away(hub: ScriptedHub, seconds: float) -> None:
+    """The hub cannot be reached from now on, for so long."""
+    until = hub.clock.now + seconds
+
+    class Away:
+        def __bool__(self) -> bool:
+            return hub.clock.now < until
+
+    hub.gone = Away()  # type: ignore[assignment]
+
+
+def test_an_answer_waits_for_a_hub_that_is_away_and_says_so() -> None:
+    hub = ScriptedHub(target, step_s=0.02)
+    node = loop(hub, Mode.SPECULATE, Skill(0.9, 0.001))
+    told = waits(node)
+    ask(node, 20)
+    assert told == []
+    away(hub, 40.0)
+    began = hub.clock.now
+    assert ask(node, 60).reopened == 0
+    assert hub.clock.now - began < 46, "it was asked again when it was back"
+    assert told == ["the broker is away", ""]
+
+
+def test_the_settings_may_end_an_answer_whose_hub_is_away() -> None:
+    hub = ScriptedHub(target)
+    node = loop(hub, Mode.SPECULATE, Skill(0.9, 0.001), on_hub_loss=HubLoss.STOP, hub_timeout_s=3.0)
+    ask(node, 20)
+    away(hub, 1e6)
+    began = hub.clock.now
+    with pytest.raises(HubSilent, match="the broker is away"):
+        ask(node, 20)
+    assert 3 <= hub.clock.now - began < 5
+    away(hub, 0.0)
+    ask(node, 20)
+
+
+@pytest.mark.parametrize("acceptance", [1.0, 0.7, 0.0])
+@pytest.mark.parametrize("mode", Mode)
+def test_a_device_that_goes_on_alone_is_confirmed_or_amended(acceptance: float, mode: Mode) -> None:
+    hub = ScriptedHub(target, step_s=0.02)
+    node = loop(hub, mode, Skill(acceptance, 0.05), on_hub_loss=HubLoss.DRAFT, hub_timeout_s=1.0)
+    ask(node, 20)
+    stats = RoundStats()
+    shown: list[Progress] = []
+    ids: list[int] = []
+    for step in node.answer(PROMPT, Sampling(), 100, stats):
+        shown.append(step)
+        ids += step.committed
+        if len(ids) > 30 and not any(step.provisional for step in shown):
+            away(hub, 3.0)
+    assert ids == text(100)[len(PROMPT) :]
+    alone = [step.provisional for step in shown if step.provisional and not step.committed]
+    assert 10 < len(alone[-1]) < 69
+    assert all(len(later) >= len(earlier) for earlier, later in itertools.pairwise(alone))
+    if acceptance == 1.0 and mode is Mode.SPECULATE:
+        assert stats.drafted >= len(alone[-1]), "what was drafted alone was verified in blocks"
+        confirmed = [step for step in shown if step.provisional and step.committed]
+        assert confirmed, "it stays provisional until its block is verified"
+
+
+def test_an_answer_may_begin_and_end_without_a_hub_and_is_verified_later() -> None:
+    hub = ScriptedHub(target, step_s=0.02)
+    presumed = hub.open().opened
+    settings = NodeSettings(name="node", mode=Mode.SPECULATE, on_hub_loss=HubLoss.DRAFT, hub_timeout_s=1.0, wait_s=2.0)
+    drafter = EmulatedDrafter(text(2000), Skill(0.9, 0.01), seed=1, sleep=hub.clock.sleep)
+    node = RoundLoop(hub, settings, drafter, clock=hub.clock, presumed=presumed)  # type: ignore[arg-type]
+    told = waits(node)
+    away(hub, 1e6)
+    steps = list(node.answer(PROMPT, Sampling(), 40, RoundStats()))
+    assert [step.committed for step in steps if step.committed] == []
+    drafted = steps[-1].provisional
+    assert len(drafted) == 40
+    assert told[0] == "the broker is away"
+    away(hub, 0.0)
+    stats = RoundStats()
+    ids = [token for step in node.answer(PROMPT, Sampling(), 40, stats, drafted) for token in step.committed]
+    assert ids == text(40)[len(PROMPT) :]
+    assert stats.accepted > 5

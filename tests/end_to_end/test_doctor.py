@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import tools.rig.broker
 from edge_node.cli import app
 from edge_node.doctor import Finding, examine
 from edge_node.settings import NodeSettings
+from tests.odd_inputs.case import run
 from tools.rig.broker import private_broker
 from tools.rig.testbed import HubBed
 
@@ -45,14 +45,14 @@ def test_the_command_ends_with_json_and_tells_by_its_status(bed: HubBed) -> None
         "--broker-password-file",
         str(settings.broker.password_file),
     ]
-    answer = CliRunner().invoke(app, ["doctor", "--json", "--broker-port", str(settings.broker.port), *options])
-    assert answer.exit_code == 0
-    figures = json.loads(answer.stdout.strip().splitlines()[-1])
+    answer = run(app, ["doctor", "--json", "--broker-port", str(settings.broker.port), *options])
+    assert answer.status == 0
+    figures = json.loads(answer.out.strip().splitlines()[-1])
     assert figures["problems"] == {}
     assert figures["hub"]["hub"] == "bench-hub"
-    answer = CliRunner().invoke(app, ["doctor", "--json", "--broker-port", "1", "--wait", "0", *options])
-    assert answer.exit_code == 1
-    problems = json.loads(answer.stdout.strip().splitlines()[-1])["problems"]
+    answer = run(app, ["doctor", "--json", "--broker-port", "1", "--wait", "0", *options])
+    assert answer.status == 1
+    problems = json.loads(answer.out.strip().splitlines()[-1])["problems"]
     assert set(problems) == {"broker", "hub"}
     assert "no MQTT broker answers at 127.0.0.1:1" in problems["broker"]
 
@@ -61,13 +61,13 @@ def test_the_command_ends_with_json_and_tells_by_its_status(bed: HubBed) -> None
     ("line", "problem"),
     [
         ("set_tcp_nodelay true", "the broker's side lacks TCP_NODELAY"),
-        ("pattern readwrite sled/node/%u/echo/+", "bring the broker's ACL up to date"),
+        ("topic readwrite sled/node/pi/echo/there", "bring the broker's ACL up to date"),
     ],
 )
 def test_it_names_what_the_broker_lacks(
     line: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_config", "_acl"):
+    for name in ("configuration", "acl"):
         whole = getattr(tools.rig.broker, name)
         monkeypatch.setattr(tools.rig.broker, name, lambda *given, whole=whole: whole(*given).replace(line, ""))
     with private_broker(tmp_path, hubs=["hub"], nodes=["pi"]) as broker:

@@ -42,7 +42,7 @@ class Bench:
         cpu = torch.device("cpu")
         target = Target(checkpoint, device=cpu, dtype=torch.float32, kv_memory=kv_memory, exit_head=exit_head)
         limits = Limits(target.context, models.VOCAB, frozenset({models.END}), max_draft=8)
-        memory = KVMemory(target.pool, target.cache.copy_page, lambda key: b"tiny")
+        memory = KVMemory(target.pool, target.cache, lambda key: b"tiny")
         self.book = SessionBook(limits, memory, max_sessions=64, max_per_node=64, ttl_s=60.0)
         self.answers: dict[SessionKey, queue.Queue[AnyMessage]] = {}
         self.engine = Engine(
@@ -63,7 +63,7 @@ class Bench:
 
     def send(self, key: SessionKey, message: Open | Draft | Close) -> None:
         self.answers.setdefault(key, queue.Queue())
-        self.engine.submit(Arrival(key, message, time.monotonic()))
+        self.engine.submit(Arrival.of(key, message, time.monotonic()))
 
     def receive(self, key: SessionKey) -> AnyMessage:
         return self.answers[key].get(timeout=WAIT_S)

@@ -107,7 +107,7 @@ class Engines(RuleBasedStateMachine):
         self.clock = Clock(1000.0)  # by it the same messages lead to the same evictions
         target = FakeTarget()
         pool = PagePool(PAGES)
-        memory = KVMemory(pool, target.copy_page, lambda key: None if key.node == "c" else b"home")
+        memory = KVMemory(pool, target, lambda key: None if key.node == "c" else b"home")
         self.book = SessionBook(LIMITS, memory, max_sessions=4, max_per_node=3, ttl_s=60.0, patience_s=0.1)
         target.book = self.book
         self.engine = Engine(
@@ -164,7 +164,7 @@ class Engines(RuleBasedStateMachine):
                     self.errors.append("another text than the target's")
 
     def send(self, key: SessionKey, message: Open | Draft | Close) -> None:
-        self.engine.submit(Arrival(key, message, self.clock()))
+        self.engine.submit(Arrival.of(key, message, self.clock()))
 
     def step(self) -> None:
         """Once around the engine's loop, which takes a while."""

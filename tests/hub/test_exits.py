@@ -120,7 +120,7 @@ def test_early_verdicts_are_sent_where_they_can_be_of_use(
     )
     key = SessionKey("node", bytes(16))
     for message in (Open(key.id, "tiny", bytes(16)), Draft(1, 0, 0, (7, 8), 0, (5, 6))):
-        engine.submit(Arrival(key, message, time.monotonic()))
+        engine.submit(Arrival.of(key, message, time.monotonic()))
     while not isinstance(published[-1] if published else None, Verdict):
         engine.step()
     assert [type(message) for message in published] == [Opened, *([Early] if sent else []), Verdict]

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from hub.engine import inbox
 from hub.engine.inbox import Arrival, Inbox
 from hub.sessions.session import SessionKey
 from shared.messages import Close
+from tests.clock import Clock
 
 
 def arrival(node: str, number: int = 0) -> Arrival:
-    return Arrival(SessionKey(node, number.to_bytes(16, "big")), Close(), 0.0)
+    return Arrival.of(SessionKey(node, number.to_bytes(16, "big")), Close(), 0.0)
 
 
 def read(box: Inbox) -> list[tuple[str, int]]:
     taken = []
     while (one := box.get(0.0)) is not None:
-        taken.append((one.key.node, int.from_bytes(one.key.id, "big")))
+        request = one.read()
+        assert request is not None
+        taken.append((one.node, int.from_bytes(request.key.id, "big")))
     return taken
 
 
@@ -55,5 +59,65 @@ def test_a_message_ends_the_wait_and_an_empty_inbox_does_not() -> None:
     assert time.monotonic() - began >= 0.05
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(box.get, 3600.0)
-        assert box.put(arrival("pi"))
-        assert waiting.result(timeout=60) == arrival("pi"), "long before its time is over"
+        sent = arrival("pi")
+        assert box.put(sent)
+        assert waiting.result(timeout=60) is sent, "long before its time is over"
+
+
+def test_a_node_beyond_its_share_waits_while_others_are_served() -> None:
+    clock = Clock()
+    box = Inbox(clock)
+    box.put(arrival("flood"))
+    box.put(arrival("calm"))
+    box.charge("flood", 0.05, sessions=0)
+    assert taken(box, {"calm"}) == "calm"
+    assert taken(box, {"calm", "flood"}) == ""
+    assert taken(box, {"flood"}) == "flood", "nobody else is served"
+    box.put(arrival("flood"))
+    clock.now += 1.0
+    assert taken(box, {"calm"}) == ""
+    clock.now += 1.0
+    assert taken(box, {"calm"}) == "flood", "its share of the time that passed has paid for what it took"
+
+
+def test_who_has_more_sessions_may_take_more_time() -> None:
+    clock = Clock()
+    box = Inbox(clock)
+    for node, sessions in (("flood", 1), ("gateway", 1000)):
+        box.put(arrival(node))
+        box.charge(node, 0.05, sessions)
+    clock.now += 0.1
+    assert taken(box, {"calm"}) == "gateway"
+    assert taken(box, {"calm"}) == ""
+
+
+def taken(box: Inbox, served: set[str]) -> str:
+    """The node of the next message, if one may be read."""
+    one = box.get(0.0, served)
+    return "" if one is None else one.node
+
+
+def test_what_is_deferred_is_read_when_its_time_has_come() -> None:
+    box = Inbox()
+    box.put(arrival("flood"))
+    box.charge("flood", 0.005, sessions=0)
+    began = time.monotonic()
+    assert taken(box, {"calm"}) == ""
+    one = box.get(3600.0, {"calm"})
+    assert one is not None
+    assert 0.08 < time.monotonic() - began < 60
+
+
+def test_what_waits_is_bounded_in_bytes() -> None:
+    box = Inbox()
+    large = replace(arrival("flood"), size=inbox._MOST_BYTES_OF_NODE // 2)
+    assert box.put(large)
+    assert box.put(large)
+    assert not box.put(large)
+    assert box.put(arrival("calm"))
+    for node in range(30):
+        box.put(replace(arrival(f"node-{node}"), size=inbox._MOST_BYTES_OF_NODE))
+    assert len(box) == 3 + (inbox._MOST_BYTES - inbox._MOST_BYTES_OF_NODE) // inbox._MOST_BYTES_OF_NODE
+    while box.get(0.0) is not None:
+        pass
+    assert box.put(large), "what was read no longer counts"

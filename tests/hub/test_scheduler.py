@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 
+import torch
+
 from hub.engine.forward_time import ForwardTime
 from hub.engine.scheduler import Plan, PlannedRow, Scheduler, advised_length
+from hub.kv.kv_cache import KVCache
 from hub.kv.pages import PAGE_SIZE, PagePool
 from hub.model.batch import flatten
 from hub.sessions.memory import KVMemory
@@ -33,7 +36,7 @@ def step(tokens: int = 3, node: str = "node", acceptance: float = 0.75) -> HubSe
 
 
 def shared_keys() -> KVMemory:
-    return KVMemory(PagePool(8), lambda source, destination: None, lambda key: b"home")
+    return KVMemory(PagePool(8), KVCache(1, 8, 1, 2, torch.float32, torch.device("cpu")), lambda key: b"home")
 
 
 def planned(scheduler: Scheduler, sessions: list[HubSession], idle_s: float = 0.0) -> Plan:

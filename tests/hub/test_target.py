@@ -17,7 +17,7 @@ from hub.model.batch import Row
 from hub.model.linear import Int8Linear, PackedLinear, can_pack
 from hub.model.target import Target, pick_device, pick_dtype
 from hub.settings import Weights
-from shared.errors import PairError, SettingsError
+from shared.errors import SettingsError
 from shared.pair import load_pair
 from tests import models
 
@@ -140,28 +140,6 @@ def test_probing_gives_the_pages_back_and_measures(tmp_path: Path, monkeypatch: 
     assert target.pool.available == free
     assert time.estimate(1, 1) == pytest.approx(0.111, rel=0.02)
     assert time.estimate(16, 48) == pytest.approx(0.308, rel=0.05)
-
-
-def test_a_sliding_window_is_refused(tmp_path: Path) -> None:
-    models.sliding_mistral_config().save_pretrained(tmp_path)
-    with pytest.raises(PairError, match="sliding or recurrent"):
-        load(str(tmp_path))
-
-
-def test_attention_that_cannot_be_replaced_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PairError, match="not replaceable"):
-        load(models.save(models.stablelm(), tmp_path))
-
-
-def test_a_padding_id_whose_key_is_zero_is_no_reason_to_refuse(tmp_path: Path) -> None:
-    model = models.llama()
-    model.model.embed_tokens.weight.data[0] = 0
-    load(models.save(model, tmp_path))
-
-
-def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PairError, match="cannot load the target"):
-        load(str(tmp_path / "nothing"))
 
 
 def test_devices_and_dtypes() -> None:

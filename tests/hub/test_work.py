@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+
 from hub.engine.work import Work
+from hub.kv.kv_cache import KVCache
 from hub.kv.pages import PagePool
 from hub.sessions.book import SessionBook
 from hub.sessions.memory import KVMemory
@@ -13,7 +16,7 @@ LIMITS = Limits(context=64, vocab_size=16, end_ids=frozenset(), max_draft=8)
 
 
 def book() -> SessionBook:
-    memory = KVMemory(PagePool(8), lambda source, destination: None, lambda key: None)
+    memory = KVMemory(PagePool(8), KVCache(1, 8, 1, 2, torch.float32, torch.device("cpu")), lambda key: None)
     return SessionBook(LIMITS, memory, max_sessions=8, max_per_node=8, ttl_s=60.0)
 
 

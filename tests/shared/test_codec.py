@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.codec import KINDS, MAX_FRAME, decode, encode
+from shared.codec import KINDS, MAX_FRAME, decode, draft_round, encode
 from shared.errors import ProtocolError
+from shared.fields import MAX_ID
 from shared.messages import (
     MAX_APPEND,
     MAX_DRAFT,
@@ -115,8 +118,8 @@ def test_a_damaged_frame_is_decoded_or_refused(message: AnyMessage, data: st.Dat
 @pytest.mark.parametrize(
     ("frame", "says"),
     [
-        (b"", "not msgpack"),
-        (b"\xc1", "not msgpack"),
+        (b"", "not an array"),
+        (b"\xc1", "not an array"),
         (msgpack.packb({}), "not an array"),
         (msgpack.packb([1]), "not an array"),
         (msgpack.packb([2, 7]), "schema 2"),
@@ -139,11 +142,53 @@ def test_a_damaged_frame_is_decoded_or_refused(message: AnyMessage, data: st.Dat
         (msgpack.packb([1, 4, 1, 0, 0, [], 9]), "finish"),
         (msgpack.packb([1, 1, b"short", "home", bytes(16)]), "session"),
         (bytes(MAX_FRAME + 1), "at most"),
+        (msgpack.packb([1, 3, 1, 0, 0, [[]]]), "tokens"),
+        (msgpack.packb([1, 3, 1, 0, [1, 2]]), "digest"),
+        (msgpack.packb([1, 3, {}, 0, 0]), "round"),
+        (msgpack.packb([1, 3, msgpack.Timestamp(0), 0, 0]), "round"),
+        (msgpack.packb([1, 6, 1, "x" * 2000]), "detail"),
+        (msgpack.packb([1, 7]) + b"\x00", "behind the array"),
+        (bytes.fromhex("930103ddffffffff"), "lacks"),
+        (bytes.fromhex("ddffffffff0103"), "8 fields, not"),
     ],
 )
 def test_what_is_refused_and_how(frame: bytes, says: str) -> None:
     with pytest.raises(ProtocolError, match=says):
         decode(frame)
+
+
+def test_a_draft_too_large_to_be_read_still_names_its_round() -> None:
+    assert draft_round(msgpack.packb([1, 3, 77, 0, 0, [], 0, [1] * 200_000])) == 77
+    for frame in (b"", msgpack.packb([1, 3]), msgpack.packb([1, 4, 77, 0]), msgpack.packb([1, 3, [77], 0, 0])):
+        with pytest.raises(ProtocolError):
+            draft_round(frame)
+
+
+@pytest.mark.parametrize(
+    "element",
+    [b"\x90", b"\x91\xc0", b"\x91\x90", b"\x80", b"\x81\x00\x00", b"\xc0", b"\xc4\x00", b"\xca\0\0\0\0", b"\x01"],
+)
+@pytest.mark.parametrize(
+    "head",
+    [
+        bytes.fromhex("930103dd000f4240"),
+        bytes.fromhex("dd000f4240"),
+        bytes.fromhex("9801030100009000dd0001ffff"),
+        b"\x91" * 500,
+    ],
+)
+def test_no_frame_costs_more_than_the_longest_prompt(head: bytes, element: bytes) -> None:
+    longest = encode(Draft(1, 0, 0, append=(MAX_ID,) * MAX_APPEND))
+    crafted = (head + element * MAX_FRAME)[:MAX_FRAME]
+    seconds = {frame: min(_seconds_to_decode(frame) for _ in range(3)) for frame in (longest, crafted)}
+    assert seconds[crafted] < 2 * seconds[longest]
+
+
+def _seconds_to_decode(frame: bytes) -> float:
+    began = time.process_time()
+    with contextlib.suppress(ProtocolError):
+        decode(frame)
+    return time.process_time() - began
 
 
 def test_a_field_out_of_bounds_cannot_even_be_made() -> None:

@@ -17,7 +17,8 @@ import pytest
 import trustme
 from paho.mqtt.enums import MQTTErrorCode
 
-from shared.errors import BrokerRefused, BrokerUnreachable
+from shared import mqtt_client
+from shared.errors import BrokerRefused, BrokerUnreachable, LinkError
 from shared.mqtt import MqttLink
 from shared.mqtt_client import WriteThroughClient
 from shared.settings import BrokerSettings
@@ -104,7 +105,7 @@ def speaking(folder: Path) -> Iterator[tuple[MqttLink, queue.Queue[bytes]]]:
 
 
 def test_many_threads_publish_at_once_and_no_message_is_torn(tmp_path: Path) -> None:
-    kept, droppable, each, half = range(3), range(3, 6), 250, 60_000  # the socket is soon full
+    kept, droppable, each, half = range(3), range(3, 6), 250, 6_000  # the socket is soon full, the queue is not
     with speaking(tmp_path) as (speaker, heard):
 
         def speak(thread: int) -> None:
@@ -215,7 +216,7 @@ def test_a_broker_that_does_not_read_is_waited_for_without_work() -> None:
         while not client.is_connected():
             time.sleep(0.01)
         for _ in range(60):
-            client.publish("topic", bytes(200_000), qos=1)
+            client.publish("topic", bytes(2_000_000), qos=1)
         time.sleep(0.2)
         before = client.count
         time.sleep(0.5)
@@ -230,11 +231,75 @@ def test_a_droppable_message_does_not_wait() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         link = MqttLink(BrokerSettings("127.0.0.1", mute.getsockname()[1]), "pi")
         link._client.connect("127.0.0.1", mute.getsockname()[1])
+        connection, _ = mute.accept()
+        connection.recv(1000)
+        connection.sendall(bytes([0x20, 3, 0, 0, 0]))  # CONNACK
+        link._client.start()
+        while not link.connected:
+            time.sleep(0.01)
         for _ in range(60):
             link.publish("topic", bytes(200_000))
         waiting = len(link._client._out_packet)
         assert waiting
         link.publish("topic", b"dropped", droppable=True)
         assert len(link._client._out_packet) == waiting
+        connection.close()
+        link.close()
+
+
+def test_a_broker_that_acknowledges_nothing_is_connected_to_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt_client, "_SILENCE_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        client = WriteThroughClient("client")
+        client.connect("127.0.0.1", mute.getsockname()[1])
+        client.start()
+        connections = []
+        for _ in range(2):
+            connection, _ = mute.accept()
+            connections.append(connection)
+            connection.recv(1000)
+            connection.sendall(bytes([0x20, 3, 0, 0, 0]))  # CONNACK
+            while not client.is_connected():
+                time.sleep(0.01)
+            assert client.unanswered_s < 0.5
+            client.publish("topic", b"where are you?", qos=1)
+        client.stop()
+        for connection in connections:
+            connection.close()
+
+
+def test_a_message_that_the_broker_does_not_take_is_told_to_the_sender(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as small:
+        link = MqttLink(BrokerSettings("127.0.0.1", small.getsockname()[1]), "pi")
+        link._client.connect("127.0.0.1", small.getsockname()[1])
+        connection, _ = small.accept()
+        connection.recv(1000)
+        # CONNACK with properties: Maximum Packet Size 1000, Maximum QoS 0
+        connection.sendall(bytes([0x20, 10, 0, 0, 7, 0x27, 0, 0, 3, 0xE8, 0x24, 0]))
         link._client.start()
+        while not link.connected:
+            time.sleep(0.01)
+        with pytest.raises(LinkError, match="packets of at most 1000 bytes"):
+            link.publish("topic", bytes(1000))
+        link.publish("topic", b"small")
+        assert connection.recv(1000)[0] == 0x30, "QoS 0"
+        connection.close()
+        link.close()
+
+
+def test_what_the_gate_refuses_never_comes_to_a_handler(tmp_path: Path) -> None:
+    with private_broker(tmp_path, hubs=["h"], nodes=[]) as broker:
+        link = MqttLink(broker.settings("h"), "h", gate=lambda topic, size: b"stats" not in topic and size < 1000)
+        link.connect()
+        heard: queue.Queue[tuple[str, bytes]] = queue.Queue()
+        link.subscribe("sled/hub/h/+", lambda topic, payload: heard.put((topic, payload)))
+        for number in range(2_000):
+            link.publish("sled/hub/h/stats", b"flood")
+            if number % 100 == 0:
+                link.publish("sled/hub/h/info", b"%d" % number)
+                link.publish("sled/hub/h/info", bytes(2_000))
+        assert [heard.get(timeout=10) for _ in range(20)] == [
+            ("sled/hub/h/info", b"%d" % n) for n in range(0, 2_000, 100)
+        ]
+        assert heard.empty()
         link.close()

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from shared.errors import PairError
-from shared.pair import MANIFEST, built_in_pairs, load_pair
+from shared.pair import MANIFEST, Pair, built_in_pairs, load_pair
 
 
 @pytest.fixture
@@ -19,7 +20,10 @@ def test_the_built_in_pair_is_whole_and_small() -> None:
     pair = load_pair("home")
     for recorded in pair.sha256:
         pair.verify(pair.folder / recorded)
-    assert {"target/model.safetensors", "draft.onnx", "exit.safetensors", "tools.json"} <= set(pair.sha256)
+    pair.verify_target()
+    assert {"target/config.json", "target/model.safetensors", "draft.onnx", "exit.safetensors", "tools.json"} <= set(
+        pair.sha256
+    )
     assert pair.exit_head is not None
     assert pair.exit_head.stat().st_size < 1e6
     assert (pair.folder / "target" / "model.safetensors").stat().st_size <= 25e6
@@ -33,10 +37,71 @@ def test_a_folder_is_loaded_by_its_path(folder: Path) -> None:
     assert pair.tokenizer_hash() == load_pair("home").tokenizer_hash()
 
 
-def test_a_target_that_is_no_folder_is_a_models_name(folder: Path) -> None:
+def rewritten(folder: Path, old: str, new: str) -> Pair:
     manifest = folder / MANIFEST
-    manifest.write_text(manifest.read_text().replace('checkpoint = "target"', 'checkpoint = "org/model"'))
-    assert load_pair(str(folder)).target == "org/model"
+    text = manifest.read_text()
+    assert old in text
+    manifest.write_text(text.replace(old, new))
+    return load_pair(str(folder))
+
+
+def test_a_target_on_the_hugging_face_hub_is_marked_as_one(folder: Path) -> None:
+    pair = rewritten(folder, 'checkpoint = "target"', 'checkpoint = "hf://org/model"')
+    assert pair.target == pair.verify_target() == "hf://org/model"
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["nothing", "org/model", "../elsewhere", "/nowhere", "./target/more", "hf:/org/model", "target/config.json"],
+)
+def test_a_target_that_is_not_there_is_never_taken_for_a_models_name(folder: Path, named: str) -> None:
+    """A node needs none, and reads the rest of the pair."""
+    pair = rewritten(folder, 'checkpoint = "target"', f'checkpoint = "{named}"')
+    with pytest.raises(PairError, match="lacks its target"):
+        pair.verify_target()
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json", "model.safetensors"])
+def test_a_changed_file_of_the_target_is_noticed(folder: Path, file: str) -> None:
+    pair = load_pair(str(folder))
+    assert pair.verify_target() == pair.target
+    path = folder / "target" / file
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(PairError, match=f"{file} is not the file"):
+        pair.verify_target()
+    path.unlink()
+    with pytest.raises(PairError, match=f"cannot read .*{file}"):
+        pair.verify_target()
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_a_target_that_is_recorded_in_part_is_refused(folder: Path, file: str) -> None:
+    pair = rewritten(folder, f'"target/{file}"', f'"target/other-{file}"')
+    (folder / "target" / f"other-{file}").write_bytes((folder / "target" / file).read_bytes())
+    with pytest.raises(PairError, match=f"record that of {file}"):
+        pair.verify_target()
+
+
+def test_a_target_of_which_nothing_is_recorded_is_as_good_as_its_own_checks(folder: Path) -> None:
+    pair = replace(load_pair(str(folder)), sha256={})
+    (folder / "target" / "config.json").write_text("{}")
+    assert pair.verify_target() == str(folder / "target")
+
+
+@pytest.mark.parametrize("spelt", ["./draft.onnx", "target/../draft.onnx", ".//draft.onnx"])
+def test_a_recorded_path_may_be_spelt_in_other_ways(folder: Path, spelt: str) -> None:
+    pair = rewritten(folder, '"draft.onnx" = ', f'"{spelt}" = ')
+    assert pair.draft is not None
+    pair.verify(pair.draft)
+    pair.draft.write_bytes(b"x")
+    with pytest.raises(PairError, match="install the pair"):
+        pair.verify(pair.draft)
+
+
+def test_a_changed_tokenizer_has_no_hash(folder: Path) -> None:
+    (folder / "tokenizer.json").write_bytes(b"{}")
+    with pytest.raises(PairError, match=r"tokenizer\.json is not the file"):
+        load_pair(str(folder)).tokenizer_hash()
 
 
 @pytest.mark.parametrize("name", ["nothing", "/nowhere/at/all", "", ".."])

@@ -25,6 +25,7 @@ from tools.bench import (
     draft,
     early,
     exactness,
+    flood,
     latency,
     modes,
     overhead,
@@ -35,6 +36,7 @@ from tools.bench import (
 )
 from tools.bench.site import TRANSPORTS, Rig
 from tools.rig.fleet import Drafting
+from tools.rig.flooder import Kind
 from tools.rig.shapes import SHAPES
 
 app = Program("tools.bench", RuntimeError, help=__doc__)
@@ -204,6 +206,17 @@ def _sessions(
 ) -> None:
     """Very many sessions at once, and then one after another."""
     sessions.run(count, churned, as_json)
+
+
+@app.command("flood")
+def _flood(
+    seconds: Annotated[float, typer.Option(min=1, help="of each period, quiet or flooded")] = 6.0,
+    periods: Annotated[int, typer.Option(min=1, help="of each sort, for each kind of flood")] = 2,
+    kind: Annotated[Optional[list[Kind]], typer.Option(help="of flood; by default all")] = None,
+    as_json: Json = False,
+) -> None:
+    """How much longer answers take while one device floods the hub: p95 over p95 of quiet periods, for each kind of flood."""
+    flood.run(seconds, periods, kind or list(Kind), as_json)
 
 
 @app.command("latency")

@@ -94,7 +94,7 @@ def contest(bed: HubBed, pair: Pair, group: Conditions) -> Iterator[Contest]:
     """A contest over a node's connection through a proxy that delays."""
     with delayed(bed.broker.port, group.rtt_ms) as port:
         settings = bed.node(_NODE)
-        settings = replace(settings, broker=replace(settings.broker, port=port), patience_s=30.0)
+        settings = replace(settings, broker=replace(settings.broker, port=port), hub_timeout_s=30.0)
         link = HubLink(settings.broker, settings.name, pair)
         link.connect()
         try:
@@ -241,6 +241,6 @@ class Contest:
 
     def _answer(self, loop: RoundLoop, tokens: int) -> tuple[list[int], RoundStats]:
         stats = RoundStats()
-        ids = [token for fresh in loop.answer(self._prompt, Sampling(), tokens, stats) for token in fresh]
+        ids = [token for step in loop.answer(self._prompt, Sampling(), tokens, stats) for token in step.committed]
         loop.reset()
         return ids, stats

@@ -19,7 +19,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -27,11 +27,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from hub.model.checkpoint import load_checkpoint
 from hub.model.target import pick_dtype
 from shared.errors import PairError
 from shared.pair import MANIFEST, Pair, load_pair
 from shared.program import run
-from tools.checkpoint import load_checkpoint
 from tools.exits.manifest import record
 from tools.exits.texts import home_texts, own_texts
 from tools.exits.training import BLOCK, Agreement, Heads
@@ -89,7 +89,7 @@ def main(
 ) -> None:
     """Train an exit head for the pair NAME."""
     pair = load_pair(name)
-    model = load_checkpoint(pair.target, pick_dtype(pair.target_dtype))
+    model: Any = load_checkpoint(pair.verify_target(), dtype=pick_dtype(pair.target_dtype))
     layers = candidates(model.config.num_hidden_layers, layer)
     if pair.name == "home" and requests is None:
         texts, others = home_texts(pair, model.config.max_position_embeddings)

@@ -31,8 +31,8 @@ from optimum.exporters.onnx.model_patcher import ModelPatcher, PatchingSpec
 from optimum.utils import NormalizedTextConfig
 from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 
+from hub.model.checkpoint import load_checkpoint
 from shared.errors import SledError
-from tools.checkpoint import load_checkpoint
 from tools.export.difference import Difference, compare
 from tools.export.fuse import ATTENTION, NORM, fuse
 from tools.export.head import shorten_head
@@ -216,12 +216,12 @@ def export_draft(
     """Export the checkpoint in a folder to the draft graph `out`; return how far its logits are from transformers'.
 
     It is made for `context` positions, the model's own number by default, in float32 or with weights of 4 or 8 `bits`, and
-    drafts the ids in `head` alone, if that is given. Raises ExportError, and leaves `out` as it was, when the model does not fit or the graph's logits are not those of
+    drafts the ids in `head` alone, if that is given. Raises PairError for a checkpoint that is not whole, and ExportError, and leaves `out` as it was, when the model does not fit or the graph's logits are not those of
     transformers: within TOLERANCE in float32, and then within TOLERANCES of their spread when quantized.
     """
     if bits is not None and bits not in TOLERANCES:
         raise ExportError(f"a draft graph has weights of 4 or 8 bits or, by default, float32; not of {bits} bits")
-    model: Any = load_checkpoint(checkpoint, torch.float32)
+    model: Any = load_checkpoint(checkpoint, dtype=torch.float32)
     _refuse_unfit(model, context := context or model.config.max_position_embeddings)
     config = _DraftConfig(model.config, context)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:

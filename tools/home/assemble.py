@@ -37,7 +37,7 @@ def assemble(out: Path, *, tokenizer: Path, target: Path, draft: Path, name: str
         for file in _WRITTEN:
             shutil.copyfile(_HOME / file, out / file)
     export_draft(draft, out / "draft.onnx", bits=8)
-    hashed = ("target/model.safetensors", "draft.onnx", "tokenizer.json", *_WRITTEN)
+    hashed = (*(f"target/{file}" for file in _TARGET_FILES), "draft.onnx", "tokenizer.json", *_WRITTEN)
     hashes = "\n".join(f'"{file}" = "{hashlib.sha256((out / file).read_bytes()).hexdigest()}"' for file in hashed)
     (out / MANIFEST).write_text(f"""\
 schema = 1

@@ -1,10 +1,9 @@
-"""A private mosquitto on a free loopback port, configured from deploy/mosquitto, with a password for every user."""
+"""A private mosquitto on a free loopback port, with the limits and rules of `sled-hub init-broker` and a password for every user."""
 
 from __future__ import annotations
 
 import getpass
 import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -14,10 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hub.enrolment.access import Role, acl
+from hub.enrolment.configuration import ACL, PASSWORDS, Listener, configuration
+from hub.enrolment.passwords import new_password, password_line
+from shared.private_file import write_file
 from shared.settings import BrokerSettings
+from shared.topics import Topics
 from tools.rig.process import started
 
-_DEPLOY = Path(__file__).parent.parent.parent / "deploy" / "mosquitto"
 _START_S = 10.0
 
 
@@ -47,33 +50,37 @@ def private_broker(
 
     With `tls_key`, a file with a private key and its certificates, connections are encrypted.
     """
-    passwd = _program("mosquitto_passwd")
-    port = _free_port()
-    password_file, acl_file = folder / "passwd", folder / "acl"
-    password_file.touch(mode=0o600)
+    port = free_port()
+    lines = []
     for user in (*hubs, *nodes):
-        password = secrets.token_urlsafe(24)
-        own_file = _password_file(folder, user)
-        own_file.touch(mode=0o600)
-        own_file.write_text(password)
-        subprocess.run([passwd, "-b", str(password_file), user, password], check=True, capture_output=True)
-    acl_file.touch(mode=0o600)
-    acl_file.write_text(_acl(hubs))
+        password = new_password()
+        write_file(_password_file(folder, user), password)
+        lines.append(password_line(user, password) + "\n")
+    write_file(folder / PASSWORDS, "".join(lines))
+    roles = dict.fromkeys(hubs, Role.HUB) | dict.fromkeys(nodes, Role.NODE)
+    write_file(folder / ACL, acl(roles, Topics()))
+    listener = Listener(port, "127.0.0.1", certificate=tls_key, key=tls_key)
     config = folder / "mosquitto.conf"
-    encrypted = f"keyfile {tls_key}\ncertfile {tls_key}\n" if tls_key else ""
-    config.write_text(_config(port, password_file, acl_file) + encrypted)
-    with started(broker_command(config), log=folder / "mosquitto.log") as process:
-        deadline = time.monotonic() + _START_S
-        while not _answers(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"mosquitto did not start: {(folder / 'mosquitto.log').read_text().strip()}")
-            time.sleep(0.02)
+    config.write_text(f"user {getpass.getuser()}\n{configuration(folder, [listener])}")
+    with running_broker(config, port, folder / "mosquitto.log") as process:
 
         def stop() -> None:
             process.terminate()
             process.wait()
 
         yield PrivateBroker(port, folder, stop)
+
+
+@contextmanager
+def running_broker(config: Path, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run mosquitto with that configuration, which has it listen at `port`; raises RuntimeError when it does not start."""
+    with started(broker_command(config), log) as process:
+        deadline = time.monotonic() + _START_S
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"mosquitto did not start: {log.read_text().strip()}")
+            time.sleep(0.02)
+        yield process
 
 
 def _password_file(folder: Path, user: str) -> Path:
@@ -85,30 +92,14 @@ def broker_command(config: Path) -> list[str]:
     return [_program("mosquitto"), "-c", str(config)]
 
 
-def _config(port: int, password_file: Path, acl_file: Path) -> str:
-    """deploy/mosquitto/sled.conf with this broker's listener and files, run as the user that starts it."""
-    kept = (_DEPLOY / "sled.conf").read_text().split("\nlistener ", 1)[0]
-    return (
-        f"{kept}\nuser {getpass.getuser()}\nlistener {port} 127.0.0.1\n"
-        f"password_file {password_file}\nacl_file {acl_file}\n"
-    )
-
-
-def _acl(hubs: Sequence[str]) -> str:
-    """deploy/mosquitto/sled.acl with a block for each hub."""
-    head, block = (_DEPLOY / "sled.acl").read_text().split("\nuser HUB\n")
-    block, patterns = block.split("\n\n", 1)
-    blocks = [f"\nuser {hub}\n{block.replace('HUB', hub)}\n" for hub in hubs]
-    return "\n".join([head, *blocks, patterns])
-
-
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of the loopback that nobody uses just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -58,7 +58,7 @@ class MemoryTransport:
 
     def send(self, session: bytes, message: Open | Draft | Close) -> None:
         """Put the message into the engine's inbox."""
-        self._engine.submit(Arrival(SessionKey("fleet", session), message, time.monotonic()))
+        self._engine.submit(Arrival.of(SessionKey("fleet", session), message, time.monotonic()))
 
     def stats(self) -> dict[str, Any]:
         """The engine's counters."""

@@ -1,0 +1,112 @@
+"""Taking a bundle: its credential into files of its own, and its settings beside the settings file."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from shared.bundle import Bundle, read_bundle
+from shared.errors import SettingsError
+from shared.private_file import PRIVATE, PUBLIC, write_file
+from shared.settings import BrokerSettings, default_file, joined_file, require_text
+from shared.text_file import read_toml
+
+_DECIDED = ("host", "port", "prefix", "username", "password_file", "tls_ca", "tls_cert", "tls_key")  # by a bundle
+_LONGEST_PATH = 4095  # bytes
+
+
+def join(
+    path: Path,
+    program: str,
+    config: Path | None,
+    check: Callable[[BrokerSettings, str], None],
+    say: Callable[[str], None],
+) -> None:
+    """Take the bundle in `path` for `program` ("node" or "hub"), whose settings file is `config` or the usual one.
+
+    What the bundle holds is put beside the settings file, which itself stays as it is and need not be there, once `check`
+    has found that it works for that name; whatever that raises leaves everything as it was. `say` is told what was written.
+    Raises SettingsError for a bundle of another role, for files that can't be written, and where the settings file overrules
+    what the bundle says.
+    """
+    bundle, settings_file = read_bundle(path), _settings_file(program, config)
+    if bundle.role != program:
+        raise SettingsError(
+            f"{path} is of {bundle.role} {bundle.name!r}; a {program}'s is made with: sled-hub enroll NAME --role {program}"
+        )
+    _require_silence(bundle, settings_file)
+    try:
+        settings_file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=settings_file.parent, prefix=".joining-") as trial:
+            check(write_credential(bundle, Path(trial) / settings_file.name), bundle.name)
+        broker = write_credential(bundle, settings_file)
+        joined = joined_file(settings_file)
+        write_file(joined, _toml(bundle.name, broker), PUBLIC)
+    except OSError as error:
+        raise SettingsError(f"cannot write {error.filename or settings_file.parent}: {error.strerror}") from None
+    say(f"the broker at {bundle.host}:{bundle.port} knows {program} {bundle.name!r}; written:")
+    for written in (joined, broker.tls_ca, broker.password_file, broker.tls_cert, broker.tls_key):
+        if written is not None:
+            say(f"  {written}")
+
+
+def write_credential(bundle: Bundle, settings_file: Path) -> BrokerSettings:
+    """Write the files of a bundle beside `settings_file`; the settings by which a program uses them. Raises OSError."""
+
+    def written(suffix: str, content: str, mode: int) -> Path | None:
+        path = settings_file.with_suffix(suffix)
+        if not content:
+            path.unlink(missing_ok=True)  # of a credential of the other kind, before
+            return None
+        write_file(path, content, mode)
+        return path
+
+    return BrokerSettings(
+        bundle.host,
+        bundle.port,
+        bundle.prefix,
+        password_file=written(".password", bundle.password, PRIVATE),
+        tls_ca=written(".ca.crt", bundle.ca, PUBLIC),
+        tls_cert=written(".crt", bundle.certificate, PUBLIC),
+        tls_key=written(".key", bundle.key, PRIVATE),
+    )
+
+
+def _settings_file(program: str, config: Path | None) -> Path:
+    """The settings file, as an absolute path that can stand in one. Raises SettingsError."""
+    file = config or default_file(program)
+    if file is None:
+        raise SettingsError("this user has no home folder; name a settings file with --config")
+    require_text("config", str(file), _LONGEST_PATH)
+    return file.absolute()
+
+
+def _toml(name: str, broker: BrokerSettings) -> str:
+    """The settings that a bundle decides."""
+    values = {key: getattr(broker, key) for key in _DECIDED}
+    lines = [
+        f"{key} = {_quoted(value) if isinstance(value, str | Path) else value}\n"
+        for key, value in values.items()
+        if value not in (None, "")
+    ]
+    head = "# Written by `join`; the settings file beside it overrules it.\n"
+    return f"{head}name = {_quoted(name)}\n[broker]\n{''.join(lines)}"
+
+
+def _quoted(value: str | Path) -> str:
+    """Text as TOML has it: JSON's escapes of characters past U+FFFF are none of TOML's."""
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def _require_silence(bundle: Bundle, settings_file: Path) -> None:
+    """Raise SettingsError where the settings file says something else about what a bundle decides."""
+    there = os.path.lexists(settings_file)
+    tables = read_toml(settings_file, "the settings file", SettingsError) if there else {}
+    broker = tables.get("broker", {})
+    own = [f"broker.{key}" for key in broker if key in _DECIDED] if isinstance(broker, dict) else []
+    own += ["name"] if tables.get("name", bundle.name) != bundle.name else []
+    if own:
+        raise SettingsError(f"{settings_file} overrules the bundle: take {', '.join(own)} out of it, then join again")

@@ -1,0 +1,1 @@
+"""What each credential may read and write, tried on a real broker."""

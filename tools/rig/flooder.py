@@ -1,0 +1,155 @@
+"""A device that sends without regard for others, as a process of its own: MQTT packets written straight to a socket.
+
+    python -m tools.rig.flooder --to 127.0.0.1:1883 --user pi --password-file FILE --hub den --kind opens --rate 2500
+
+Sends until it is ended, at QoS 1, and reads nothing of what it is told but to throw it away.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import select
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared.codec import MAX_FRAME, encode
+from shared.messages import MAX_APPEND, Draft, Open
+from shared.program import run
+from shared.settings import BrokerSettings
+from shared.topics import Topics
+from tools.rig.process import dying_with_parent
+
+_CRAFTED = bytes.fromhex("930103dd000f4240")  # a draft whose round is an array of a million elements, as it says
+_OWN_SESSIONS = 5_000
+_PUBLISH_QOS_1 = 0x32
+_RETAIN = 0x01
+
+
+class Kind(str, Enum):
+    """What is sent."""
+
+    OPENS = "opens"  # of ever new sessions
+    DRAFTS = "drafts"  # of sessions that nobody opened
+    JUNK = "junk"  # random bytes of the size of a draft
+    LARGE = "large"  # prompts as long as a frame can be
+    COSTLY = "costly"  # frames made to take long to read: as many arrays as fit
+    RETAINED = "retained"  # on ever new topics of the device's own, for the broker to keep
+
+
+RATES = {Kind.OPENS: 2_500, Kind.DRAFTS: 2_500, Kind.JUNK: 2_500, Kind.LARGE: 10, Kind.COSTLY: 10, Kind.RETAINED: 250}
+
+
+@dataclass(frozen=True)
+class _Publish:
+    topic: str
+    payload: bytes
+    retain: bool = False
+
+    def packet(self, number: int) -> bytes:
+        """The MQTT 5 PUBLISH."""
+        topic = self.topic.encode()
+        body = struct.pack(">H", len(topic)) + topic + struct.pack(">H", number % 65_535 + 1) + b"\0" + self.payload
+        return bytes([_PUBLISH_QOS_1 | (_RETAIN if self.retain else 0)]) + _length(len(body)) + body
+
+
+def _length(value: int) -> bytes:
+    """MQTT's variable byte integer."""
+    encoded = bytearray()
+    while True:
+        value, low = divmod(value, 128)
+        encoded.append(low | (128 if value else 0))
+        if not value:
+            return bytes(encoded)
+
+
+def _text(value: bytes) -> bytes:
+    return struct.pack(">H", len(value)) + value
+
+
+def _connect(user: str, password: bytes) -> bytes:
+    flags = 0b1100_0010  # user name, password, clean start
+    body = _text(b"MQTT") + bytes([5, flags]) + struct.pack(">H", 0) + b"\0" + _text(b"") + _text(user.encode())
+    body += _text(password)
+    return b"\x10" + _length(len(body)) + body
+
+
+def _messages(kind: Kind, topics: Topics, hub: str, user: str) -> Callable[[random.Random], _Publish]:
+    opening = topics.open(hub, user)
+
+    def own(rng: random.Random) -> str:
+        return topics.draft(hub, user, f"{rng.randrange(_OWN_SESSIONS):032x}")
+
+    large = encode(Draft(1, 0, 0, append=(2**31 - 1,) * MAX_APPEND))
+    costly = (_CRAFTED + b"\x90" * MAX_FRAME)[:MAX_FRAME]
+    makers: dict[Kind, Callable[[random.Random], _Publish]] = {
+        Kind.OPENS: lambda rng: _Publish(opening, encode(Open(rng.randbytes(16), "home", bytes(16)))),
+        Kind.DRAFTS: lambda rng: _Publish(own(rng), encode(Draft(rng.randint(1, 99), 0, 0, (1, 2, 3), 4))),
+        Kind.JUNK: lambda rng: _Publish(own(rng), rng.randbytes(60)),
+        Kind.LARGE: lambda rng: _Publish(own(rng), large),
+        Kind.COSTLY: lambda rng: _Publish(own(rng), costly),
+        Kind.RETAINED: lambda rng: _Publish(topics.draft(hub, user, rng.randbytes(16).hex()), bytes(4096), retain=True),
+    }
+    return makers[kind]
+
+
+@contextmanager
+def flooding(settings: BrokerSettings, user: str, hub: str, kind: Kind) -> Iterator[subprocess.Popen[bytes]]:
+    """A flood of that kind at its rate while the context lasts."""
+    command = [
+        sys.executable, "-m", "tools.rig.flooder", "--to", f"{settings.host}:{settings.port}", "--user", user,
+        "--password-file", str(settings.password_file), "--hub", hub, "--kind", kind.value, "--rate", str(RATES[kind]),
+    ]  # fmt: skip
+    with subprocess.Popen(command, preexec_fn=dying_with_parent()) as process:  # noqa: PLW1509
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def main(
+    to: Annotated[str, typer.Option(help="host:port of the broker")],
+    user: Annotated[str, typer.Option(help="the device's name and user name")],
+    password_file: Annotated[Path, typer.Option(help="its password")],
+    hub: Annotated[str, typer.Option(help="the hub that suffers")],
+    kind: Annotated[Kind, typer.Option(help="what is sent")] = Kind.OPENS,
+    rate: Annotated[float, typer.Option(min=0.1, help="messages a second")] = 2_500.0,
+) -> None:
+    """Flood a hub."""
+    host, _, port = to.rpartition(":")
+    with socket.create_connection((host, int(port))) as sock:
+        sock.sendall(_connect(user, password_file.read_bytes().strip()))
+        if sock.recv(4096)[:1] != b"\x20":
+            raise SystemExit("the broker does not let the flooder in")
+        sock.setblocking(False)
+        make, rng = _messages(kind, Topics(), hub, user), random.Random()
+        began = time.monotonic()
+        for number in itertools.count():
+            time.sleep(max(0.0, began + number / rate - time.monotonic()))
+            _send(sock, make(rng).packet(number))
+
+
+def _send(sock: socket.socket, packet: bytes) -> None:
+    """Write the packet, throwing away what comes meanwhile."""
+    rest = memoryview(packet)
+    while rest:
+        readable, writable, _ = select.select([sock], [sock], [])
+        if readable and not sock.recv(65_536):
+            raise SystemExit("the broker has ended the flooder's connection")
+        if writable:
+            rest = rest[sock.send(rest) :]
+
+
+if __name__ == "__main__":
+    run("tools.rig.flooder", main)
