@@ -32,8 +32,10 @@ class Program(typer.Typer):
         super().__init__(help=help, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
         self._name, self._also = name, also
 
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Run the command line, or the one in `args`. Raises SystemExit."""
+    def __call__(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+        """Run the command line, or the one in `args`. Raises SystemExit; not `standalone_mode`: what the command raises."""
+        if not standalone_mode:
+            return get_command(self)(*args, standalone_mode=False, **kwargs)
         streams.prepare()
         with troubles_said(self._name, *self._also):
             try:
@@ -44,7 +46,7 @@ class Program(typer.Typer):
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def run(name: str, command: Any, *also: type[Exception]) -> NoReturn:
+def run(name: str, command: Any, *also: type[Exception]) -> None:
     """Run one function as a Program. Raises SystemExit."""
     program = Program(name, *also)
     program.command()(command)

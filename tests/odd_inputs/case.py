@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Any
 
 import pytest
 
@@ -59,7 +59,7 @@ def make(files: Mapping[str, Content], here: Path) -> None:
             path.chmod(0o600)
 
 
-def check(case: Case, program: Callable[..., NoReturn], here: Path, *before: str) -> Said:
+def check(case: Case, program: Callable[..., Any], here: Path, *before: str) -> Said:
     """Run `case` with the arguments `before` its own, and look at what it said."""
     make(case.files, here)
     args = [arg.replace("{here}", str(here)) for arg in (*before, *case.args)]
@@ -80,7 +80,7 @@ def judge(said: Said, status: int, says: str) -> None:
 
 
 def run(
-    program: Callable[..., NoReturn], args: list[str], env: Mapping[str, str] = MappingProxyType({}), stdin: bytes = b""
+    program: Callable[..., Any], args: list[str], env: Mapping[str, str] = MappingProxyType({}), stdin: bytes = b""
 ) -> Said:
     """Call the program in this process."""
     out, err = BytesIO(), BytesIO()
