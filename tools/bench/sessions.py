@@ -10,12 +10,10 @@ rss_growth_mb    by how much another hub, with little memory for K/V, is larger 
 
 from __future__ import annotations
 
-import os
 import random
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from threading import Barrier
 
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
@@ -25,6 +23,7 @@ from tools.bench.report import progress, quantile, show
 from tools.home.data.generate import exchange
 from tools.home.data.invent import HELD_OUT
 from tools.rig.fleet import Device, Drafting, Fleet
+from tools.rig.memory import rss_mb
 from tools.rig.testbed import running_hub
 from tools.rig.transport import BrokerTransport
 
@@ -63,7 +62,7 @@ def run(count: int, churned: int, as_json: bool) -> None:
                 for number, (name, share) in enumerate(zip(names, shares, strict=True))
             ]
             gates[1].wait()
-            rss = _rss_mb(bed.hub_pid)
+            rss = rss_mb(bed.hub_pid)
             gates[2].wait()
             outcomes = [future.result() for future in futures]
         bars.remove_task(at_once)
@@ -71,10 +70,10 @@ def run(count: int, churned: int, as_json: bool) -> None:
         with running_hub(names, _PAIR, ["--threads", "1", "--kv-memory", "16M"]) as bed:
             settings = bed.broker.settings(names[0])
             _churn(settings, names[0], tenth, seed=0)
-            settled = _rss_mb(bed.hub_pid)
+            settled = rss_mb(bed.hub_pid)
             for number in bars.track(range(1, 10), description=f"{10 * tenth} sessions, one after another"):
                 _churn(settings, names[0], tenth, seed=number * tenth)
-            grown = _rss_mb(bed.hub_pid) - settled
+            grown = rss_mb(bed.hub_pid) - settled
             left_open = bed.hub_stats()["sessions"]
     waits = [wait for outcome in outcomes for wait in outcome.waits_s]
     answered = sum(outcome.answered for outcome in outcomes)
@@ -145,8 +144,3 @@ def _devices(count: int, seed: int, length: int = _LENGTH) -> list[Device]:
     tokenizer, rng = ChatTokenizer(load_pair(_PAIR)), random.Random(seed)
     prompts = [tokenizer.prompt([Turn("user", exchange(rng, HELD_OUT).request)]) for _ in range(count)]
     return [Device(seed + number, prompt, length) for number, prompt in enumerate(prompts)]
-
-
-def _rss_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -30,6 +30,9 @@ class PrivateBroker:
 
     port: int
     folder: Path
+    command: list[str]
+    """What it was started with: starts it again on the same port with the same files."""
+    process: subprocess.Popen[bytes]
     stop: Callable[[], None]
     """Ends the broker before its context does, as a crash would."""
 
@@ -68,7 +71,7 @@ def private_broker(
             process.terminate()
             process.wait()
 
-        yield PrivateBroker(port, folder, stop)
+        yield PrivateBroker(port, folder, broker_command(config), process, stop)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -33,13 +34,14 @@ class HubBed:
         self._command = hub_command(broker.settings(HUB), HUB, "--pair", pair, *hub_options)
         self._hub = ExitStack()
         self.hub_pid = 0
+        self._process: subprocess.Popen[bytes] | None = None
         self._observer = HubLink(broker.settings(_OBSERVER), _OBSERVER, load_pair(pair))
         self._observer.connect()
 
     def start_hub(self) -> None:
         """Start the hub and wait until it is online. Raises RuntimeError when it ends or takes too long."""
         hub = self._hub.enter_context(started(self._command, self._log))
-        self.hub_pid = hub.pid
+        self.hub_pid, self._process = hub.pid, hub
         deadline = time.monotonic() + _START_S
         while not self._observer.seen(HUB).online:
             if hub.poll() is not None or time.monotonic() > deadline:
@@ -63,6 +65,16 @@ class HubBed:
         settings = NodeSettings(name=name, pair=self.pair, wait_s=30.0, broker=self.broker.settings(name))
         return replace(settings, **changes)
 
+    @property
+    def hub_log(self) -> str:
+        """What the hub has written."""
+        return self._log.read_text(errors="replace")
+
+    @property
+    def hub_runs(self) -> bool:
+        """Whether the hub's process is there."""
+        return self._process is not None and self._process.poll() is None
+
     def latest_stats(self) -> dict[str, Any]:
         """The hub's figures as it published them last, at `at_us` of its clock."""
         return dict(self._observer.seen(HUB).stats)
@@ -79,11 +91,16 @@ class HubBed:
 
 
 @contextmanager
-def running_hub(nodes: Sequence[str], pair: str = "home", hub_options: Sequence[str] = ()) -> Iterator[HubBed]:
-    """Start a broker and a hub that serves `pair`; they end with the context. Raises RuntimeError if one fails."""
+def running_hub(
+    nodes: Sequence[str], pair: str = "home", hub_options: Sequence[str] = (), other_hubs: Sequence[str] = ()
+) -> Iterator[HubBed]:
+    """Start a broker and a hub that serves `pair`; they end with the context. Raises RuntimeError if one fails.
+
+    `other_hubs` are known to the broker too, and not started.
+    """
     with tempfile.TemporaryDirectory(prefix="sled-bench-") as name:
         folder = Path(name)
-        with private_broker(folder, hubs=[HUB], nodes=[*nodes, _OBSERVER]) as broker:
+        with private_broker(folder, hubs=[HUB, *other_hubs], nodes=[*nodes, _OBSERVER]) as broker:
             bed = HubBed(broker, pair, hub_options, folder)
             try:
                 bed.start_hub()

@@ -1,0 +1,198 @@
+"""Broker, hubs and nodes as processes of their own, each with a lane to the broker, and what can be done to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from shared.settings import BrokerSettings
+from tools.chaos.chats import Desk
+from tools.chaos.outages import lane_of
+from tools.chaos.schedule import BROKER, Event, Schedule
+from tools.chaos.witness import Witness
+from tools.demo import hub_command
+from tools.rig.broker import PrivateBroker, private_broker
+from tools.rig.killable import Killable
+from tools.rig.lane import Disturbance, Window
+from tools.rig.mqtt_proxy import MqttProxy, mqtt_proxy
+
+START_S = 120.0
+_LONGEST_DELAY_S = 0.4
+# How nodes decode, one way for each and then again from the first.
+_WAYS: tuple[dict[str, str | bool], ...] = (
+    {},
+    {"mode": "stream"},
+    {"mode": "speculate", "ahead": False},
+    {"drafter": "auto"},
+)
+_WAIT_S = (
+    60.0  # for which a node waits for a hub: with two killed within seconds there is none for as long as one loads
+)
+
+
+class World:
+    """Everybody who takes part. All but what the proxy reports is called by the main thread."""
+
+    def __init__(
+        self, schedule: Schedule, broker: PrivateBroker, proxy: MqttProxy, witness: Witness, folder: Path
+    ) -> None:
+        self.outages = witness.outages
+        self.traffic = witness.traffic
+        self.desk = Desk(schedule.seed)
+        self.ended: list[str] = []  # a sentence for each program that ended by itself
+        self._schedule = schedule
+        self._folder = folder
+        self._broker_port = broker.port
+        self._proxy = proxy
+        self._loading = witness.loading
+        environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+        self.programs = {BROKER: Killable(broker.command, folder / "mosquitto.log")}
+        for hub in schedule.hubs:
+            command = hub_command(self._way_of(hub, broker), hub, "--threads", "1", "--kv-memory", "64M")
+            self.programs[hub] = Killable(command, folder / f"{hub}.log", environment=environment)
+        for number, node in enumerate(schedule.nodes):
+            settings = folder / f"{node}.toml"
+            settings.write_text(_node_settings(node, self._way_of(node, broker), _WAYS[number % len(_WAYS)]))
+            command = [sys.executable, "-m", "tools.chaos.worker", str(settings)]
+            self.programs[node] = Killable(command, folder / f"{node}.log", pipes=True, environment=environment)
+
+    def is_down(self, name: str) -> bool:
+        """Whether a program is dead, frozen or not yet online."""
+        program = self.programs[name]
+        return not program.runs or program.is_frozen or name in self._loading
+
+    def start(self, name: str) -> None:
+        """Start a program that is down."""
+        program = self.programs[name]
+        if name in self._schedule.hubs:
+            self._loading.add(name)
+        program.start()
+        if name == BROKER:
+            _await(lambda: _accepts(self._broker_port), "mosquitto does not start")
+            self.outages.up(name)
+        elif name in self._schedule.nodes:
+            self.outages.up(name)
+            threading.Thread(target=self.desk.serve, args=(name, *program.pipes), daemon=True).start()
+
+    def end(self, name: str, *, kill: bool) -> bool:
+        """Kill a program or ask it to end; whether a round of its was under way."""
+        was_in_round = self.traffic.is_in_round(name)
+        self.outages.down(name)
+        if kill:
+            self.programs[name].kill()
+        else:
+            self.programs[name].end()
+        self.traffic.ended(name)
+        return was_in_round
+
+    def freeze(self, name: str) -> None:
+        """Stop a program where it is."""
+        self.programs[name].freeze()
+        self.outages.down(name)
+
+    def thaw(self, name: str) -> None:
+        """Let it go on."""
+        self.programs[name].thaw()
+        self.outages.up(name)
+
+    def cut(self, event: Event) -> None:
+        """Cut a lane."""
+        self.outages.down(lane_of(event.victim))
+        self._proxy.cut(event.victim, event.seconds, closes=event.share == 1)
+
+    def mended(self, name: str) -> None:
+        """A cut of that program's lane is over."""
+        self.outages.up(lane_of(name))
+
+    def disturb(self, event: Event) -> None:
+        """Disturb single messages on a lane."""
+        end = time.monotonic() + event.seconds
+        self._proxy.lanes[event.victim].open_window(
+            Window(Disturbance(event.kind.value), end, event.share, _LONGEST_DELAY_S)
+        )
+
+    def disturbed(self) -> dict[str, int]:
+        """How many messages met each disturbance."""
+        return {
+            f"messages_{each.value}": sum(lane.counted[each] for lane in self._proxy.lanes.values())
+            for each in Disturbance
+        }
+
+    def begin(self) -> None:
+        """Start everybody, and wait until the hubs are online. Raises RuntimeError where they do not come."""
+        for name in (BROKER, *self._schedule.hubs):
+            self.outages.down(name)
+            self.start(name)
+        _await(lambda: not self._loading, "the hubs do not come online")
+        for name in self._schedule.nodes:
+            self.outages.down(name)
+            self.start(name)
+
+    def watch_for_ends(self, expected: set[str]) -> None:
+        """Start again who has ended by itself, and note that it has; not those whose end was `expected`."""
+        for name, program in self.programs.items():
+            finished = name in self._schedule.nodes and not self.desk.is_open and name not in self.desk.at_work
+            if not program.runs and name not in expected and not finished:
+                self.ended.append(f"{name} ended by itself: {program.last_words()}")
+                self._loading.discard(name)
+                self.outages.down(name)
+                self.start(name)
+
+    def close(self) -> None:
+        """End everybody."""
+        for program in self.programs.values():
+            program.kill()
+
+    def _way_of(self, name: str, broker: PrivateBroker) -> BrokerSettings:
+        return replace(broker.settings(name), port=self._proxy.add(name).port)
+
+
+@contextmanager
+def world(schedule: Schedule, folder: Path) -> Iterator[World]:
+    """The world of a schedule, running, with its files in `folder`; it ends with the context."""
+    witness = Witness(schedule.hubs)
+    with private_broker(folder, hubs=schedule.hubs, nodes=schedule.nodes) as broker:
+        broker.stop()  # the files are there; from now on it is started and killed like the others
+        with mqtt_proxy(broker.port, schedule.seed, witness) as proxy:
+            everybody = World(schedule, broker, proxy, witness, folder)
+            try:
+                everybody.begin()
+                yield everybody
+            finally:
+                everybody.close()
+
+
+def _node_settings(node: str, broker: BrokerSettings, way: dict[str, str | bool]) -> str:
+    values = {"name": node, "wait_s": _WAIT_S, "threads": 1, **way}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    return "\n".join(
+        [
+            *lines,
+            "[broker]",
+            f'host = "{broker.host}"',
+            f"port = {broker.port}",
+            f'password_file = "{broker.password_file}"',
+        ]
+    )
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _await(condition: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + START_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(otherwise)
+        time.sleep(0.01)
