@@ -126,7 +126,8 @@ def takes_settings(
             config = given.pop("config")
             options = {setting.key: given.pop(setting.key) for setting in found}
             with troubles_said(f"sled-{program}"), needing(program):
-                functools.partial(command, load(cls, program, options, config), **given)()
+                bound: Callable[[], None] = functools.partial(command, load(cls, program, options, config), **given)
+                bound()
 
         # Keyword arguments throughout: what has a default may stand before what has none.
         keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
