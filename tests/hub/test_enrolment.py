@@ -103,6 +103,8 @@ def test_a_bundle_joins_and_the_settings_follow(broker: Broker, tmp_path: Path) 
     assert (tmp_path / ".config/sled/node.toml").read_text() == "draft_length = 3  # mine\n"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("failing_handshakes")
 def test_a_client_certificate_joins_and_ends(broker: Broker) -> None:
     broker.typed("enroll", "pico", "--client-certificate")
     typed("node", "join", "pico.bundle")

@@ -20,8 +20,10 @@ from shared.settings import BrokerSettings
 from tools.access.trial import Trial, trial_broker
 from tools.rig.broker import free_port, private_broker
 
-# paho leaves the socket of a failed handshake to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("failing_handshakes"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,11 @@ import pytest
 from tools.access.__main__ import PAGE, examples, page_with, table
 from tools.access.trial import Rights, trial_broker
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("failing_handshakes"),
+]
+
 
 @pytest.fixture(scope="module")
 def rights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rights]:

@@ -72,6 +72,7 @@ def judge(played: Played, bars: Progress) -> Judgement:
         **{key: counted[key] for key in sorted(counted) if key.startswith("messages_")},
         "freezes": counted["freezes"],
         "restarts": counted["restarts"],
+        "repeated_starts": counted["repeated_starts"],
         "skipped": counted["skipped"],
     }
     return Judgement(figures, complaints + lost + hung)

@@ -48,10 +48,16 @@ def play(schedule: Schedule, bars: Progress) -> Played:
                 bars.update(task, completed=player.now, description=player.described)
                 time.sleep(_STEP_S)
             desk = everybody.desk
-            counted = player.counted + Counter(everybody.disturbed())
+            player.counted.update(everybody.counted())
             bars.remove_task(task)
             return Played(
-                schedule, counted, desk.chats, list(desk.reports), desk.at_work, everybody.outages, everybody.ended
+                schedule,
+                player.counted,
+                desk.chats,
+                list(desk.reports),
+                desk.at_work,
+                everybody.outages,
+                everybody.ended,
             )
 
 

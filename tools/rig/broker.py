@@ -79,7 +79,7 @@ def running_broker(config: Path, port: int, log: Path) -> Iterator[subprocess.Po
     """Run mosquitto with that configuration, which has it listen at `port`; raises RuntimeError when it does not start."""
     with started(broker_command(config), log) as process:
         deadline = time.monotonic() + _START_S
-        while not _answers(port):
+        while not answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"mosquitto did not start: {log.read_text().strip()}")
             time.sleep(0.02)
@@ -95,7 +95,8 @@ def broker_command(config: Path) -> list[str]:
     return [_program("mosquitto"), "-c", str(config)]
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether somebody accepts connections at that port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
