@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -40,6 +41,9 @@ def serve(settings: HubSettings) -> None:
     for number in signals:
         # Nothing is lost before it serves: end at once, in the middle of an import too.
         signal.signal(number, signal.SIG_DFL)
+    for package in ("torch", "transformers"):
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(name=package)
     from hub.broker_check import check_broker
 
     check_broker(settings.broker, check_name(settings.name, "hub name"))  # before the seconds that follow

@@ -16,7 +16,7 @@ from shared.settings import shown
 V = TypeVar("V")
 _KINDS: dict[Any, str] = {str: "text", dict: "a table", list: "a list"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_HASH = re.compile(r"[0-9a-f]{64}")
+_HASH = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 class Table:
@@ -100,7 +100,7 @@ class Table:
     def hashes(self) -> dict[str, str]:
         """The whole table as SHA-256 hashes of files, by their paths in the pair's folder."""
         for path, digest in self._values.items():
-            if Path(path).is_absolute() or ".." in Path(path).parts:
+            if Path(path).is_absolute() or os.path.normpath(path).split("/")[0] == "..":
                 raise PairError(f"{self.where} must name files inside the pair's folder, not {shown(path)}")
             if not isinstance(digest, str) or not _HASH.fullmatch(digest):
                 raise PairError(f"{self.where}: {shown(path)} must have 64 hexadecimal digits, not {shown(digest)}")

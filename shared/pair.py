@@ -1,13 +1,12 @@
 """A pair: a folder whose `pair.toml` names a target, its draft, their tokenizer and chat template, with hashes.
 
-All other files lie in the folder, and links in it do not lead out of it. What stands in no line here is refused.
+All files but the target's lie in the folder, and links in it do not lead out of it. What stands in no line here is refused.
 
 schema = 1
 name = "home"
 
 [target]
-checkpoint = "target"            # a folder in transformers' form, here or by an absolute path, or hf://owner/name: a model of the
-                                 # Hugging Face hub
+checkpoint = "target"            # a folder in transformers' form, or hf://owner/name: a model of the Hugging Face hub
 dtype = "float32"                # the weight format: part of what the text depends on
 
 [draft]
@@ -181,16 +180,9 @@ def _parse(folder: Path) -> Pair:
 
 
 def _checkpoint(target: Table, folder: Path) -> str:
-    """The target's folder, which alone may lie outside the pair's if its path is absolute, or REMOTE and a model's name."""
+    """The target's folder, which alone may lie outside the pair's, or REMOTE and a model's name."""
     checkpoint = target.text("checkpoint")
-    if checkpoint.startswith(REMOTE):
-        return checkpoint
-    if ".." in Path(checkpoint).parts:
-        raise PairError(
-            f"{target.where}: 'checkpoint' must be a folder in the pair's, an absolute path or {REMOTE}owner/name, "
-            f"not {shown(checkpoint)}"
-        )
-    return str(folder / checkpoint)
+    return checkpoint if checkpoint.startswith(REMOTE) else str(folder / checkpoint)
 
 
 def _sha256(path: Path) -> str:

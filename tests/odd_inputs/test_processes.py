@@ -99,6 +99,7 @@ def _wait(process: subprocess.Popen[bytes], *, catches: bool) -> None:
         ("edge_node", ["chat", "--broker-host=192.0.2.1"]),
         ("hub.cli", ["serve", "--broker-port=1"]),
         ("hub", ["serve", "--broker-port=1"]),
+        ("hub", ["enroll", "pi"]),
         ("tools.bench", ["exactness"]),
     ],
 )
@@ -115,8 +116,8 @@ def test_a_signal_while_it_imports_ends_a_program_at_once(number: int, module: s
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_a_hub_imports_torch_ends_it_at_once(number: int) -> None:
-    command = [sys.executable, "-m", "hub.cli", "serve", "--broker-port=1"]
+def test_a_signal_while_a_hub_imports_torch_ends_it_at_once(number: int, serving: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "hub.cli", *serving]
     process = start_as_in_a_terminal(command, stderr=subprocess.PIPE)
     assert process.stderr is not None
     assert process.stderr.readline() == b"importing torch and transformers\n"

@@ -56,7 +56,8 @@ _FILES = (
     _written("a number as true", "ahead = 1", "'ahead' must be true or false, not 1"),
     _written("a number as a path", "[broker]\npassword_file = 3", "'broker_password_file' must be a path, not 3"),
     _written("no number", "wait_s = nan", "'wait_s' must be from 0 to 1e+06, not nan"),
-    _written("endless", "patience_s = inf", "'patience_s' must be from 0.01 to 3600, not inf"),
+    _written("endless", "hub_timeout_s = inf", "'hub_timeout_s' must be from 0.1 to 3600, not inf"),
+    _written("a hub's loss", "on_hub_loss = 'panic'", "'on_hub_loss' must be one of wait, draft, stop, not 'panic'"),
     _written("less than nothing", "threads = -1", "'threads' must be from 0 to 256, not -1"),
     _written("one of few", "mode = 'fast'", "'mode' must be one of speculate, stream, auto, not 'fast'"),
     _written("a list of few", "mode = ['auto']", "must be one of speculate, stream, auto, not ['auto']"),
@@ -218,7 +219,6 @@ _OPTIONS = (
     Case("other digits", "'kv_memory' must be from 1.04858e+06", ("--kv-memory", "٣")),
     Case("a small size", "'kv_memory' must be from 1.04858e+06", ("--kv-memory", "1K")),
     Case("a large size", "'kv_memory' must be from 1.04858e+06 to 8.79609e+12", ("--kv-memory", "9999G")),
-    Case("more than the machine has", "kv_memory is 4096.0G, and there is", ("--kv-memory", "4096G")),
     Case("a small budget", "'budget' must be from 128 to 1e+06, not 100", ("--budget", "100", "--max-draft", "64")),
     Case("no such choice", "'weights' must be one of auto, int8, not 'int4'", ("--weights", "int4")),
     Case("a name with a slash", "the hub name '../x' must be 1 to 64 letters", ("--name", "../x")),
@@ -238,6 +238,11 @@ def test_an_option_of_the_hub(case: Case, tmp_path: Path) -> None:
     check(
         case, hub, tmp_path, "serve", "--broker-host=127.0.0.1", "--broker-port=1", "--threads=1", *(["--kv-memory=8M"])
     )
+
+
+def test_more_memory_than_the_machine_has(serving: tuple[str, ...], tmp_path: Path) -> None:
+    case = Case("", "kv_memory is 4096.0G, and there is", ("--kv-memory", "4096G"))
+    check(case, hub, tmp_path, *serving)
 
 
 def _kept(name: str, content: Content) -> Case:

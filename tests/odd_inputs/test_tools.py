@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from shared.program import Program
 from tests.odd_inputs.case import Case, check, rows
 from tools.bench.__main__ import app as bench
+from tools.chaos.__main__ import main as chaos
 from tools.exits.__main__ import main as exits
 from tools.export.__main__ import main as export
+from tools.fuzz.__main__ import main as fuzz
 from tools.home.assemble import main as assemble
 from tools.home.data.generate import main as generate
 from tools.home.train import train
@@ -69,13 +72,13 @@ _EXPORTS = (
     Case("nothing", "Missing argument 'checkpoint'", status=2),
     Case("no such folder", "Invalid value for 'checkpoint'", ("/nowhere", "out.onnx"), status=2),
     Case("a file", "Invalid value for 'checkpoint'", ("/etc/passwd", "out.onnx"), status=2),
-    Case("an empty folder", "cannot load the checkpoint {here}/c:", ("{here}/c", "{here}/out.onnx"), files={"c": Path.mkdir}),
-    _checkpoint("no JSON", "{", "cannot load the checkpoint {here}/c:"),
-    _checkpoint("binary", bytes(range(256)), "cannot load the checkpoint {here}/c:"),
-    _checkpoint("deep", "[" * 100_000, "cannot load the checkpoint {here}/c:"),
-    _checkpoint("a list", "[]", "cannot load the checkpoint {here}/c:"),
-    _checkpoint("an unknown architecture", json.dumps({"model_type": "[/]"}), "cannot load the checkpoint {here}/c:"),
-    _checkpoint("no weights", json.dumps({"model_type": "llama"}), "cannot load the checkpoint {here}/c:"),
+    Case("an empty folder", "cannot read {here}/c/config.json: No such file or directory; copy the whole checkpoint", ("{here}/c", "{here}/out.onnx"), files={"c": Path.mkdir}),
+    _checkpoint("no JSON", "{", "{here}/c/config.json is not JSON"),
+    _checkpoint("binary", bytes(range(256)), "{here}/c/config.json is not JSON"),
+    _checkpoint("deep", "[" * 100_000, "{here}/c/config.json is not JSON"),
+    _checkpoint("a list", "[]", "{here}/c/config.json does not hold a JSON object"),
+    _checkpoint("an unknown architecture", json.dumps({"model_type": "[/]"}), "does not know the architecture '[/]' of {here}/c"),
+    _checkpoint("no weights", json.dumps({"model_type": "llama"}), "{here}/c has no model.safetensors"),
     Case("a short head without a text", "--head and --text go together", ("{here}", "out.onnx", "--head", "3")),
     Case("a text that is not there", "Invalid value for '--text'", ("{here}", "out.onnx", "--head=3", "--text=/nowhere"), status=2),
     Case("bits in words", "Invalid value for '--bits'", ("{here}", "out.onnx", "--bits", "four"), status=2),
@@ -104,6 +107,12 @@ _OTHERS = (
     (plot_loss, Case("a binary log", "target.loss.csv is not a log of tools.home.train", ("--build={here}", "--out={here}/o.png"), files={"target.loss.csv": bytes(range(256))})),
     (generate, Case("none", "Invalid value for '--count'", ("--count", "0"), status=2)),
     (generate, Case("a seed in words", "Invalid value for '--seed'", ("--seed", "x"), status=2)),
+    (chaos, Case("no schedule", "cannot read the schedule /nowhere: No such file", ("--replay=/nowhere",))),
+    (chaos, Case("a binary schedule", "the schedule {here}/s is not UTF-8 text", ("--replay={here}/s",), files={"s": bytes(range(256))})),
+    (chaos, Case("a deep schedule", "{here}/s is no schedule of tools.chaos: RecursionError", ("--replay={here}/s",), files={"s": "[" * 100_000})),
+    (chaos, Case("a schedule that is a pipe", "the schedule {here}/s is not a regular file", ("--shrink={here}/s",), files={"s": os.mkfifo})),
+    (chaos, Case("a schedule of other things", "{here}/s is no schedule of tools.chaos: KeyError('events')", ("--shrink={here}/s",), files={"s": "{}"})),
+    (fuzz, Case("no messages", "Invalid value for '--messages'", ("--messages", "0"), status=2)),
     (delay_proxy, Case("no port", "give it as host:port", ("--to", "host"), status=2)),
     (delay_proxy, Case("a wide port", "give it as host:port", ("--to", "host:99999"), status=2)),
     (delay_proxy, Case("a port in other digits", "give it as host:port", ("--to", "host:²"), status=2)),
