@@ -80,7 +80,7 @@ class Opening:
         """The session is not wanted any more."""
         if self.hub is not None:
             self._link.give_up(self.hub, self._session)
-            self.hub = None
+            self.hub, self._session = None, b""  # a hub that was asked twice may answer once more
 
     def failure(self) -> SledError:
         """Why no hub has opened the session so far."""
@@ -111,7 +111,7 @@ class Opening:
             hub = None  # there is no other
         if hub != self.hub:
             self.abandon()
-            self._session = secrets.token_bytes(16)
+        self._session = self._session or secrets.token_bytes(16)
         if hub in self._silent:
             self._silent = {hub}  # all have been asked: go round again
         self.hub, self._asked_at = hub, now
@@ -120,7 +120,8 @@ class Opening:
 
     def _note_refusal(self, answer: Fault) -> None:
         assert self.hub is not None
-        hub, self.hub = self.hub, None
+        hub = self.hub
+        self.abandon()
         if answer.code is FaultCode.WRONG_TOKENIZER:
             raise IncompatiblePair(f"hub {hub!r}: {answer.detail}")
         if answer.code is not FaultCode.BUSY:
