@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+
+from shared.interrupts import end_at_once, unwind
+
+if __name__ == "__main__":
+    end_at_once()
+
 from typing import Annotated, Optional
 
 import typer
 
 from edge_node.settings import NodeSettings
+from shared.install import needing
 from shared.options import takes_settings
-from shared.telling import troubles_told
+from shared.program import Program
+from shared.streams import put_line
 
-app = typer.Typer(help="SLED's node: drafts on this device, a hub on the MQTT broker verifies.", no_args_is_help=True)
+app = Program("sled-node", help="SLED's node: drafts on this device, a hub on the MQTT broker verifies.")
 
 System = Annotated[Optional[str], typer.Option(help="system message of the chat")]
 Seed = Annotated[Optional[int], typer.Option(min=0, max=2**64 - 1, help="repeats an answer; random when not given")]
@@ -39,6 +47,7 @@ def chat(
     from edge_node.dialogue.conversation import Generation
     from edge_node.frontends.chat import chat as run_chat
 
+    unwind()
     run_chat(settings, Generation(temperature, top_k, top_p, seed, settings.max_tokens, tuple(stop or ())), system)
 
 
@@ -60,6 +69,7 @@ def ask(
     from edge_node.dialogue.conversation import Generation
     from edge_node.frontends.ask import ask as run_ask
 
+    unwind()
     generation = Generation(temperature, top_k, top_p, seed, settings.max_tokens, tuple(stop or ()))
     run_ask(settings, generation, system, request, as_json=as_json)
 
@@ -74,6 +84,7 @@ def doctor(
     """Look for what slows this device down: broker, draft model, hub, and what the gate would choose and why."""
     from edge_node.doctor import report
 
+    unwind()
     if not report(settings, as_json=as_json):
         raise typer.Exit(1)
 
@@ -84,11 +95,12 @@ def join(
     config: Annotated[Optional[Path], typer.Option(help="settings file. Default: ~/.config/sled/node.toml.")] = None,
 ) -> None:
     """Take a node's bundle: try its credential at the broker, and keep it beside the settings."""
-    with troubles_told("sled-node", "node"):
+    with needing("node"):
         from edge_node.broker_check import check_broker
         from shared.joining import join as join_broker
 
-        join_broker(bundle, "node", config, check_broker, typer.echo)
+        unwind()
+        join_broker(bundle, "node", config, check_broker, put_line)
 
 
 if __name__ == "__main__":

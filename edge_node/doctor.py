@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import socket
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -21,8 +19,10 @@ from edge_node.settings import HubLoss, Mode, NodeSettings, Policy
 from shared.errors import SledError
 from shared.mqtt import MqttLink
 from shared.pair import load_pair
+from shared.program import sentence
 from shared.sampling import Sampling
 from shared.settings import BrokerSettings
+from shared.streams import note, put, put_json
 from shared.topics import Topics
 
 _ECHOES = 40
@@ -61,17 +61,20 @@ def examine(settings: NodeSettings) -> Iterator[Finding]:
 def report(settings: NodeSettings, *, as_json: bool) -> bool:
     """Print what `examine` finds, for people or as a JSON object in the last line; whether nothing is wrong."""
     findings = []
-    stream = sys.stderr if as_json else sys.stdout
     for finding in examine(settings):
         findings.append(finding)
-        stream.write(f"{finding.topic}: {'; '.join(finding.facts)}\n")
+        lines = [f"{finding.topic}: {'; '.join(finding.facts)}"]
         if finding.problem:
-            stream.write(f"  problem: {finding.problem}\n")
-        stream.flush()
+            lines.append(f"  problem: {sentence(finding.problem)}")
+        for line in lines:
+            if as_json:
+                note(line)
+            else:
+                put(f"{line}\n")
     problems = {finding.topic: finding.problem for finding in findings if finding.problem}
     if as_json:
         figures = {finding.topic: finding.figures for finding in findings}
-        sys.stdout.write(json.dumps(figures | {"problems": problems}) + "\n")
+        put_json(figures | {"problems": problems})
     return not problems
 
 

@@ -90,5 +90,12 @@ class NodeSettings:
 
 
 def cache_folder() -> Path:
-    """Where a node keeps what it can do without: below XDG_CACHE_HOME or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sled"
+    """Where a node keeps what it can do without: below XDG_CACHE_HOME, if that is absolute, or ~/.cache.
+
+    A user without a home gets a place where nothing is found and nothing can be kept.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (given if given.is_absolute() else Path.home() / ".cache") / "sled"
+    except RuntimeError:
+        return Path(os.devnull) / "sled"

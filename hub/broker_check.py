@@ -28,14 +28,10 @@ def check_broker(broker: BrokerSettings, hub: str) -> None:
     try:
         for topic_filter in read.values():
             link.subscribe(topic_filter, lambda topic, _: arrived.put(topic), retained=False)
-        # What the broker keeps of the hub's state is said again as it was: a hub of this name may be serving.
-        kept = {topics.hub(hub, leaf): b"{}" for leaf in ("status", "info", "stats")}
-        link.subscribe(topics.hub(hub, "+"), kept.__setitem__)
-        others = [topics.flush, topics.opened(hub), topics.verdict(hub, hub), opening, draft]
-        for topic in others:
-            _write(link, topic, b"", user)
-        for topic in list(kept):
-            _write(link, topic, kept[topic], user)
+        written = [topics.flush, topics.opened(hub), topics.verdict(hub, hub), opening, draft]
+        written += [topics.hub(hub, leaf) for leaf in ("status", "info", "stats")]
+        for topic in written:
+            _write(link, topic, user)
         missing = _missing(arrived, set(read))
         if missing:
             raise _no_right("read", read[missing.pop()], user)
@@ -43,10 +39,10 @@ def check_broker(broker: BrokerSettings, hub: str) -> None:
         link.close()
 
 
-def _write(link: MqttLink, topic: str, payload: bytes, user: str) -> None:
-    """Write to `topic`, and wait for the broker's word on it."""
+def _write(link: MqttLink, topic: str, user: str) -> None:
+    """Write to `topic` what says nothing, also of a hub's state, and wait for the broker's word on it."""
     refused = link.refused_publishes
-    link.publish(topic, payload)
+    link.publish(topic, "{}")
     link.flush()
     if link.refused_publishes > refused:
         raise _no_right("write", topic, user)

@@ -5,18 +5,27 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Optional
+
+from shared.interrupts import end_at_once
+
+if __name__ == "__main__":
+    end_at_once()
 
 import typer
 
 from hub.enrolment import commands
 from hub.settings import HubSettings
+from shared.install import needing
+from shared.interrupts import unwind
 from shared.options import takes_settings
-from shared.telling import troubles_told
+from shared.program import Program
+from shared.streams import note, put_line
 from shared.topics import check_name
 
-app = typer.Typer(help="SLED's hub: verifies the drafts of many devices in one batch.", no_args_is_help=True)
+app = Program("sled-hub", help="SLED's hub: verifies the drafts of many devices in one batch.")
 
 
 @app.callback()
@@ -28,16 +37,24 @@ def _main() -> None:
 @takes_settings(HubSettings, "hub", logging.WARNING)
 def serve(settings: HubSettings) -> None:
     """Serve a pair until SIGTERM or Ctrl-C."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        # Nothing is lost before it serves: end at once, in the middle of an import too.
+        signal.signal(number, signal.SIG_DFL)
+    for package in ("torch", "transformers"):
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(name=package)
     from hub.broker_check import check_broker
 
     check_broker(settings.broker, check_name(settings.name, "hub name"))  # before the seconds that follow
-    typer.echo("importing torch and transformers", err=True)
+    note("importing torch and transformers")
     from hub.service import Hub  # seconds of imports: only once the settings are known to be right
 
-    Hub(settings, lambda line: typer.echo(line, err=True)).run(stop)
+    hub = Hub(settings, note)
+    stop = threading.Event()
+    for number in signals:
+        signal.signal(number, lambda *_: stop.set())
+    hub.run(stop)
 
 
 @app.command()
@@ -46,11 +63,12 @@ def join(
     config: Annotated[Optional[Path], typer.Option(help="settings file. Default: ~/.config/sled/hub.toml.")] = None,
 ) -> None:
     """Take a hub's bundle: try its credential at the broker, and keep it beside the settings."""
-    with troubles_told("sled-hub", "hub"):
+    with needing("hub"):
         from hub.broker_check import check_broker
         from shared.joining import join as join_broker
 
-        join_broker(bundle, "hub", config, check_broker, typer.echo)
+        unwind()
+        join_broker(bundle, "hub", config, check_broker, put_line)
 
 
 app.command("init-broker")(commands.init_broker)

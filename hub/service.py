@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
 
 from hub.assembly import assemble
 from hub.engine.tuning import fastest_threads
@@ -20,11 +19,12 @@ from hub.model.target import Target, pick_device, pick_dtype
 from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings, Sharing, Weights
 from shared.codec import encode, encode_in
-from shared.errors import LinkError, PairError
+from shared.errors import LinkError
 from shared.messages import AnyMessage, Early, Fault, FaultCode, Open, Opened
 from shared.mqtt import MqttLink
-from shared.pair import Pair, load_pair
+from shared.pair import load_pair
 from shared.topics import Topics, check_name
+from shared.vocabulary import end_ids, ids_below, load_tokenizer, require_known
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class Hub:
         self._name = check_name(settings.name, "hub name")
         self._pair = load_pair(settings.pair)
         self._tokenizer_hash = self._pair.tokenizer_hash()
+        tokenizer = load_tokenizer(self._pair)
+        ends = end_ids(self._pair, tokenizer)
         device = pick_device(settings.device)
         dtype_name = self._pair.target_dtype if settings.dtype == "auto" else settings.dtype
         say(f"loading the target of {self._pair.name!r} on {device} in {dtype_name}")
@@ -58,8 +60,9 @@ class Hub:
             say(f"computing with {settings.threads or fastest_threads(target)} threads")
         rounded = "" if settings.weights is Weights.AUTO else f"/{settings.weights.value}"
         self._target_id = f"{self._pair.name}/{dtype_name}{rounded}"
-        vocab_size, end_ids = _tokenizer_facts(self._pair, target.vocab_size)
-        limits = Limits(target.context, min(vocab_size, target.vocab_size), end_ids, settings.max_draft)
+        require_known(self._pair, tokenizer, ends, target.vocab_size)
+        vocab_size = min(ids_below(tokenizer), target.vocab_size)
+        limits = Limits(target.context, vocab_size, ends, settings.max_draft)
         self._info = {
             "pair": self._pair.name,
             "tokenizer": self._tokenizer_hash.hex(),
@@ -137,7 +140,10 @@ class Hub:
 
     def _publish_stats_until(self, stop: threading.Event) -> None:
         while not stop.wait(_STATS_EVERY_S):
-            self._publish_stats()
+            if self._link.retains:
+                self._publish_stats()
+            else:
+                self._announce()  # nodes that come later hear of it all the same
 
     def _publish_stats(self) -> None:
         stats = self.engine.stats.as_json(
@@ -187,21 +193,3 @@ class Hub:
             # The node asks again; the hub goes on serving the others.
             self._unsent += 1
             log.warning("%s", error)
-
-
-def _tokenizer_facts(pair: Pair, known: int) -> tuple[int, frozenset[int]]:
-    """One more than the tokenizer's largest id, and the ids of the pair's end tokens, which are to be below `known`."""
-    tokenizer = Tokenizer.from_file(str(pair.tokenizer))
-    ids = {token: tokenizer.token_to_id(token) for token in pair.end_tokens}
-    missing = [token for token, token_id in ids.items() if token_id is None]
-    if missing:
-        raise PairError(
-            f"the tokenizer of {pair.name!r} has no token {missing[0]!r}, which its manifest names as an end"
-        )
-    if beyond := [token for token, token_id in ids.items() if token_id >= known]:
-        raise PairError(
-            f"the target knows ids below {known}, and the tokenizer of {pair.name!r} gives {ids[beyond[0]]} to {beyond[0]!r}: "
-            "they do not belong together"
-        )
-    # Some tokenizers leave ids out before those of their special tokens.
-    return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1, frozenset(ids.values())

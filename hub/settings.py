@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 
+from shared.errors import SettingsError
 from shared.messages import MAX_DRAFT
-from shared.settings import BrokerSettings, default_name, require, size_in_bytes
+from shared.settings import BrokerSettings, default_name, require, shown, size_in_bytes
 
 
 class Sharing(Enum):
@@ -30,6 +32,21 @@ class Exits(Enum):
     AUTO = "auto"  # where the rest of a forward is long enough for a node to make use of one
     ALWAYS = "always"
     OFF = "off"
+
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def check_device(name: str) -> None:
+    """Raise SettingsError unless `name` is that of a device that a target can run on, be it here or not."""
+    if not re.fullmatch("auto|cpu|cuda(:[0-9]{1,3})?", name):
+        raise SettingsError(f"there is no device {shown(name)}; use auto, cpu, cuda or cuda:N")
+
+
+def check_dtype(name: str, *others: str) -> None:
+    """Raise SettingsError unless `name` is a type of numbers that a target can have, or one of `others`."""
+    if name not in (*DTYPES, *others):
+        raise SettingsError(f"there is no dtype {shown(name)}; use one of {', '.join((*others, *DTYPES))}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +90,8 @@ class HubSettings:
     broker: BrokerSettings = field(default_factory=BrokerSettings)
 
     def __post_init__(self) -> None:
+        check_device(self.device)
+        check_dtype(self.dtype, "auto")
         require("threads", self.threads, 0, 1024)
         require("window_ms", self.window_ms, 0, 1000)
         require("due_ms", self.due_ms, 1, 60_000)

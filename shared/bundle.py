@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
-import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from shared.errors import SettingsError
+from shared.text_file import MOST_TOML, parse_toml, read_text
 from shared.topics import Topics, check_name
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-_MAX_BYTES = 65_536
 _HEAD = "# Whoever has this file can speak on the broker in the name below. Take it with: sled-node join, or sled-hub join\n"
 
 
@@ -49,21 +41,12 @@ class Bundle:
 
 def read_bundle(path: Path) -> Bundle:
     """The bundle in `path`. Raises SettingsError for a file that others could read or that is no bundle."""
+    text = read_text(path, "the bundle", SettingsError, most=MOST_TOML, private=True)
     try:
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            content = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise SettingsError(f"cannot read the bundle {path}: {error.strerror}") from None
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise SettingsError(
-            f"others can read {path}: have a new one made (sled-hub rotate) if someone did, then run: chmod 600 {path}"
-        )
-    try:
-        values = tomllib.loads(content.decode()) if len(content) <= _MAX_BYTES else {}
+        values = parse_toml(text)
         kinds = {f.name: int if f.name == "port" else str for f in fields(Bundle)}
         if any(type(value) is not kinds.get(key) for key, value in values.items()):
             values = {}
         return Bundle(**values)
-    except (ValueError, TypeError, RecursionError):  # whose text could quote a password
+    except (ValueError, TypeError):  # whose text could quote a password
         raise SettingsError(f"{path} is not a bundle, or it is damaged; make one with: sled-hub enroll") from None

@@ -3,6 +3,8 @@
     SledError
     ├── SettingsError          a setting is unknown, missing or out of range
     ├── PairError              a folder is not a pair, or its files do not belong together
+    ├── RequestError           what is asked is no text, or there is nothing to ask
+    ├── OutputLost             standard output is closed or full
     ├── ProtocolError          bytes or fields that the protocol does not allow
     ├── LinkError
     │   ├── BrokerUnreachable  nothing answers at the broker's address
@@ -30,6 +32,14 @@ class SettingsError(SledError):
 
 class PairError(SledError):
     """A folder is not a pair, or its files do not belong together."""
+
+
+class RequestError(SledError):
+    """What is asked is no text, or there is nothing to ask."""
+
+
+class OutputLost(SledError):
+    """Standard output is closed or full."""
 
 
 class ProtocolError(SledError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +11,11 @@ from pathlib import Path
 from shared.bundle import Bundle, read_bundle
 from shared.errors import SettingsError
 from shared.private_file import PRIVATE, PUBLIC, write_file
-from shared.settings import BrokerSettings, default_file, joined_file
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from shared.settings import BrokerSettings, default_file, joined_file, require_text
+from shared.text_file import read_toml
 
 _DECIDED = ("host", "port", "prefix", "username", "password_file", "tls_ca", "tls_cert", "tls_key")  # by a bundle
+_LONGEST_PATH = 4095  # bytes
 
 
 def join(
@@ -35,7 +32,7 @@ def join(
     Raises SettingsError for a bundle of another role, for files that can't be written, and where the settings file overrules
     what the bundle says.
     """
-    bundle, settings_file = read_bundle(path), (config or default_file(program)).absolute()
+    bundle, settings_file = read_bundle(path), _settings_file(program, config)
     if bundle.role != program:
         raise SettingsError(
             f"{path} is of {bundle.role} {bundle.name!r}; a {program}'s is made with: sled-hub enroll NAME --role {program}"
@@ -78,24 +75,36 @@ def write_credential(bundle: Bundle, settings_file: Path) -> BrokerSettings:
     )
 
 
+def _settings_file(program: str, config: Path | None) -> Path:
+    """The settings file, as an absolute path that can stand in one. Raises SettingsError."""
+    file = config or default_file(program)
+    if file is None:
+        raise SettingsError("this user has no home folder; name a settings file with --config")
+    require_text("config", str(file), _LONGEST_PATH)
+    return file.absolute()
+
+
 def _toml(name: str, broker: BrokerSettings) -> str:
     """The settings that a bundle decides."""
     values = {key: getattr(broker, key) for key in _DECIDED}
     lines = [
-        f"{key} = {json.dumps(str(value) if isinstance(value, Path) else value)}\n"
+        f"{key} = {_quoted(value) if isinstance(value, str | Path) else value}\n"
         for key, value in values.items()
         if value not in (None, "")
     ]
     head = "# Written by `join`; the settings file beside it overrules it.\n"
-    return f"{head}name = {json.dumps(name)}\n[broker]\n{''.join(lines)}"
+    return f"{head}name = {_quoted(name)}\n[broker]\n{''.join(lines)}"
+
+
+def _quoted(value: str | Path) -> str:
+    """Text as TOML has it: JSON's escapes of characters past U+FFFF are none of TOML's."""
+    return json.dumps(str(value), ensure_ascii=False)
 
 
 def _require_silence(bundle: Bundle, settings_file: Path) -> None:
     """Raise SettingsError where the settings file says something else about what a bundle decides."""
-    try:
-        tables = tomllib.loads(settings_file.read_text(encoding="utf-8")) if settings_file.exists() else {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise SettingsError(f"cannot read the settings file {settings_file}: {error}") from None
+    there = os.path.lexists(settings_file)
+    tables = read_toml(settings_file, "the settings file", SettingsError) if there else {}
     broker = tables.get("broker", {})
     own = [f"broker.{key}" for key in broker if key in _DECIDED] if isinstance(broker, dict) else []
     own += ["name"] if tables.get("name", bundle.name) != bundle.name else []

@@ -35,6 +35,10 @@ MAX_PACKET = MAX_FRAME + 1024  # bytes of an MQTT packet: a frame with its sessi
 _AT_MOST_ONCE = 0  # a QoS: a message without a PUBACK costs both sides half as much
 _AT_LEAST_ONCE = 1  # a QoS: a lost round costs a timeout, a repeated round costs nothing
 
+_LACKING = (
+    "QoS not supported",
+    "Retain not supported",
+)  # what a broker without QoS 1, or without retained messages, says of a will
 _SILENT_S = 1.0  # seconds without an acknowledgement after which the broker counts as silent
 _OVERHEAD = 64  # bytes of a publish besides topic and payload, at most
 
@@ -63,6 +67,7 @@ class MqttLink:
         """
         self.handler_errors = 0
         self.refused_publishes = 0
+        self.retains = True  # whether the broker keeps retained messages
         self.on_refused: Callable[[str], None] = lambda reason: log.error("the broker refused a publish: %s", reason)
         self._settings = settings
         self._most_bytes = most_bytes
@@ -84,6 +89,7 @@ class MqttLink:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
+        self._will = will
         if will is not None:
             client.will_set(will[0], json.dumps(will[1]), qos=_AT_LEAST_ONCE, retain=True)
         password = settings.password()
@@ -193,11 +199,11 @@ class MqttLink:
             raise LinkError(f"{MAX_OUTGOING} messages already wait for the broker; this one is not sent")
 
     def publish_json(self, topic: str, value: dict[str, Any]) -> None:
-        """Send `value` as a retained JSON object; state that can't be sent now is left to the next greeting."""
+        """Send `value` as a JSON object, retained by a broker that does; state that can't be sent now is left to the next greeting."""
         if not self._client.is_connected():
             return
         try:
-            self.publish(topic, json.dumps(value), retain=True)
+            self.publish(topic, json.dumps(value), retain=self.retains)
         except LinkError as error:
             log.warning("%s", error)
 
@@ -235,7 +241,7 @@ class MqttLink:
 
     def flush(self, timeout_s: float = 2.0) -> None:
         """Wait until the broker has confirmed a marker publish behind all earlier ones, at most `timeout_s`."""
-        info = self._client.publish(f"{self._settings.prefix}/flush", b"", qos=_AT_LEAST_ONCE)
+        info = self._client.publish(f"{self._settings.prefix}/flush", b"", qos=self._qos)
         try:
             info.wait_for_publish(timeout_s)
         except (RuntimeError, ValueError):
@@ -261,14 +267,17 @@ class MqttLink:
         granted: Properties | None,
     ) -> None:
         self._client.drop_out_messages()  # a message that makes the broker hang up must not be sent for ever
+        if reason.is_failure and self._gives_up_for(reason):
+            return
         if reason.is_failure:
-            self._refusal = f"{reason}; {self._credential_hint()}"
+            self._refusal = f"{reason}; {self._hint(reason)}"
             self._client.refused()
-            log.error("the broker refused the connection: %s", reason)
+            log.warning("the broker refused the connection: %s", reason)
         else:
             self._refusal = None
             self._broker_takes = min(MAX_PACKET, getattr(granted, "MaximumPacketSize", MAX_PACKET))
             self._qos = min(_AT_LEAST_ONCE, getattr(granted, "MaximumQoS", _AT_LEAST_ONCE))
+            self.retains = bool(getattr(granted, "RetainAvailable", True))
             for topic_filter, options in list(self._subscriptions.items()):
                 client.subscribe(topic_filter, options=options)
             for greeting in self._greetings:
@@ -276,8 +285,21 @@ class MqttLink:
             self._connected.set()
         self._answered.set()
 
-    def _credential_hint(self) -> str:
+    def _gives_up_for(self, refusal: ReasonCode) -> bool:
+        """Whether the next attempt asks less of a broker that lacks something: nodes notice a lost hub by its silence too."""
+        will, self._will = self._will, None
+        if will is None or refusal not in _LACKING:
+            return False
+        self._client.will_clear()
+        if refusal == _LACKING[0]:
+            self._client.will_set(will[0], json.dumps(will[1]), qos=_AT_MOST_ONCE, retain=True)
+        return True
+
+    def _hint(self, refusal: ReasonCode) -> str:
+        """What to do about a refusal."""
         settings = self._settings
+        if refusal == "Unsupported protocol version":
+            return "it does not speak MQTT 5, which SLED needs: update it (mosquitto has MQTT 5 since 1.6), or take another"
         if self._username:
             shown = f"check the user name and the password file ({self._username!r}, {settings.password_file})"
             return f"{shown}, or have a new credential made (sled-hub rotate {self._username})"

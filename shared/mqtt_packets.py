@@ -9,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 _PUBLISH = 3  # upper half of the first byte
+_ACKNOWLEDGEMENT = 4
+_TOO_LARGE, _QUOTA_EXCEEDED = (
+    b"\x95",
+    b"\x97",
+)  # mosquitto's PUBACKs have the former, which MQTT 5 lacks there and paho hangs up over
 _QOS = 0b0110
 _DUPLICATE_OR_QOS = 0b1110
 _PUBACK = b"\x40\x02"
@@ -51,6 +56,8 @@ class PacketReader:
                     packets += _length(end - body - (behind - topic_end))
                     packets += data[body:topic_end]
                     packets += data[behind:end]
+            elif first >> 4 == _ACKNOWLEDGEMENT and data[body + 2 : body + 3] == _TOO_LARGE:
+                packets += data[start : body + 2] + _QUOTA_EXCEEDED + data[body + 3 : end]
             else:
                 packets += data[start:end]
             start = end

@@ -27,13 +27,12 @@ from typing import (
 
 import typer
 
-from shared.errors import SettingsError, SledError
-from shared.install import install_command
+from shared.install import needing
+from shared.program import troubles_said
 from shared.settings import load
 
 S = TypeVar("S")
 P = ParamSpec("P")
-_OWN = ("edge_node", "hub", "shared")
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,8 @@ def takes_settings(
 ) -> Callable[[Callable[Concatenate[S, P], None]], Callable[..., None]]:
     """Make a command of a function: its first argument, the settings, comes from options; its other ones stay as they are.
 
-    `program` is "node" or "hub", `quiet` the level of logging without --verbose. A SledError ends the program with a
-    sentence and exit status 1, and so does a package that is not installed.
+    `program` is "node" or "hub", `quiet` the level of logging without --verbose. All that goes wrong ends the program as
+    `troubles_said` does it; of a package that is not installed the sentence says how to install it.
     """
 
     def decorate(command: Callable[Concatenate[S, P], None]) -> Callable[..., None]:
@@ -126,11 +125,9 @@ def takes_settings(
             )
             config = given.pop("config")
             options = {setting.key: given.pop(setting.key) for setting in found}
-            try:
-                _run(functools.partial(command, load(cls, program, options, config), **given), program)
-            except SledError as error:
-                typer.echo(f"sled-{program}: {error}", err=True)
-                raise typer.Exit(1) from None
+            with troubles_said(f"sled-{program}"), needing(program):
+                bound: Callable[[], None] = functools.partial(command, load(cls, program, options, config), **given)
+                bound()
 
         # Keyword arguments throughout: what has a default may stand before what has none.
         keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
@@ -140,15 +137,6 @@ def takes_settings(
         return run
 
     return decorate
-
-
-def _run(command: Callable[[], None], program: str) -> None:
-    try:
-        command()
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in _OWN:
-            raise
-        raise SettingsError(f"{error.name} is not installed; a {program} needs: {install_command(program)}") from None
 
 
 def _parameter(name: str, kind: type, option: str, meaning: str, metavar: str | None = None) -> inspect.Parameter:

@@ -1,5 +1,7 @@
 """A pair: a folder whose `pair.toml` names a target, its draft, their tokenizer and chat template, with hashes.
 
+All files but the target's lie in the folder, and links in it do not lead out of it. What stands in no line here is refused.
+
 schema = 1
 name = "home"
 
@@ -36,18 +38,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from shared.errors import PairError
+from shared.manifest import Table
 from shared.sampling import Sampling
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from shared.settings import shown
+from shared.text_file import read_toml
 
 MANIFEST = "pair.toml"
 REMOTE = "hf://"  # before owner/name: a target that is a model of the Hugging Face hub
@@ -114,7 +112,7 @@ class Pair:
     def _checked(self, path: Path) -> str:
         """The SHA-256 of a file, 64 hexadecimal digits. Raises PairError if another is recorded."""
         digest, recorded = _sha256(path), self._recorded(path)
-        if recorded is not None and digest != str(recorded).lower():
+        if recorded is not None and digest != recorded.lower():
             raise PairError(f"{path} is not the file that {MANIFEST} recorded; install the pair {self.name!r} again")
         return digest
 
@@ -134,47 +132,57 @@ def built_in_pairs() -> list[str]:
 
 def load_pair(name_or_folder: str) -> Pair:
     """The built-in pair of that name, or the pair in that folder. Raises PairError."""
-    folder = Path(name_or_folder).expanduser()
+    folder = Path(name_or_folder)
     if "/" not in name_or_folder and name_or_folder in built_in_pairs():
         folder = _BUILT_IN / name_or_folder
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
+    try:
+        folder = folder.expanduser()
+        is_pair = os.path.lexists(folder / MANIFEST)
+    except (RuntimeError, ValueError):  # the home of a user that there is not; a NUL in the name
+        is_pair = False
+    if not is_pair:
         raise PairError(
-            f"{name_or_folder!r} is not a pair: it is no built-in one ({', '.join(built_in_pairs())}) "
+            f"{shown(name_or_folder)} is not a pair: it is no built-in one ({', '.join(built_in_pairs())}) "
             f"and there is no {MANIFEST} in a folder of that name"
         )
-    try:
-        return _parse(folder.resolve(), tomllib.loads(manifest.read_text()))
-    except (tomllib.TOMLDecodeError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise PairError(f"{manifest} cannot be read: {error}") from None
-    except KeyError as error:
-        raise PairError(f"{manifest} lacks {error}") from None
+    return _parse(folder.resolve())
 
 
-def _parse(folder: Path, manifest: dict[str, Any]) -> Pair:
-    if manifest["schema"] != 1:
-        raise PairError(f"{folder / MANIFEST} has schema {manifest['schema']!r}; this version reads 1")
-    checkpoint = manifest["target"]["checkpoint"]
-    draft = manifest.get("draft", {}).get("model")
-    head = manifest["exit"]["head"] if "exit" in manifest else None
+def _parse(folder: Path) -> Pair:
+    path = folder / MANIFEST
+    tables = ("schema", "name", "target", "draft", "exit", "tokenizer", "tools", "defaults", "sha256")
+    manifest = Table(read_toml(path, "the manifest", PairError), str(path), tables)
+    if manifest.value("schema", object) != 1:
+        raise PairError(f"{path} has schema {shown(manifest.value('schema', object))}; this version reads 1")
+    target = manifest.table("target", "checkpoint", "dtype")
+    draft = manifest.table("draft", "model")
+    head = manifest.table("exit", "head")
+    tokenizer = manifest.table("tokenizer", "file", "chat_template", "end")
+    tools = manifest.table("tools", "file")
     pair = Pair(
-        name=manifest["name"],
+        name=manifest.name("name"),
         folder=folder,
-        target=checkpoint if checkpoint.startswith(REMOTE) else str(folder / checkpoint),
-        target_dtype=manifest["target"].get("dtype", "float32"),
-        draft=folder / draft if draft else None,
-        exit_head=folder / head if head else None,
-        tokenizer=folder / manifest["tokenizer"]["file"],
-        chat_template=folder / manifest["tokenizer"]["chat_template"],
-        tools=folder / manifest["tools"]["file"] if "tools" in manifest else None,
-        end_tokens=tuple(manifest["tokenizer"]["end"]),
-        defaults=Sampling(**manifest.get("defaults", {})),
-        sha256=dict(manifest.get("sha256", {})),
+        target=_checkpoint(target, folder),
+        target_dtype=target.text("dtype") if target.has("dtype") else "float32",
+        draft=draft.file("model", folder) if draft.has("model") else None,
+        exit_head=head.file("head", folder) if manifest.has("exit") else None,
+        tokenizer=tokenizer.file("file", folder),
+        chat_template=tokenizer.file("chat_template", folder),
+        tools=tools.file("file", folder) if manifest.has("tools") else None,
+        end_tokens=tokenizer.texts("end"),
+        defaults=manifest.table("defaults", "temperature", "top_k", "top_p").sampling(),
+        sha256=manifest.table("sha256").hashes(),
     )
-    for path in (pair.tokenizer, pair.chat_template, pair.draft, pair.exit_head, pair.tools):
-        if path is not None and not path.is_file():
-            raise PairError(f"the pair {pair.name!r} lacks {path}")
+    for file in (pair.tokenizer, pair.chat_template, pair.draft, pair.exit_head, pair.tools):
+        if file is not None and not os.path.isfile(file):  # noqa: PTH113 - a long name is no error to it
+            raise PairError(f"the pair {pair.name!r} lacks {file}")
     return pair
+
+
+def _checkpoint(target: Table, folder: Path) -> str:
+    """The target's folder, which alone may lie outside the pair's, or REMOTE and a model's name."""
+    checkpoint = target.text("checkpoint")
+    return checkpoint if checkpoint.startswith(REMOTE) else str(folder / checkpoint)
 
 
 def _sha256(path: Path) -> str:

@@ -6,9 +6,8 @@ import difflib
 import os
 import re
 import socket
-import stat
-import sys
 import types
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
@@ -16,13 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from shared.errors import SettingsError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from shared.text_file import read_text, read_toml
 
 T = TypeVar("T")
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
+_SHOWN = 80  # characters of a value in a sentence
+_MOST_MQTT = 65_535  # bytes of a user name or a password
+_MOST_HOST = 253  # bytes of a host's name
 
 
 @dataclass(frozen=True)
@@ -51,32 +50,71 @@ class BrokerSettings:
     def __post_init__(self) -> None:
         require("broker_port", self.port, 1, 65_535)
         require("broker_keepalive_s", self.keepalive_s, 1, 65_535)
+        require_text("broker_username", self.username, _MOST_MQTT)
+        require_text("broker_host", self.host, _MOST_HOST)
+        try:
+            self.host.encode("idna")
+        except UnicodeError:
+            raise SettingsError(
+                f"the setting 'broker_host' must be a host's name or address, not {shown(self.host)}"
+            ) from None
+        if not self.host or any(map(str.isspace, self.host)):
+            raise SettingsError(f"the setting 'broker_host' must be a host's name or address, not {shown(self.host)}")
 
     def password(self) -> str | None:
-        """The password, if there is one. Raises SettingsError for a file that others could read."""
+        """The password, if there is one. Raises SettingsError for a file that holds none or that others could read."""
         if self.password_file is None:
             return None
-        try:
-            mode = self.password_file.stat().st_mode
-            text = self.password_file.read_text().strip()
-        except OSError as error:
-            raise SettingsError(f"cannot read the password file {self.password_file}: {error.strerror}") from None
-        if stat.S_IMODE(mode) & 0o077:
-            raise SettingsError(f"others can read {self.password_file}; run: chmod 600 {self.password_file}")
+        file, what = self.password_file, "the password file"
+        text = read_text(file, what, SettingsError, most=_MOST_MQTT, private=True).strip()
+        if not text or "\0" in text:
+            raise SettingsError(f"{what} {file} holds no password; write it there in one line")
         return text
+
+    def ca_certificate(self) -> str | None:
+        """The CA certificate in PEM and ASCII, if there is one. Raises SettingsError for a file that holds none."""
+        if self.tls_ca is None:
+            return None
+        text = read_text(self.tls_ca, "the CA certificate", SettingsError)
+        if "-----BEGIN" not in text:
+            raise SettingsError(
+                f"the CA certificate {self.tls_ca} holds no certificate in PEM; name the broker's CA file"
+            )
+        return text.encode("ascii", "ignore").decode()  # comments may have names in them
 
 
 def require(key: str, value: float, low: float, high: float) -> None:
     """Raise SettingsError unless low ≤ value ≤ high."""
     if not low <= value <= high:
-        raise SettingsError(f"the setting {key!r} must be from {low:g} to {high:g}, not {value:g}")
+        raise SettingsError(f"the setting {key!r} must be from {low:g} to {high:g}, not {shown(value)}")
+
+
+def require_text(key: str, value: str, longest: int) -> None:
+    """Raise SettingsError unless `value` is text of at most `longest` bytes in UTF-8, without control characters."""
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise SettingsError(f"the setting {key!r} must be UTF-8 text, not {shown(value)}") from None
+    if size > longest:
+        raise SettingsError(f"the setting {key!r} must have at most {longest} bytes, not {size}")
+    if any(unicodedata.category(c) == "Cc" for c in value):
+        raise SettingsError(f"the setting {key!r} must be without control characters, not {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """`value` as it is written in a sentence: short, whatever it is."""
+    try:
+        text = f"{value:g}" if isinstance(value, float) else repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def size_in_bytes(text: str) -> int:
     """The number of bytes that `text` says: a whole number, with K, M or G for units of 1024. Raises SettingsError."""
     match = re.fullmatch(r"(\d{1,15})\s*([KMG]?)(i?B)?", text.strip(), re.IGNORECASE)
     if match is None:
-        raise SettingsError(f"a size is a number of bytes, or one with K, M or G such as 512M, not {text!r}")
+        raise SettingsError(f"a size is a number of bytes, or one with K, M or G such as 512M, not {shown(text)}")
     factor: int = 1024 ** " KMG".index(match[2].upper() or " ")
     return int(match[1]) * factor
 
@@ -87,9 +125,12 @@ def default_name(suffix: str = "") -> str:
     return host + suffix
 
 
-def default_file(program: str) -> Path:
-    """The settings file of a program where none is named."""
-    return Path.home() / ".config" / "sled" / f"{program}.toml"
+def default_file(program: str) -> Path | None:
+    """The settings file of a program where none is named; None for a user without a home, as in a container."""
+    try:
+        return Path.home() / ".config" / "sled" / f"{program}.toml"
+    except RuntimeError:
+        return None
 
 
 def joined_file(settings_file: Path) -> Path:
@@ -108,8 +149,13 @@ def load(cls: type[T], program: str, options: Mapping[str, Any], file: Path | No
     keys = _flat_keys(cls)
     prefix = f"SLED_{program.upper()}_"
     values: dict[str, Any] = {}
-    values.update(_from_file(None, joined_file(file or default_file(program)), keys))
-    values.update(_from_file(file, default_file(program), keys))
+    path = file or default_file(program)
+    if path is not None:
+        # A folder is told of before a name is made of its own.
+        own = _from_file(path, cls) if file is not None or os.path.lexists(path) else {}
+        joined = joined_file(path)
+        values.update(_from_file(joined, cls) if os.path.lexists(joined) else {})
+        values.update(own)
     for variable, text in os.environ.items():
         if variable.startswith(prefix):
             key = variable[len(prefix) :].lower()
@@ -131,28 +177,35 @@ def _flat_keys(cls: type, path: tuple[str, ...] = ()) -> dict[str, tuple[str, ..
     return keys
 
 
-def _from_file(file: Path | None, default: Path, keys: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
-    path = file or default
-    if file is None and not default.exists():
-        return {}
-    try:
-        tables = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from None
+def _from_file(path: Path, cls: type) -> dict[str, Any]:
+    return _flat(read_toml(path, "the settings file", SettingsError), cls, str(path))
+
+
+def _flat(table: Mapping[str, Any], cls: type, where: str, tables: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The values of a TOML table, and of those in it, by their flat keys."""
+    hints = get_type_hints(cls)
     flat: dict[str, Any] = {}
-    for key, value in tables.items():
-        flat.update({f"{key}_{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value})
-    return {_known(key, keys, str(path)): value for key, value in flat.items()}
+    for name, value in table.items():
+        path = (*tables, name)
+        hint = hints[_known(name, hints, where, ".".join(tables))]
+        if not is_dataclass(hint):
+            flat["_".join(path)] = value
+        elif isinstance(value, dict):
+            flat.update(_flat(value, hint, where, path))  # type: ignore[arg-type]
+        else:
+            raise SettingsError(
+                f"{where}: {name!r} is a table; write [{name}] and its settings below, not {shown(value)}"
+            )
+    return flat
 
 
-def _known(key: str, keys: Mapping[str, object], where: str) -> str:
+def _known(key: str, keys: Mapping[str, object], where: str, table: str = "") -> str:
     if key in keys:
         return key
     close = difflib.get_close_matches(key, keys, n=1)
+    place = f" in [{table}]" if table else ""
     hint = f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(sorted(keys))}"
-    raise SettingsError(f"{where}: unknown setting {key!r}{hint}")
+    raise SettingsError(f"{where}: unknown setting {shown(key)}{place}{hint}")
 
 
 def _with(settings: T, path: tuple[str, ...], value: Any, key: str) -> T:
@@ -176,13 +229,14 @@ def _converted(value: Any, hint: Any, key: str) -> Any:
             return value
         choices = [member.value for member in hint]
         if value not in choices:
-            raise SettingsError(f"the setting {key!r} must be one of {', '.join(choices)}, not {value!r}")
+            raise SettingsError(f"the setting {key!r} must be one of {', '.join(choices)}, not {shown(value)}")
         return hint(value)
     if isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
-    if hint in (int, float, Path) and isinstance(value, (str, int)) and not isinstance(value, bool):
+    taken: tuple[type, ...] = {int: (str,), float: (str, int), Path: (str,)}.get(hint, ())
+    if isinstance(value, taken) and not isinstance(value, bool):
         try:
             return Path(str(value)).expanduser() if hint is Path else hint(value)
-        except ValueError:
+        except (ValueError, OverflowError, RuntimeError):  # of a number, an integer as a float, a user's unknown home
             pass
-    raise SettingsError(f"the setting {key!r} must be of type {getattr(hint, '__name__', hint)}, not {value!r}")
+    raise SettingsError(f"the setting {key!r} must be {_KINDS[hint]}, not {shown(value)}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ssl
-import stat
 
 from shared.errors import SettingsError
 from shared.settings import BrokerSettings
+from shared.text_file import read_text
 
 
 def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
@@ -17,16 +17,17 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:
             raise SettingsError("a client certificate needs TLS: set broker.tls_ca to the broker's CA certificate")
         return None
     try:
-        context = ssl.create_default_context(cafile=str(settings.tls_ca))
+        context = ssl.create_default_context(cadata=settings.ca_certificate())
     except OSError as error:
         raise SettingsError(f"cannot read the CA certificate {settings.tls_ca}: {error.strerror or error}") from None
     if certificate is None and key is None:
         return context
     if certificate is None or key is None:
         raise SettingsError("broker.tls_cert and broker.tls_key belong together: set both, or none")
+    # What OpenSSL will read is read first: it would wait for a pipe.
+    read_text(certificate, "the client certificate", SettingsError)
+    read_text(key, "the client certificate's key", SettingsError, private=True)
     try:
-        if stat.S_IMODE(key.stat().st_mode) & 0o077:
-            raise SettingsError(f"others can read {key}; run: chmod 600 {key}")
         # Without a password for the key OpenSSL would ask for one on the terminal.
         context.load_cert_chain(certificate, key, password=b"")
     except (OSError, ValueError) as error:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
+from shared.program import troubles_said
 from shared.settings import BrokerSettings
 from tools.rig.broker import private_broker
 from tools.rig.process import dying_with_parent, started
@@ -77,9 +78,5 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with troubles_said("demo", RuntimeError):
         sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except RuntimeError as error:
-        sys.exit(f"demo: {error}")

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from shared.errors import PairError
 from shared.pair import Pair
+from shared.text_file import read_text
 
 MAX_CALLS = 64  # of one answer
 MAX_LENGTH = 4096  # characters of one call
@@ -112,9 +113,9 @@ def calls_that_may_be_made(reader: CallReader, text: str, provisional: str) -> t
 def _schemas(path: Path) -> dict[str, dict[str, Any]]:
     """The argument schemas of the tools file by the names of their calls. Raises PairError."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise PairError(f"{path} cannot be read: {error}") from None
+        entries = json.loads(read_text(path, "the tools file", PairError))
+    except (ValueError, RecursionError) as error:
+        raise PairError(f"{path} is not JSON: {error}") from None
     if not isinstance(entries, list) or not all(map(_is_entry, entries)):
         raise PairError(f'{path} is not a list of {{"name", "description", "parameters": a schema}}')
     schemas = {entry["name"]: entry["parameters"] for entry in entries}

@@ -27,13 +27,13 @@ class Generation:
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
 
-    def sampling(self, opened: Opened) -> Sampling:
-        """The parameters of one answer in a session with those defaults. Raises SettingsError."""
+    def sampling(self, defaults: Opened | Sampling) -> Sampling:
+        """The parameters of one answer over those defaults. Raises SettingsError."""
         try:
             return Sampling(
-                opened.temperature if self.temperature is None else self.temperature,
-                opened.top_k if self.top_k is None else self.top_k,
-                opened.top_p if self.top_p is None else self.top_p,
+                defaults.temperature if self.temperature is None else self.temperature,
+                defaults.top_k if self.top_k is None else self.top_k,
+                defaults.top_p if self.top_p is None else self.top_p,
                 secrets.randbits(64) if self.seed is None else self.seed,
             )
         except ValueError as error:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from shared.errors import PairError
+from shared.text_file import read_text
 
 _WORKER = Path(__file__).with_name("template_worker.py")
-_MAX_SOURCE = 2**20  # bytes of a template: the longest that models have are a tenth of it
 _FROM_CONFIG = {"bos_token", "eos_token"}  # variables without which a template that uses them writes another prompt
 
 
@@ -36,7 +36,7 @@ class ChatTemplate:
             raise ModuleNotFoundError("No module named 'jinja2'", name="jinja2")
         self._path = path
         self._known = variables is not None
-        self._opening = {"source": _read(path), "variables": dict(variables or {})}
+        self._opening = {"source": read_text(path, "the chat template", PairError), "variables": dict(variables or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._start()
 
@@ -122,15 +122,3 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.communicate()
-
-
-def _read(path: Path) -> str:
-    """The text of a template. Raises PairError."""
-    try:
-        if path.stat().st_size > _MAX_SOURCE:
-            raise PairError(f"{path} is larger than a chat template may be ({_MAX_SOURCE} bytes)")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PairError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise PairError(f"{path} is not a chat template: it is not UTF-8 text") from None

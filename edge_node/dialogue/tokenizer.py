@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tokenizers import Tokenizer
-
 from edge_node.dialogue.control_words import ControlWords
 from edge_node.dialogue.template import ChatTemplate
 from shared.errors import PairError, PromptTooLong, SettingsError
 from shared.pair import Pair
+from shared.text_file import read_text
 from shared.transcript import common_length
+from shared.vocabulary import end_ids, load_tokenizer
 
 _CONFIG = "tokenizer_config.json"  # as models have it; of a pair's files it is the only one that may be missing
+_MOST_CONFIG = 2**24  # bytes: it may describe a hundred thousand added tokens
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,15 @@ class ChatTokenizer:
     def __init__(self, pair: Pair) -> None:
         """Load the tokenizer and the chat template. Raises PairError."""
         template = ChatTemplate(pair.verify(pair.chat_template), _variables(pair))
-        self._path = pair.verify(pair.tokenizer)
+        self._tokenizer = load_tokenizer(pair)
+        self._path = pair.tokenizer
         try:
-            self._tokenizer = Tokenizer.from_file(str(self._path))
             self._words = ControlWords(self._tokenizer)
         except Exception as error:  # the tokenizers package raises bare Exception
             raise PairError(f"{self._path} is not a tokenizer file: {error}") from None
         self._template = template.loaded()
         self.vocab_size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
-        self.end_ids = frozenset(map(self._end_id, pair.end_tokens))
+        self.end_ids = end_ids(pair, self._tokenizer)
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
         """The ids of the chat up to where the assistant begins to write.
@@ -120,14 +121,6 @@ class ChatTokenizer:
         except ValueError as error:
             raise PairError(f"{self._path} cannot be used for chats: {error}") from None
 
-    def _end_id(self, token: str) -> int:
-        token_id: int | None = self._tokenizer.token_to_id(token)
-        if token_id is None:
-            raise PairError(
-                f"{self._path} has no token {token!r}, which the pair's manifest names as one that ends a turn"
-            )
-        return token_id
-
 
 def _spare_characters(turns: Sequence[Turn]) -> Iterator[str]:
     """Characters of the private planes that no turn holds. Raises SettingsError when a turn is no text."""
@@ -166,9 +159,11 @@ def _variables(pair: Pair) -> dict[str, Any] | None:
         if not (path.is_relative_to(pair.folder) and path.is_file()):
             continue
         try:
-            config = json.loads(pair.verify(path).read_text(encoding="utf-8"))
+            config = json.loads(
+                read_text(pair.verify(path), "the tokenizer's configuration", PairError, most=_MOST_CONFIG)
+            )
             entries = {name: _text(value) for name, value in config.items() if name.endswith("_token")}
-        except (OSError, ValueError, AttributeError, RecursionError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise PairError(f"{path} cannot be read: {error}") from None
         return {name: text for name, text in entries.items() if isinstance(text, str)}
     return None

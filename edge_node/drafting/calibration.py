@@ -9,6 +9,8 @@ from pathlib import Path
 
 from edge_node.drafting.drafter import Guess
 from edge_node.settings import cache_folder
+from shared.errors import SettingsError
+from shared.text_file import read_text
 
 log = logging.getLogger(__name__)
 
@@ -51,18 +53,16 @@ class Calibration:
     def load(cls, file: Path) -> Calibration:
         """What was kept in `file`; nothing where it is missing or is no such file."""
         calibration = cls()
+        if not os.path.lexists(file):
+            return calibration
         try:
-            if file.stat().st_size > _MOST_BYTES:
-                raise ValueError("it is too large")
-            kept = json.loads(file.read_text())
+            kept = json.loads(read_text(file, "the calibration", SettingsError, most=_MOST_BYTES))
             for source, counts in list(kept.items())[:_MOST_SOURCES]:
                 pairs = [[float(hits), float(tries)] for hits, tries in counts]
                 if len(pairs) != _BINS or not all(0 <= hits <= tries <= _MOST_TRIES for hits, tries in pairs):
                     raise ValueError("its numbers are none that this version keeps")
                 calibration._counts[source] = pairs
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        except (SettingsError, ValueError, AttributeError, TypeError, RecursionError) as error:
             log.warning("what was learnt of the drafter is not read from %s: %s", file, error)
             return cls()
         return calibration

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Any
 
 from edge_node.assembly import connected
 from edge_node.dialogue.calls import CallReader, calls_that_may_be_made
 from edge_node.dialogue.conversation import Answer, Generation
+from edge_node.frontends.request import check_options, request_text
 from edge_node.settings import NodeSettings
 from shared.errors import SledError
 from shared.pair import load_pair
+from shared.program import sentence
+from shared.streams import note, put, put_json
 
 _MARK = "[provisional] "  # in front of text that no hub has verified
 
@@ -22,37 +23,33 @@ def ask(settings: NodeSettings, generation: Generation, system: str | None, requ
     What is waited for is told on standard error. Text that no hub has verified is marked. Raises SledError; what was answered
     by then is printed all the same.
     """
+    check_options(system, generation)
+    text = request_text(request)
     reader = CallReader(load_pair(settings.pair)) if as_json else None
     answer = Answer()
-    text = sys.stdin.read().strip() if request == "-" else request
     with connected(settings, system, _tell) as conversation:
         try:
             for piece in conversation.ask(text, generation, answer):
                 if reader is None:
-                    sys.stdout.write(piece)
-                    sys.stdout.flush()
+                    put(piece)
         except SledError as error:
             if reader is not None:
-                sys.stdout.write(_line(answer, reader, str(error)))
+                put_json(_figures(answer, reader, str(error)))
             elif answer.text:
-                sys.stdout.write("\n")
+                put("\n")
             raise
         # Leaving the connection takes a moment: the answer is printed before.
-        marked = f"{_MARK}{answer.provisional}" if answer.provisional else ""
-        sys.stdout.write(_line(answer, reader) if reader is not None else f"{marked}\n")
-        sys.stdout.flush()
+        if reader is not None:
+            put_json(_figures(answer, reader))
+        else:
+            put(f"{_MARK}{answer.provisional}\n" if answer.provisional else "\n")
 
 
 def _tell(what: str) -> None:
-    sys.stderr.write(f"sled-node: waiting: {what}\n" if what else "sled-node: going on\n")
-    sys.stderr.flush()
+    note(f"sled-node: waiting: {sentence(what)}" if what else "sled-node: going on")
 
 
-def _line(answer: Answer, reader: CallReader, error: str = "") -> str:
-    return f"{json.dumps(_figures(answer, reader, error), ensure_ascii=False)}\n"
-
-
-def _figures(answer: Answer, reader: CallReader, error: str) -> dict[str, Any]:
+def _figures(answer: Answer, reader: CallReader, error: str = "") -> dict[str, Any]:
     stats = answer.stats
     reading = reader.read(answer.text + answer.provisional)
     calls = calls_that_may_be_made(reader, answer.text, answer.provisional)

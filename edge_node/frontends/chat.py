@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 
 from rich.console import Console
+from rich.text import Text
 
 from edge_node.assembly import connected
 from edge_node.dialogue.conversation import Answer, Conversation, Generation
+from edge_node.frontends.request import check_options, typed_line
 from edge_node.settings import NodeSettings
-from shared.errors import SledError
+from shared.errors import OutputLost, RequestError, SledError
+from shared.program import sentence
+from shared.streams import put
 
 _HELP = "/stats figures of the last answer · /new forget the chat · /quit leave · Ctrl-C stops an answer"
 
 
 def chat(settings: NodeSettings, generation: Generation, system: str | None) -> None:
     """Chat until the user leaves. Raises SledError when the chat can't begin."""
-    console = Console(highlight=False)
+    check_options(system, generation)
+    console = Console(highlight=False, markup=False)
     where = f"{settings.broker.host}:{settings.broker.port}"
-    console.print(f"[bold]sled[/bold] chat · pair {settings.pair} · {settings.mode.value} · broker {where}")
+    console.print(
+        Text.assemble(("sled", "bold"), f" chat · pair {settings.pair} · {settings.mode.value} · broker {where}")
+    )
     with ExitStack() as stack:
-        with console.status(f"connecting to the broker at {where}") as status:
+        with console.status(Text(f"connecting to the broker at {where}")) as status:
             conversation = stack.enter_context(
-                connected(settings, system, lambda what: status.update(what or "going on"))
+                connected(settings, system, lambda what: status.update(Text(what or "going on")))
             )
-            status.update(f"waiting for a hub that serves {settings.pair!r}")
+            status.update(Text(f"waiting for a hub that serves {settings.pair!r}"))
             channel = conversation.begin()
-        conversation.loop.on_wait = lambda what: console.print(f"[dim]({what or 'going on'})[/dim]")
+        conversation.loop.on_wait = lambda what: console.print(f"({what or 'going on'})", style="dim")
         if channel is None:
-            console.print("no hub is there: this device drafts alone, and what it says is [dim]provisional[/dim]")
-        else:
             console.print(
-                f"hub [bold]{channel.hub}[/bold] · target {channel.opened.target} · context {channel.opened.context}"
+                Text.assemble("no hub is there: this device drafts alone, and what it says is ", ("provisional", "dim"))
             )
-        console.print(f"[dim]{_HELP}[/dim]")
+        else:
+            target = f" · target {channel.opened.target} · context {channel.opened.context}"
+            console.print(Text.assemble("hub ", (channel.hub, "bold"), target))
+        console.print(_HELP, style="dim")
         _talk(console, conversation, generation)
 
 
@@ -42,8 +49,13 @@ def _talk(console: Console, conversation: Conversation, generation: Generation) 
     last: Answer | None = None
     while True:
         try:
-            request = input("\n> ").strip()
-        except (EOFError, KeyboardInterrupt):
+            request = typed_line("\n> ")
+        except RequestError as error:
+            console.print(str(error), style="red")
+            continue
+        except KeyboardInterrupt:
+            request = None
+        if request is None:
             console.print()
             return
         if request == "/quit":
@@ -52,9 +64,9 @@ def _talk(console: Console, conversation: Conversation, generation: Generation) 
             console.print(describe(last) if last is not None else "nothing has been answered yet")
         elif request == "/new":
             conversation.clear()
-            console.print("[dim]a new chat[/dim]")
+            console.print("a new chat", style="dim")
         elif request.startswith("/"):
-            console.print(f"[dim]{_HELP}[/dim]")
+            console.print(_HELP, style="dim")
         elif request:
             last = _answer(console, conversation, request, generation)
 
@@ -66,14 +78,16 @@ def _answer(console: Console, conversation: Conversation, request: str, generati
         for piece in conversation.ask(request, generation, answer):
             shown.take(piece)
     except KeyboardInterrupt:
-        sys.stdout.write(" …")
+        put(" …")
+    except OutputLost:
+        raise
     except SledError as error:
-        console.print(f"\n[red]{error}[/red]")
-    sys.stdout.write("\n")
+        console.print(f"\n{sentence(str(error))}", style="red")
+    put("\n")
     if answer.provisional:
-        console.print("[dim]provisional: no hub has verified the dim part; the next answer will tell[/dim]")
+        console.print("provisional: no hub has verified the dim part; the next answer will tell", style="dim")
     if answer.notice:
-        console.print(f"[dim]{answer.notice}[/dim]")
+        console.print(answer.notice, style="dim")
     return answer
 
 
@@ -90,20 +104,19 @@ class _ShownAnswer:
         for turn in self._answer.settled[self._settled :]:
             self._settled += 1
             said = f"amended: {turn.now}" if turn.amended else "confirmed"
-            self._console.print(f"“{turn.request}” was {said}", style="dim", markup=False)
+            self._console.print(f"“{turn.request}” was {said}", style="dim")
         if piece and self._provisional.startswith(piece):
             self._provisional = self._provisional[len(piece) :]  # it stands there already, and is confirmed
         elif piece.startswith(self._provisional):
-            sys.stdout.write(piece[len(self._provisional) :])
+            put(piece[len(self._provisional) :])
             self._provisional = ""
         elif piece:
-            sys.stdout.write(f"\n[amended] {piece}")
+            put(f"\n[amended] {piece}")
             self._provisional = ""
         fresh = self._answer.provisional
         if fresh.startswith(self._provisional):
-            self._console.print(fresh[len(self._provisional) :], end="", style="dim", markup=False)
+            self._console.print(fresh[len(self._provisional) :], end="", style="dim")
             self._provisional = fresh
-        sys.stdout.flush()
 
 
 def describe(answer: Answer) -> str:

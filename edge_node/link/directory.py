@@ -57,8 +57,8 @@ class HubDirectory:
     def take_in(self, topic: str, payload: bytes, *, kept: bool = False) -> bool:
         """Note what a hub has published, or what the broker had `kept` of it; whether it has come or gone by that.
 
-        A hub's stats prove that it lives, also after the last will of a connection that it had before. Nothing is proven by
-        an empty object: a hub that starts writes that to try the broker.
+        A hub's stats prove that it lives, also after the last will of a connection that it had before. An empty object says
+        nothing: a hub that starts writes that to try the broker.
         Raises ProtocolError where that is no state of a hub.
         """
         hub = self._topics.hub_of(topic)
@@ -72,6 +72,8 @@ class HubDirectory:
             raise ProtocolError(f"a hub's state must be JSON: {error}") from None
         if not isinstance(value, dict):
             raise ProtocolError("a hub's state must be a JSON object")
+        if payload and not value:
+            return False
         seen = self._hubs.setdefault(hub, SeenHub())
         was = seen.online
         leaf = topic.rsplit("/", 1)[-1]
@@ -81,10 +83,10 @@ class HubDirectory:
             seen.info = value
         else:
             seen.stats = value
-        if value and not kept:
+        if payload and not kept:
             seen.proven = True
             seen.online = seen.online or leaf == "stats"
-        if value and not (kept and seen.proven):
+        if payload and not (kept and seen.proven):
             seen.heard_at = self._clock()
         return seen.online != was or leaf == "info"
 

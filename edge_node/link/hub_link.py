@@ -21,6 +21,7 @@ from shared.topics import Topics, check_name
 log = logging.getLogger(__name__)
 
 _EXPIRY_S = 60
+_TOO_LARGE = "Quota exceeded"  # what the link gives as the reason for that
 _LOOK_S = 0.2  # seconds between two looks at whether the broker has refused something
 
 
@@ -141,6 +142,11 @@ class HubLink:
     def _raise_refusal(self) -> None:
         if self._refusal is not None:
             reason, self._refusal = self._refusal, None
+            if reason == _TOO_LARGE:
+                raise BrokerRefused(
+                    "the broker does not take a message of this size: shorten the request, or raise message_size_limit and "
+                    "max_packet_size in its configuration"
+                )
             raise BrokerRefused(
                 f"the broker does not let {self._node!r} publish ({reason}); its user name must be the node's name, "
                 "and its ACL that of deploy/mosquitto"

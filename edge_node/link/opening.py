@@ -14,6 +14,7 @@ from shared.errors import HubRefused, HubSilent, IncompatiblePair, SledError
 from shared.messages import Fault, FaultCode, Opened
 
 _PATIENCE_S = 0.7  # seconds after which a hub is asked again, or another one
+_UNUSUAL_S = 3.0  # seconds without an answer that want an explanation
 _LOOK_AGAIN_S = 0.1  # seconds between two looks for a hub where none can be chosen
 
 
@@ -50,6 +51,7 @@ class Opening:
         self._link, self._directory, self._prefer, self._target = link, directory, prefer, target
         self._clock = clock
         self._session = b""
+        self._began_at = clock()
         self._asked_at = 0.0
         self._silent: set[str] = set()  # hubs that have not answered
         self._busy: dict[str, tuple[float, str]] = {}  # hubs that have no room, until when, and what they said
@@ -78,7 +80,7 @@ class Opening:
         """The session is not wanted any more."""
         if self.hub is not None:
             self._link.give_up(self.hub, self._session)
-            self.hub = None
+            self.hub, self._session = None, b""  # a hub that was asked twice may answer once more
 
     def failure(self) -> SledError:
         """Why no hub has opened the session so far."""
@@ -90,6 +92,8 @@ class Opening:
             return HubRefused(f"hub {hub!r}: {detail}")
         if self.hub is None:
             return self._directory.why_none()
+        if self._clock() - self._began_at < _UNUSUAL_S:
+            return HubSilent(f"hub {self.hub!r} has not answered yet")
         if self._directory.is_silent(self.hub):
             return HubSilent(f"hub {self.hub!r} does not answer and says nothing at all: it hangs or is gone")
         return HubSilent(
@@ -107,7 +111,7 @@ class Opening:
             hub = None  # there is no other
         if hub != self.hub:
             self.abandon()
-            self._session = secrets.token_bytes(16)
+        self._session = self._session or secrets.token_bytes(16)
         if hub in self._silent:
             self._silent = {hub}  # all have been asked: go round again
         self.hub, self._asked_at = hub, now
@@ -116,7 +120,8 @@ class Opening:
 
     def _note_refusal(self, answer: Fault) -> None:
         assert self.hub is not None
-        hub, self.hub = self.hub, None
+        hub = self.hub
+        self.abandon()
         if answer.code is FaultCode.WRONG_TOKENIZER:
             raise IncompatiblePair(f"hub {hub!r}: {answer.detail}")
         if answer.code is not FaultCode.BUSY:

@@ -17,10 +17,12 @@ from hub.enrolment.register import Register, parse_register
 from shared.bundle import Bundle
 from shared.errors import SettingsError
 from shared.private_file import PRIVATE, PUBLIC, write_file
+from shared.text_file import read_text
 
 _CONFIGURATION, _REGISTER, _CA_KEY = "sled.conf", "users.json", "ca.key"
 _OWN_RULES = "# Rules for users of other programs, from a line `user NAME` on. What stands below this line is kept.\n"
 _BROKER_USER = "mosquitto"
+_MOST_BYTES = 2**26  # of a file: tens of thousands of users
 
 
 class BrokerFolder:
@@ -142,7 +144,7 @@ class BrokerFolder:
         return Authority(self._read(CA), self._read(_CA_KEY))
 
     def _read(self, name: str) -> str:
-        return (self.path / name).read_text(encoding="utf-8")
+        return read_text(self.path / name, "the broker's file", SettingsError, most=_MOST_BYTES)
 
     def _write(self, name: str, text: str, mode: int = PRIVATE, *, for_broker: bool = True) -> None:
         write_file(self.path / name, text, mode, self._owner if for_broker else None)

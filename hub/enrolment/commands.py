@@ -12,10 +12,12 @@ from hub.enrolment.bundles import bundle_file, write_bundle
 from hub.enrolment.hosts import broker_hosts
 from hub.enrolment.reload import reload_broker
 from shared.errors import SettingsError
-from shared.telling import troubles_told
+from shared.install import needing
+from shared.interrupts import unwind
+from shared.streams import put_line
 from shared.topics import Topics, check_name
 
-_PROGRAM, _EXTRA = "sled-hub", "broker"
+_EXTRA = "broker"
 _FOLDER = Path("/etc/mosquitto/sled")
 _PID_FILE = Path("/run/mosquitto/mosquitto.pid")
 _PREFIX, _PORT, _CERTIFICATE_PORT = "sled", 8883, 8884
@@ -41,10 +43,11 @@ def init_broker(
     pid_file: PidFile = _PID_FILE,
 ) -> None:
     """Write what mosquitto needs for SLED: TLS, users, rules and limits. Run again, it adds hosts and users to what is there."""
-    with troubles_told(_PROGRAM, _EXTRA):
+    with needing(_EXTRA):
         from hub.enrolment.broker_folder import BrokerFolder
         from hub.enrolment.register import Register
 
+        unwind()
         folder, hosts = BrokerFolder(out), broker_hosts(host or [])
         known = folder.register() if folder.exists else Register(hosts[0], 0, 0, "")
         wanted = [*((name, Role.HUB) for name in hub or []), *((name, Role.NODE) for name in node or [])]
@@ -55,20 +58,20 @@ def init_broker(
         first = not folder.exists
         if first:
             folder.create(hosts, Topics(prefix or _PREFIX).prefix, port or _PORT, certificate_port or _CERTIFICATE_PORT)
-            typer.echo(f"wrote {folder.path}; its ca.key makes credentials: keep it there, and secret")
+            put_line(f"wrote {folder.path}; its ca.key makes credentials: keep it there, and secret")
         else:
             _require_same(folder.register(), prefix=prefix, port=port, certificate_port=certificate_port)
             added = folder.renew(hosts if host else [])
-            typer.echo(f"{folder.path}: all users are kept, their rules are written anew")
+            put_line(f"{folder.path}: all users are kept, their rules are written anew")
             if added:
-                typer.echo(f"the broker's certificate now names {', '.join(added)} too")
+                put_line(f"the broker's certificate now names {', '.join(added)} too")
         for name, role in new:
             write_bundle(folder.enroll(name, role, certificate=False), files[name])
-            typer.echo(f"wrote {files[name]}: copy it to the machine of {role.value} {name!r}")
+            put_line(f"wrote {files[name]}: copy it to the machine of {role.value} {name!r}")
         if first:
-            typer.echo(_next_steps(folder.configuration))
+            put_line(_next_steps(folder.configuration))
         else:
-            typer.echo(reload_broker(pid_file))
+            put_line(reload_broker(pid_file))
 
 
 def enroll(
@@ -81,37 +84,40 @@ def enroll(
     pid_file: PidFile = _PID_FILE,
 ) -> None:
     """Enrol a device, and write its bundle: one file with the broker's address, its CA and a credential."""
-    with troubles_told(_PROGRAM, _EXTRA):
+    with needing(_EXTRA):
         from hub.enrolment.broker_folder import BrokerFolder
 
+        unwind()
         file = bundle_file(check_name(name, "name"), out)
         write_bundle(BrokerFolder(folder).enroll(name, role, certificate=client_certificate), file)
-        typer.echo(f"wrote {file}: copy it to the machine of {role.value} {name!r}{_joining(role, file)}")
-        typer.echo(reload_broker(pid_file))
+        put_line(f"wrote {file}: copy it to the machine of {role.value} {name!r}{_joining(role, file)}")
+        put_line(reload_broker(pid_file))
 
 
 def rotate(name: Name, *, out: Out = None, folder: Folder = _FOLDER, pid_file: PidFile = _PID_FILE) -> None:
     """Make a new credential and bundle for a device, and end the old one."""
-    with troubles_told(_PROGRAM, _EXTRA):
+    with needing(_EXTRA):
         from hub.enrolment.broker_folder import BrokerFolder
 
+        unwind()
         file = bundle_file(check_name(name, "name"), out)
         bundle = BrokerFolder(folder).rotate(name)
         write_bundle(bundle, file)
-        typer.echo(f"wrote {file}: copy it to the machine of {name!r}{_joining(Role(bundle.role), file)}")
-        typer.echo(reload_broker(pid_file))
+        put_line(f"wrote {file}: copy it to the machine of {name!r}{_joining(Role(bundle.role), file)}")
+        put_line(reload_broker(pid_file))
         if bundle.certificate:
-            typer.echo("a connection made with the old certificate stays until mosquitto restarts")
+            put_line("a connection made with the old certificate stays until mosquitto restarts")
 
 
 def revoke(name: Name, *, folder: Folder = _FOLDER, pid_file: PidFile = _PID_FILE) -> None:
     """End a device's access to the broker."""
-    with troubles_told(_PROGRAM, _EXTRA):
+    with needing(_EXTRA):
         from hub.enrolment.broker_folder import BrokerFolder
 
+        unwind()
         BrokerFolder(folder).revoke(name)
-        typer.echo(f"{name!r} has no password, certificate or rules any more")
-        typer.echo(reload_broker(pid_file))
+        put_line(f"{name!r} has no password, certificate or rules any more")
+        put_line(reload_broker(pid_file))
 
 
 def _joining(role: Role, file: Path) -> str:

@@ -11,6 +11,7 @@ from shared.errors import SettingsError
 from shared.topics import Topics, check_name
 
 _SCHEMA = 1
+_KINDS = {"host": str, "port": int, "certificate_port": int, "prefix": str}
 
 
 @dataclass
@@ -84,6 +85,9 @@ def parse_register(text: str) -> Register:
             raise SettingsError(
                 f"the register has schema {read['schema']!r}; this version reads {_SCHEMA}: update SLED"
             )
+        for key, kind in _KINDS.items():
+            if type(read[key]) is not kind:
+                raise TypeError(f"{key} is no {kind.__name__}")
         return Register(
             read["host"],
             read["port"],
@@ -93,5 +97,5 @@ def parse_register(text: str) -> Register:
             {name: int(serial, 16) for name, serial in read["certificates"].items()},
             {int(serial, 16): datetime.fromisoformat(at) for serial, at in read["revoked"].items()},
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SettingsError(f"the register of users is damaged ({type(error).__name__}: {error}); restore it") from None

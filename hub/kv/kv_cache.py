@@ -58,9 +58,14 @@ class KVCache:
 
 def default_kv_memory(device: torch.device) -> int:
     """Bytes for K/V where nobody says how many: most of what is free on a GPU, an eighth of the machine's memory beside a CPU."""
+    return int(_SHARE_OF_GPU * free_memory(device)) if device.type == "cuda" else free_memory(device) // 8
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that K/V could have at most: what is free on a GPU, all of the machine's beside a CPU."""
     if device.type == "cuda":
-        return int(_SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:

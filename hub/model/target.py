@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hub.kv.kv_cache import KVCache, default_kv_memory
+from hub.kv.kv_cache import KVCache, default_kv_memory, free_memory
 from hub.kv.pages import PAGE_SIZE, OutOfPages, PagePool, pages_for
 from hub.model.attention import NAME, AttentionPlan, Span, spans_of
 from hub.model.batch import Inputs, Row, flatten
@@ -23,7 +23,7 @@ from hub.model.linear import Int8Linear, PackedLinear, can_pack, linear_bytes, r
 from hub.model.probe_rows import probe_rows
 from hub.model.self_check import SelfCheck
 from hub.model.tiles import tile_plan
-from hub.settings import Weights
+from hub.settings import Weights, check_device, check_dtype
 from shared.errors import PairError, SettingsError
 from shared.messages import MAX_APPEND
 
@@ -36,21 +36,20 @@ def pick_device(wanted: str) -> torch.device:
     """The device for "auto" (cuda when present, else cpu) or a torch device name. Raises SettingsError."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise SettingsError(f"there is no device {wanted!r}; use auto, cpu or cuda") from None
+    check_device(wanted)
+    device = torch.device(wanted)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SettingsError("torch finds no CUDA device here; use --device cpu, or install a CUDA build of torch")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(f"there is no device {wanted!r}; the last is cuda:{torch.cuda.device_count() - 1}")
     return device
 
 
 def pick_dtype(name: str) -> torch.dtype:
     """The torch dtype called `name`. Raises SettingsError."""
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in dtypes:
-        raise SettingsError(f"there is no dtype {name!r}; use one of {', '.join(dtypes)}")
-    return dtypes[name]
+    check_dtype(name)
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
 
 
 class Target:
@@ -68,9 +67,13 @@ class Target:
     ) -> None:
         """Load `checkpoint`, as `load_checkpoint` takes it, with room for `kv_memory` bytes of K/V, None for the default.
 
-        Raises PairError for a checkpoint that can't be loaded, whose cache can't be truncated, or that the hub does not compute
-        as plain `transformers` does, and for an `exit_head` that does not go with it.
+        Raises SettingsError for more memory than there is, PairError for a checkpoint that can't be loaded, whose cache can't be
+        truncated, or that the hub does not compute as plain `transformers` does, and for an `exit_head` that does not go with it.
         """
+        if kv_memory is not None and kv_memory > (there := free_memory(device)):
+            raise SettingsError(
+                f"kv_memory is {kv_memory / 2**30:.1f}G, and there is {there / 2**30:.1f}G for {device}; ask for less, or for auto"
+            )
         model = load_checkpoint(checkpoint, dtype=dtype, attention=NAME, refuse=_refuse_untruncatable)
         config = model.config
         if weights is Weights.INT8:

@@ -220,7 +220,7 @@ def test_any_text_is_taken_apart_and_no_line_is_lost(text: str) -> None:
 @pytest.mark.parametrize(
     ("contents", "says"),
     [
-        ("[", "cannot be read"),
+        ("[", "is not JSON"),
         ("{}", "is not a list"),
         ("[1]", "is not a list"),
         ('[{"name":"A","parameters":{}}]', "is not a list"),

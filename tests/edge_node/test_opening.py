@@ -21,14 +21,14 @@ class House:
     """Hubs that answer in their own way; time passes where an answer is waited for."""
 
     def __init__(self, **hubs: Fault | str) -> None:
-        """A hub's way: "opens", "mute", or the fault that it answers with."""
+        """A hub's way: "opens", "mute", "twice", or the fault that it answers with."""
         self.clock = Clock()
         self.trouble = ""
         self.hubs = hubs
         self.asked: list[str] = []
         self.given_up: list[str] = []
         self.directory = HubDirectory(Topics(), "home", TOKENIZER, self.clock)
-        self._answers: dict[bytes, Opened | Fault] = {}
+        self._answers: dict[bytes, list[Opened | Fault]] = {}
         for hub in hubs:
             self.speak(hub)
 
@@ -41,12 +41,15 @@ class House:
         self.asked.append(hub)
         way = self.hubs[hub]
         if isinstance(way, Fault):
-            self._answers[session] = way
+            self._answers[session] = [way]
         elif way == "opens":
-            self._answers[session] = Opened(session, "home/float32", 512, 16, (0,), 0.0, 0, 1.0)
+            self._answers[session] = [Opened(session, "home/float32", 512, 16, (0,), 0.0, 0, 1.0)]
+        elif way == "twice" and self.asked.count(hub) == 2:
+            self._answers[session] = [Fault(FaultCode.BUSY, "no room", 2000)] * 2
 
     def reply(self, session: bytes, timeout_s: float) -> Opened | Fault | None:
-        answer = self._answers.pop(session, None)
+        waiting = self._answers.get(session, [])
+        answer = waiting.pop(0) if waiting else None
         self.clock.sleep(timeout_s if answer is None else 0.01)
         return answer
 
@@ -106,6 +109,15 @@ def test_a_hub_without_room_is_come_back_to_when_it_says_so() -> None:
     assert 1.0 <= house.clock.now <= 4.0
 
 
+def test_a_hub_that_was_asked_twice_may_refuse_twice() -> None:
+    house = House(attic="twice")
+    opening = house.opening()
+    assert house.open(opening, 1.5) is None
+    assert len(house.asked) == 2
+    house.hubs["attic"] = "opens"
+    assert house.open(opening, 5) is not None
+
+
 def test_another_hub_is_asked_where_one_has_no_room() -> None:
     for _ in range(20):
         house = House(attic=Fault(FaultCode.BUSY, "no room", 60_000), cellar="opens")
@@ -127,6 +139,9 @@ def test_whose_fault_it_is_that_no_session_opens() -> None:
     house = House(attic="mute")
     opening = house.opening()
     house.open(opening, 1)
+    assert str(opening.failure()) == "hub 'attic' has not answered yet"
+    house.clock.now += 3
+    house.speak("attic")
     assert "hub 'attic' lives but does not answer" in str(opening.failure())
     house.clock.now += 2
     opening.step(0.1)

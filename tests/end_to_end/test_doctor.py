@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import tools.rig.broker
 from edge_node.cli import app
 from edge_node.doctor import Finding, examine
 from edge_node.settings import NodeSettings
+from tests.odd_inputs.case import run
 from tools.rig.broker import private_broker
 from tools.rig.testbed import HubBed
 
@@ -45,14 +45,14 @@ def test_the_command_ends_with_json_and_tells_by_its_status(bed: HubBed) -> None
         "--broker-password-file",
         str(settings.broker.password_file),
     ]
-    answer = CliRunner().invoke(app, ["doctor", "--json", "--broker-port", str(settings.broker.port), *options])
-    assert answer.exit_code == 0
-    figures = json.loads(answer.stdout.strip().splitlines()[-1])
+    answer = run(app, ["doctor", "--json", "--broker-port", str(settings.broker.port), *options])
+    assert answer.status == 0
+    figures = json.loads(answer.out.strip().splitlines()[-1])
     assert figures["problems"] == {}
     assert figures["hub"]["hub"] == "bench-hub"
-    answer = CliRunner().invoke(app, ["doctor", "--json", "--broker-port", "1", "--wait", "0", *options])
-    assert answer.exit_code == 1
-    problems = json.loads(answer.stdout.strip().splitlines()[-1])["problems"]
+    answer = run(app, ["doctor", "--json", "--broker-port", "1", "--wait", "0", *options])
+    assert answer.status == 1
+    problems = json.loads(answer.out.strip().splitlines()[-1])["problems"]
     assert set(problems) == {"broker", "hub"}
     assert "no MQTT broker answers at 127.0.0.1:1" in problems["broker"]
 

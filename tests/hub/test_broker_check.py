@@ -29,9 +29,13 @@ def test_all_that_a_hub_needs_is_allowed_and_its_state_stays_as_it_was(tmp_path:
         node.subscribe("sled/hub/den/status", lambda _, payload: heard.append(payload))
         check_broker(broker.settings("den"), "den")
         node.flush()
+        kept: list[bytes] = []
+        node.subscribe("sled/hub/+/status", lambda _, payload: kept.append(payload))
+        node.flush()
+        assert kept == [b'{"online": true}']
         for link in (serving, node):
             link.close()
-        assert set(heard) == {b'{"online": true}'}
+        assert set(heard) == {b'{"online": true}', b"{}"}, "nodes take no notice of the latter"
 
 
 @pytest.mark.parametrize(

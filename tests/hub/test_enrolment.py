@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import edge_node.cli
 import hub.cli
@@ -21,6 +20,7 @@ from edge_node.settings import NodeSettings
 from hub.settings import HubSettings
 from shared.bundle import read_bundle
 from shared.settings import load
+from tests.odd_inputs.case import run
 from tools.rig.broker import free_port, running_broker
 
 DEBIAN = """\
@@ -35,9 +35,9 @@ include_dir {here}/conf.d
 def typed(app: str, *words: str, fails: bool = False) -> str:
     """What `sled-APP WORDS` prints."""
     program = {"hub": hub.cli.app, "node": edge_node.cli.app}[app]
-    result = CliRunner().invoke(program, list(words))
-    assert (result.exit_code, type(result.exception)) == ((1, SystemExit) if fails else (0, type(None))), result.output
-    return result.output
+    said = run(program, list(words))
+    assert said.status == (1 if fails else 0), said
+    return said.out + said.err
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def test_bundles_that_are_refused(files: Broker, tmp_path: Path) -> None:
     Path("pi.bundle").chmod(0o644)
     assert "others can read pi.bundle" in typed("node", "join", "pi.bundle", fails=True)
     secret = read_bundle(Path("den.bundle")).password
-    for content in (f'password = "{secret}"\n', f'name = "{secret}', "a" * 100_000, "\0", ""):
+    for content in (f'password = "{secret}"\n', f'name = "{secret}', "a" * 60_000, "\0", ""):
         Path("odd.bundle").write_text(content)
         Path("odd.bundle").chmod(0o600)
         told = typed("hub", "join", "odd.bundle", fails=True)

@@ -10,10 +10,11 @@ import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from hub.service import Hub, _tokenizer_facts
+from hub.service import Hub
 from hub.settings import Exits, HubSettings
 from shared.errors import PairError
 from shared.pair import Pair, load_pair
+from shared.vocabulary import end_ids, ids_below, load_tokenizer, require_known
 
 
 @pytest.mark.parametrize(
@@ -45,9 +46,14 @@ def tokenizer_with(folder: Path, end: int) -> Pair:
 
 
 def test_ids_behind_a_hole_belong_to_the_tokenizer(tmp_path: Path) -> None:
-    assert _tokenizer_facts(tokenizer_with(tmp_path, 7), 8) == (8, frozenset({7}))
+    pair = tokenizer_with(tmp_path, 7)
+    tokenizer = load_tokenizer(pair)
+    assert (ids_below(tokenizer), end_ids(pair, tokenizer)) == (8, frozenset({7}))
 
 
 def test_an_end_that_the_target_can_never_write_is_refused(tmp_path: Path) -> None:
+    pair = tokenizer_with(tmp_path, 7)
+    tokenizer = load_tokenizer(pair)
+    require_known(pair, tokenizer, end_ids(pair, tokenizer), 8)
     with pytest.raises(PairError, match="ids below 7, and the tokenizer of 'home' gives 7 to '<end>'"):
-        _tokenizer_facts(tokenizer_with(tmp_path, 7), 7)
+        require_known(pair, tokenizer, end_ids(pair, tokenizer), 7)

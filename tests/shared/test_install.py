@@ -31,5 +31,5 @@ def test_a_program_without_its_extra_says_what_to_install(package: str, program:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     said = ended.stderr.splitlines()[-1]
-    assert said == f"sled-{program}: {package} is not installed; a {program} needs: {install_command(program)}"
+    assert said == f"sled-{program}: {package} is not installed; this command needs: {install_command(program)}"
     assert "Traceback" not in ended.stderr

@@ -58,6 +58,11 @@ def test_what_is_delivered_is_what_paho_reads() -> None:
     assert (result.topic, result.payload, result.qos, result.retain) == (b"a/b", b"payload", 0, True)
 
 
+def test_a_puback_that_says_too_large_is_one_that_paho_takes() -> None:
+    packets, _ = read(bytes.fromhex("4003000795") + bytes.fromhex("40020008"), [])
+    assert packets == bytes.fromhex("4003000797") + bytes.fromhex("40020008")
+
+
 def test_the_gate_sees_topic_and_size() -> None:
     seen: list[tuple[bytes, int]] = []
 

@@ -10,12 +10,12 @@ import onnx
 import pytest
 import torch
 import transformers as hf
-import typer
 from tokenizers import Tokenizer, models, pre_tokenizers
-from typer.testing import CliRunner
 
 from edge_node.drafting.onnx_drafter import OnnxDrafter
+from shared.program import Program
 from shared.sampling import Sampling, draw
+from tests.odd_inputs.case import judge, run
 from tools.export.__main__ import main
 from tools.export.export import ExportError, export_draft
 from tools.export.head import frequent_ids
@@ -81,17 +81,12 @@ def test_nothing_of_the_whole_head_is_left_in_the_file(checkpoint: Path, tmp_pat
 def test_the_command_counts_in_the_text_and_says_what_is_missing(checkpoint: Path, tmp_path: Path) -> None:
     text, out = tmp_path / "said.txt", tmp_path / "draft.onnx"
     text.write_text("\n".join(TEXT))
-    app = typer.Typer()
+    app = Program("tools.export")
     app.command()(main)
-    run = CliRunner().invoke
-    result = run(app, [str(checkpoint), str(out), "--head", "3"])
-    assert result.exit_code == 1
-    assert "--head and --text go together" in result.output
-    result = run(app, [str(checkpoint), str(out), "--head", "300", "--text", str(text)])
-    assert result.exit_code == 1
-    assert "no shorter" in result.output
+    judge(run(app, [str(checkpoint), str(out), "--head", "3"]), 1, "--head and --text go together")
+    judge(run(app, [str(checkpoint), str(out), "--head", "300", "--text", str(text)]), 1, "no shorter")
     assert not out.exists()
-    assert run(app, [str(checkpoint), str(out), "--head", "3", "--text", str(text)]).exit_code == 0
+    assert run(app, [str(checkpoint), str(out), "--head", "3", "--text", str(text)]).status == 0
     assert set(np.flatnonzero(np.isfinite(OnnxDrafter(out).feed([1, 2])))) == {150, 151, 200}
     with pytest.raises(ExportError):
         export_draft(checkpoint, out, bits=3, head=[1, 2])

@@ -13,15 +13,15 @@ import onnxruntime as ort
 import pytest
 import torch
 import transformers as hf
-import typer
 from onnx import TensorProto, helper, numpy_helper
-from typer.testing import CliRunner
 
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.drafter import first_tokens
 from edge_node.drafting.onnx_drafter import OnnxDrafter
 from shared.pair import load_pair
+from shared.program import Program
 from shared.sampling import Sampling
+from tests.odd_inputs.case import judge, run
 from tools.export import quantize as quantizing
 from tools.export.__main__ import main
 from tools.export.difference import Difference
@@ -140,11 +140,9 @@ def test_refuses_other_bits_and_shapes(tmp_path: Path) -> None:
         export_draft(tmp_path / "fits", out, bits=2)
     with pytest.raises(ExportError, match="rows of 80: int4 and int8 need a multiple of 32"):
         export_draft(tmp_path / "odd", out, bits=8)
-    app = typer.Typer()
+    app = Program("tools.export")
     app.command()(main)
-    result = CliRunner().invoke(app, [str(tmp_path / "fits"), str(out), "--bits", "3"])
-    assert result.exit_code == 1
-    assert "not of 3 bits" in result.output
+    judge(run(app, [str(tmp_path / "fits"), str(out), "--bits", "3"]), 1, "not of 3 bits")
     assert not out.exists()
     export_draft(tmp_path / "odd", out)
     assert out.exists()

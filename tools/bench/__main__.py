@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from shared.interrupts import end_at_once, unwind
+
+if __name__ == "__main__":
+    end_at_once()
+
+import math
 import os
-import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from hub.settings import Exits, Weights
-from shared.errors import SledError
+from shared.errors import SettingsError
+from shared.program import Program
+from shared.settings import shown
 from tools.bench import (
     capacity,
     curves,
@@ -31,7 +39,7 @@ from tools.rig.fleet import Drafting
 from tools.rig.flooder import Kind
 from tools.rig.shapes import SHAPES
 
-app = typer.Typer(help=__doc__, no_args_is_help=True)
+app = Program("tools.bench", RuntimeError, help=__doc__)
 Requests = Annotated[int, typer.Option(min=1, help="how many requests")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line")]
 Shape = Annotated[str, typer.Option(help=f"of the target: {', '.join(SHAPES)}")]
@@ -105,7 +113,17 @@ def _capacity(
     if slo is None:
         capacity.run_throughput(rig, sessions, drafting, pairs, as_json)
     else:
-        capacity.run_slo(rig, None if slo == "auto" else float(slo), drafting, as_json)
+        capacity.run_slo(rig, _rate(slo), drafting, as_json)
+
+
+def _rate(slo: str) -> float | None:
+    """Tokens per second, None for auto. Raises SettingsError."""
+    if slo == "auto":
+        return None
+    with suppress(ValueError):
+        if 0 < (rate := float(slo)) < math.inf:
+            return rate
+    raise SettingsError(f"--slo is a number of tokens per second above 0, or auto, not {shown(slo)}")
 
 
 @app.command("curves")
@@ -222,7 +240,5 @@ def _latency(
 
 
 if __name__ == "__main__":
-    try:
-        app()
-    except SledError as error:
-        sys.exit(f"tools.bench: {error}")
+    unwind()
+    app()

@@ -34,8 +34,12 @@ def wanted(shape: str, full: bool, only: Sequence[str]) -> list[Conditions]:
     if only:
         try:
             numbers = [tuple(map(float, each.split(","))) for each in only]
+            if not all(
+                0 <= rtt <= 1e6 and 0 <= draft <= 1e6 and 0 <= acceptance <= 1 for rtt, draft, acceptance in numbers
+            ):
+                raise ValueError("out of range")
             return [Conditions(shape, int(rtt), draft, acceptance) for rtt, draft, acceptance in numbers]
-        except ValueError:
+        except (ValueError, OverflowError):
             raise SettingsError("give conditions as RTT,DRAFT,ACCEPTANCE in ms, for example 20,15,0.8") from None
     groups = [Conditions(shape, *each) for each in (product(RTTS, DRAFTS, ACCEPTANCES) if full else _SHORT)]
     return groups + [Conditions("home", rtt, 0.0, 0.0) for rtt in (RTTS if full else (0, 100))]

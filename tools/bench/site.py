@@ -17,7 +17,7 @@ from shared.pair import Pair
 from tools.bench.report import quantile
 from tools.rig.fleet import Device, Drafting, Fleet
 from tools.rig.memory_transport import MemoryTransport
-from tools.rig.shapes import SHAPES, shape_pair
+from tools.rig.shapes import SHAPES, check_shape, shape_pair
 from tools.rig.testbed import running_hub
 from tools.rig.transport import BrokerTransport, Transport
 
@@ -134,9 +134,9 @@ class Rig:
     exits: Exits = Exits.OFF  # whether the hub sends early verdicts
 
     def __post_init__(self) -> None:
-        if self.shape not in SHAPES:
-            raise SettingsError(f"there is no shape {self.shape!r}; use one of {', '.join(SHAPES)}")
+        check_shape(self.shape)
         pick_dtype(self.dtype)
+        pick_device(self.device)
         if self.transport not in TRANSPORTS:
             raise SettingsError(f"there is no transport {self.transport!r}; use one of {', '.join(TRANSPORTS)}")
 

@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 import typer
 from rich.progress import Progress
 
-from shared.errors import SledError
+from shared.program import run
 from tools.bench.report import progress, show
 from tools.chaos.judge import Judgement, judge
 from tools.chaos.play import play
@@ -95,7 +95,4 @@ def _shrink(schedule: Schedule, runs: int, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except (SledError, RuntimeError) as error:
-        sys.exit(f"tools.chaos: {error}")
+    run("tools.chaos", main, RuntimeError)

@@ -10,8 +10,10 @@ from enum import Enum
 from pathlib import Path
 
 from shared.errors import SettingsError
+from shared.text_file import read_text
 
 BROKER = "broker"
+_MOST_BYTES = 2**26  # of a schedule: days of events
 
 
 class Kind(str, Enum):
@@ -65,12 +67,10 @@ class Schedule:
     def read(cls, path: Path) -> Schedule:
         """The schedule in a file. Raises SettingsError where there is none."""
         try:
-            value = json.loads(path.read_text())
+            value = json.loads(read_text(path, "the schedule", SettingsError, most=_MOST_BYTES))
             events = tuple(Event(**{**each, "kind": Kind(each["kind"])}) for each in value["events"])
             return cls(value["seed"], value["seconds"], tuple(value["hubs"]), tuple(value["nodes"]), events)
-        except OSError as error:
-            raise SettingsError(f"cannot read the schedule {path}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise SettingsError(f"{path} is no schedule of tools.chaos: {error!r}") from None
 
 

@@ -10,6 +10,11 @@ target that lies behind it.
 
 from __future__ import annotations
 
+from shared.interrupts import end_at_once, unwind
+
+if __name__ == "__main__":
+    end_at_once()
+
 import itertools
 import random
 from collections.abc import Iterator
@@ -23,8 +28,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from hub.model.checkpoint import load_checkpoint
-from shared.errors import PairError, SledError
+from hub.model.target import pick_dtype
+from shared.errors import PairError
 from shared.pair import MANIFEST, Pair, load_pair
+from shared.program import run
 from tools.exits.manifest import record
 from tools.exits.texts import home_texts, own_texts
 from tools.exits.training import BLOCK, Agreement, Heads
@@ -81,31 +88,27 @@ def main(
     requests: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="one request in each line")] = None,
 ) -> None:
     """Train an exit head for the pair NAME."""
-    try:
-        pair = load_pair(name)
-        dtype = getattr(torch, pair.target_dtype)
-        model: Any = load_checkpoint(pair.verify_target(), dtype=dtype)
-        layers = candidates(model.config.num_hidden_layers, layer)
-        if pair.name == "home" and requests is None:
-            texts, others = home_texts(pair, model.config.max_position_embeddings)
-        else:
-            texts, others = (own_texts(pair, model, requests, stream) for stream in ("learnt", "judged"))
-        torch.manual_seed(0)
-        learnt = batches(texts, batch_ids)
-        heads = Heads(model, layers, width, next(learnt))
-        train(pair, heads, learnt, steps)
-        agreements = heads.agreement(itertools.islice(batches(others, batch_ids), judged))
-        chosen = max(agreements, key=lambda agreement: agreement.worth)
-        show(agreements, chosen)
-        path = pair.exit_head or pair.folder / _FILE
-        heads.heads[agreements.index(chosen)].save(path)
-        record(pair.folder / MANIFEST, path.relative_to(pair.folder).as_posix())
-        load_pair(name).verify(path)
-        typer.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB, behind layer {chosen.layer}")
-    except (SledError, OSError) as error:
-        typer.echo(f"tools.exits: {error}", err=True)
-        raise typer.Exit(1) from None
+    pair = load_pair(name)
+    model: Any = load_checkpoint(pair.verify_target(), dtype=pick_dtype(pair.target_dtype))
+    layers = candidates(model.config.num_hidden_layers, layer)
+    if pair.name == "home" and requests is None:
+        texts, others = home_texts(pair, model.config.max_position_embeddings)
+    else:
+        texts, others = (own_texts(pair, model, requests, stream) for stream in ("learnt", "judged"))
+    torch.manual_seed(0)
+    learnt = batches(texts, batch_ids)
+    heads = Heads(model, layers, width, next(learnt))
+    train(pair, heads, learnt, steps)
+    agreements = heads.agreement(itertools.islice(batches(others, batch_ids), judged))
+    chosen = max(agreements, key=lambda agreement: agreement.worth)
+    show(agreements, chosen)
+    path = pair.exit_head or pair.folder / _FILE
+    heads.heads[agreements.index(chosen)].save(path)
+    record(pair.folder / MANIFEST, path.relative_to(pair.folder).as_posix())
+    load_pair(name).verify(path)
+    typer.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB, behind layer {chosen.layer}")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    unwind()
+    run("tools.exits", main, RuntimeError)  # torch and ONNX Runtime say so what they can not do

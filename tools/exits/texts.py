@@ -14,10 +14,12 @@ from tokenizers import Tokenizer
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from shared.errors import PairError
 from shared.pair import Pair
+from shared.text_file import read_text
 from tools.home.data.invent import HELD_OUT
 from tools.home.training.batches import Text, texts, training_source
 
 ROWS = 32  # texts that the target writes together
+_MOST = 2**26  # bytes of the file of requests
 _LONGEST = 160  # ids that the target writes in each text
 
 
@@ -33,7 +35,7 @@ def own_texts(pair: Pair, model: Any, requests: Path | None, stream: str) -> Ite
     rng = random.Random(stream)
     torch.manual_seed(rng.getrandbits(63))
     tokenizer = ChatTokenizer(pair)
-    lines = requests.read_text().splitlines() if requests else []
+    lines = read_text(requests, "the file of requests", PairError, most=_MOST).splitlines() if requests else []
     if requests and not any(lines):
         raise PairError(f"{requests} has no requests: write one in each line")
     while True:

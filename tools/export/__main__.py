@@ -5,6 +5,11 @@ python -m tools.export CHECKPOINT_FOLDER OUT.onnx [--bits 4] [--head 12288 --tex
 
 from __future__ import annotations
 
+from shared.interrupts import end_at_once, unwind
+
+if __name__ == "__main__":
+    end_at_once()
+
 import contextlib
 import itertools
 from collections.abc import Sequence
@@ -13,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from shared.errors import PairError
+from shared.program import run
 from tools.export.export import ExportError, export_draft
 from tools.export.head import frequent_ids
 
@@ -29,15 +34,7 @@ def main(
     ] = None,
 ) -> None:
     """Export a Llama-like causal LM to a draft graph."""
-    try:
-        difference = export_draft(checkpoint, out, context, bits, _head_ids(checkpoint, head, text or []))
-    except (
-        ExportError,
-        PairError,
-        RuntimeError,
-    ) as error:  # torch and ONNX Runtime say in a RuntimeError what they cannot do
-        typer.echo(f"{checkpoint}: {error}", err=True)
-        raise typer.Exit(1) from None
+    difference = export_draft(checkpoint, out, context, bits, _head_ids(checkpoint, head, text or []))
     typer.echo(
         f"{out}: {out.stat().st_size / 1e6:.2f} MB, logits within {difference.largest:.1e} of transformers' "
         f"({difference.relative:.1e} of their spread, root mean square)"
@@ -58,4 +55,5 @@ def _head_ids(checkpoint: Path, count: int | None, texts: Sequence[Path]) -> lis
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    unwind()
+    run("tools.export", main, RuntimeError)  # torch and ONNX Runtime say so what they can not do

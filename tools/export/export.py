@@ -32,6 +32,7 @@ from optimum.utils import NormalizedTextConfig
 from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 
 from hub.model.checkpoint import load_checkpoint
+from shared.errors import SledError
 from tools.export.difference import Difference, compare
 from tools.export.fuse import ATTENTION, NORM, fuse
 from tools.export.head import shorten_head
@@ -47,7 +48,7 @@ _TABLES = ("rotary_cos", "rotary_sin")
 _LARGEST_FILE = 2**31 - 2**20  # bytes: protobuf's limit, less the room for the graph itself
 
 
-class ExportError(Exception):
+class ExportError(SledError):
     """A checkpoint cannot become a draft graph; the text says why."""
 
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from shared.errors import SledError
+from shared.program import run
 from tools.bench.report import progress, show
+from tools.fuzz import guided
 from tools.fuzz.cost import worst_decode
-from tools.fuzz.guided import run
 from tools.fuzz.storm import storm
 from tools.fuzz.targets import TARGETS
 
@@ -43,18 +43,18 @@ def main(
         task = bars.add_task("coverage-guided, and the costliest frame", total=len(TARGETS) + 1)
         cost, frame = worst_decode(search_seconds, seed)
         bars.advance(task)
-        guided = {}
+        found = {}
         for target in TARGETS.values() if search_seconds else ():
-            guided[target.name] = run(target, search_seconds, seed)
+            found[target.name] = guided.run(target, search_seconds, seed)
             bars.advance(task)
         bars.remove_task(task)
         result = storm(messages, rate, seed, bars)
-    findings = [each.finding for each in guided.values() if each.finding]
+    findings = [each.finding for each in found.values() if each.finding]
     figures = result.figures | {
         "crashes": result.figures["crashes"] + len(findings),
         "worst_decode_us_per_kb": round(cost, 1),
         "worst_frame": f"{len(frame)} bytes: {frame[:_SHOWN].hex()}",
-        "guided": {name: {"executions": each.executions, "edges": each.covered} for name, each in guided.items()},
+        "guided": {name: {"executions": each.executions, "edges": each.covered} for name, each in found.items()},
     }
     for complaint in [*findings, *result.complaints]:
         print(complaint, file=sys.stderr)
@@ -64,7 +64,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except (SledError, RuntimeError) as error:
-        sys.exit(f"tools.fuzz: {error}")
+    run("tools.fuzz", main, RuntimeError)

@@ -5,6 +5,11 @@ python -m tools.home.assemble --build build/home --out shared/pairs/home
 
 from __future__ import annotations
 
+from shared.interrupts import end_at_once, unwind
+
+if __name__ == "__main__":
+    end_at_once()
+
 import hashlib
 import shutil
 from pathlib import Path
@@ -13,6 +18,7 @@ from typing import Annotated
 import typer
 
 from shared.pair import MANIFEST, load_pair
+from shared.program import run
 from tools.export.export import export_draft
 from tools.home.data.tokenizer import END
 
@@ -74,4 +80,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    unwind()
+    run("tools.home.assemble", main, RuntimeError)  # torch and ONNX Runtime say so what they can not do

@@ -9,6 +9,11 @@ did 0.45 petaflops of the target in an hour, and 0.28 of the draft's, as writing
 
 from __future__ import annotations
 
+from shared.interrupts import end_at_once, unwind
+
+if __name__ == "__main__":
+    end_at_once()
+
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +23,8 @@ import torch
 import typer
 from tokenizers import Tokenizer
 
+from shared.errors import SettingsError
+from shared.program import run
 from tools.home.data.tokenizer import train_tokenizer
 from tools.home.training.batches import texts, training_source
 from tools.home.training.distil import distil
@@ -35,11 +42,15 @@ _TOKENIZER_DIALOGUES = 40_000
 def train(
     out: Annotated[Path, typer.Option(help="folder for tokenizer, checkpoints, logs and models")],
     recipe: Annotated[str, typer.Option(help=f"the target's: {' or '.join(TARGETS)}")] = "staged",
-    compute: Annotated[float, typer.Option(help="petaflops for the target; the draft gets 8 % more")] = 1.0,
+    compute: Annotated[
+        float, typer.Option(min=1e-6, max=1e6, help="petaflops for the target; the draft gets 8 % more")
+    ] = 1.0,
     draft: Annotated[bool, typer.Option(help="train the draft too")] = True,
     seed: int = 0,
 ) -> None:
     """Train what is not finished yet under OUT."""
+    if recipe not in TARGETS:
+        raise SettingsError(f"there is no recipe {recipe!r}; use one of {', '.join(TARGETS)}")
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(out / "tokenizer.json", seed)
     if not _result(out, "target").exists():
@@ -97,4 +108,5 @@ def _result(out: Path, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    typer.run(train)
+    unwind()
+    run("tools.home.train", train, RuntimeError)  # torch and ONNX Runtime say so what they can not do

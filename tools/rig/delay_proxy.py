@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Annotated
 
 import typer
 
+from shared.program import run
 from tools.rig.process import dying_with_parent
 
 _CHUNK = 65_536
@@ -84,11 +86,11 @@ def main(
 ) -> None:
     """Delay what goes through."""
     host, _, number = to.rpartition(":")
-    if not host or not number.isdecimal():
+    if not host or not re.fullmatch("[0-9]{1,5}", number) or not 1 <= int(number) <= 65_535:
         raise typer.BadParameter("give it as host:port", param_hint="--to")
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(port, host, int(number), rtt_ms / 2e3))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run("tools.rig.delay_proxy", main)

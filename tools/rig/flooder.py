@@ -26,6 +26,7 @@ import typer
 
 from shared.codec import MAX_FRAME, SESSION_BYTES, encode
 from shared.messages import MAX_APPEND, Draft, Open
+from shared.program import run
 from shared.settings import BrokerSettings
 from shared.topics import Topics
 from tools.rig.process import dying_with_parent
@@ -151,4 +152,4 @@ def _send(sock: socket.socket, packet: bytes) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run("tools.rig.flooder", main)

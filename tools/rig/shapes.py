@@ -20,7 +20,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from hub.model.exits import ExitHead
+from shared.errors import SettingsError
 from shared.pair import MANIFEST, Pair, load_pair
+from shared.settings import shown
 
 _LLAMA = {
     "hidden_act": "silu",
@@ -51,8 +53,15 @@ _EXIT = "exit.safetensors"
 _TEMPLATE = "{% for m in messages %}{{ m.content }} {% endfor %}"
 
 
+def check_shape(name: str) -> None:
+    """Raise SettingsError unless there is a shape of that name."""
+    if name not in SHAPES:
+        raise SettingsError(f"there is no shape {shown(name)}; use one of {', '.join(SHAPES)}")
+
+
 def shape_pair(shape: str, dtype: str, folder: Path) -> Pair:
     """The pair of that shape in `folder`, made when it is not there. It has no draft; id 0 ends a turn and is never drawn."""
+    check_shape(shape)
     home = folder / f"{shape}-{dtype}"
     if not (home / MANIFEST).exists() or not (home / _EXIT).exists():
         shutil.rmtree(home, ignore_errors=True)

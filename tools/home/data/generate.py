@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import tomllib
 import typer
 
+from shared.program import run
 from tools.home.data.disorder import (
     capital,
     disordered,
@@ -257,4 +258,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run("tools.home.data.generate", main)

@@ -6,6 +6,11 @@ python -m tools.home.training.plot_loss --build build/staged --plain build/plain
 
 from __future__ import annotations
 
+from shared.interrupts import end_at_once, unwind
+
+if __name__ == "__main__":
+    end_at_once()
+
 import csv
 import itertools
 from dataclasses import dataclass
@@ -14,6 +19,9 @@ from typing import Annotated, Any, Optional
 
 import typer
 from matplotlib import pyplot as plt
+
+from shared.errors import SettingsError
+from shared.program import run
 
 
 @dataclass(frozen=True)
@@ -26,9 +34,12 @@ class Point:
 
 
 def read_log(file: Path) -> list[Point]:
-    """The rows of a log, in order."""
-    with file.open() as lines:
-        return [Point(float(row["flops"]), float(row["loss"]), int(row["depth"])) for row in csv.DictReader(lines)]
+    """The rows of a log, in order. Raises SettingsError for another file."""
+    try:
+        with file.open(encoding="utf-8") as lines:
+            return [Point(float(row["flops"]), float(row["loss"]), int(row["depth"])) for row in csv.DictReader(lines)]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise SettingsError(f"{file} is not a log of tools.home.train ({error!r})") from None
 
 
 def boundaries(points: list[Point]) -> list[Point]:
@@ -73,4 +84,5 @@ def _draw(axes: Any, file: Path, label: str) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    unwind()
+    run("tools.home.training.plot_loss", main)

@@ -1,0 +1,62 @@
+"""What a user types: an argument, standard input, a line of a chat; refused in a sentence where it is no text to ask."""
+
+from __future__ import annotations
+
+import sys
+
+from edge_node.dialogue.conversation import Generation
+from shared.errors import RequestError
+from shared.sampling import Sampling
+from shared.streams import put
+
+_MOST = 2**20  # bytes of a request
+_FROM_INPUT = "-"
+
+
+def request_text(argument: str) -> str:
+    """What is to be asked: `argument`, or standard input where that is "-". Raises RequestError."""
+    if argument == _FROM_INPUT:
+        content = sys.stdin.buffer.read(_MOST + 1)
+        argument = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+        if len(content) > _MOST:
+            raise RequestError(f"standard input is longer than {_MOST} bytes; ask for less at once")
+    text = checked(argument, "request").strip()
+    if not text:
+        raise RequestError("the request is empty; say what to ask")
+    return text
+
+
+def checked(text: str, what: str) -> str:
+    """`text`, if it is that. `what` is what the sentence calls it. Raises RequestError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise RequestError(f"the {what} is not UTF-8 text; convert it, for example with iconv -t UTF-8") from None
+    if "\0" in text:
+        raise RequestError(f"the {what} holds a NUL character, so it is no text")
+    return text
+
+
+def check_options(system: str | None, generation: Generation) -> None:
+    """Raise RequestError for a system message or a stop string that is no text or empty, SettingsError for other parameters."""
+    checked(system or "", "system message")
+    for stop in generation.stop:
+        if not checked(stop, "stop string"):
+            raise RequestError("a stop string is empty, and would end every answer at once; leave --stop out")
+    generation.sampling(Sampling())
+
+
+def typed_line(prompt: str) -> str | None:
+    """The next line of standard input, None at its end. Raises RequestError for a line that is none or too long; the next can be read."""
+    if sys.stdin.isatty():
+        try:
+            return checked(input(prompt), "request").strip()  # with the terminal's own editing
+        except EOFError:
+            return None
+    put(prompt)
+    line = sys.stdin.readline(_MOST)
+    if len(line) == _MOST:
+        while (rest := sys.stdin.readline(_MOST)) and not rest.endswith("\n"):
+            pass
+        raise RequestError(f"a line is longer than {_MOST} characters; ask for less at once")
+    return checked(line, "request").strip() if line else None

@@ -1,0 +1,105 @@
+"""A command-line program whose troubles are sentences: one line on standard error and an exit status, never a traceback."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import typer
+from typer.main import get_command
+
+from shared import streams
+from shared.errors import OutputLost, SledError
+
+log = logging.getLogger(__name__)
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit statuses
+_LONGEST = 500  # characters of a sentence
+_TAIL = 100  # those of them that are its end
+# typer has click inside, or beside it, depending on its version.
+_Misuse: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+
+
+class Program(typer.Typer):
+    """A typer application. Called, it runs a command and ends the interpreter with the command's exit status."""
+
+    def __init__(self, name: str, *also: type[Exception], help: str | None = None) -> None:  # noqa: A002 - typer's word
+        """`name` is what the program's sentences begin with. Exceptions `also` carry sentences, beside SledError."""
+        # Without rich: its boxes and its markup would get between a user's words and the terminal.
+        super().__init__(help=help, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+        self._name, self._also = name, also
+
+    def __call__(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+        """Run the command line, or the one in `args`. Raises SystemExit; not `standalone_mode`: what the command raises."""
+        if not standalone_mode:
+            return get_command(self)(*args, standalone_mode=False, **kwargs)
+        streams.prepare()
+        with troubles_said(self._name, *self._also):
+            try:
+                status = get_command(self)(*args, standalone_mode=False, **kwargs)
+                streams.put("")
+            except _Misuse as error:
+                status = _say_misuse(self._name, error)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def run(name: str, command: Any, *also: type[Exception]) -> None:
+    """Run one function as a Program. Raises SystemExit."""
+    program = Program(name, *also)
+    program.command()(command)
+    program()
+
+
+@contextmanager
+def troubles_said(program: str, *also: type[Exception]) -> Iterator[None]:
+    """Turn whatever is raised inside into a sentence of `program` on standard error and the exit status that goes with it.
+
+    Exceptions `also` carry sentences, beside SledError. What is none of the user's, nor of the machine's, is called a mistake.
+    """
+    said: tuple[type[Exception], ...] = (SledError, *also)
+    try:
+        yield
+    except (typer.Exit, typer.Abort, _Misuse):  # typer's own ways of ending
+        raise
+    except (KeyboardInterrupt, BrokenPipeError) as error:  # who sent the one or closed the other knows
+        streams.drop(sys.stdout)
+        raise SystemExit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED) from None
+    except said as error:
+        if isinstance(error, OutputLost):
+            streams.drop(sys.stdout)
+        _end(program, str(error))
+    except OSError as error:
+        log.info("what failed is here", exc_info=True)
+        streams.drop(sys.stdout)  # it may be what can't be used
+        _end(program, f"can't use {error.filename or 'a stream or file'}: {error.strerror or error}")
+    except MemoryError:
+        log.info("what failed is here", exc_info=True)
+        _end(program, "this machine has too little memory for that; ask for less, or end something else that runs")
+    except Exception as error:
+        log.info("what failed is here", exc_info=True)
+        _end(program, f"this is a mistake in the program; report it with what --verbose says ({error!r})")
+
+
+def sentence(text: str) -> str:
+    """`text` in one line of at most _LONGEST characters, with what can't be printed escaped and its middle left out if need be."""
+    line = " ".join(text.split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - _TAIL - 3]} … {shown[-_TAIL:]}"
+
+
+def _say_misuse(program: str, error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    if context is not None and error.message == context.get_help():  # nothing was typed
+        streams.note(error.message)
+    else:
+        hint = f"; see {context.command_path} --help" if context is not None else ""
+        streams.note(f"{program}: {sentence(error.format_message().rstrip('.'))}{hint}")
+    return MISUSED
+
+
+def _end(program: str, text: str) -> NoReturn:
+    streams.note(f"{program}: {sentence(text)}")
+    raise SystemExit(FAILED) from None
