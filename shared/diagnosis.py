@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import ssl
@@ -55,6 +56,30 @@ def diagnosis(settings: BrokerSettings, error: OSError | None) -> str:
     if error is not None:
         return f"no MQTT broker answers at {where} ({error}); start one there or set broker host and port"
     return f"{where} accepts connections but does not answer as an MQTT 5 broker"
+
+
+def lost_because(where: str, error: Exception | None) -> str:
+    """Why there is no connection, by what the last attempt to connect came to."""
+    match error:
+        case None:
+            return f"the connection to the broker at {where} is lost"
+        case ConnectionRefusedError():
+            return f"no broker listens at {where} at present; it may be starting again"
+        case TimeoutError():
+            return f"nothing answers at {where}: the broker's machine is off, or the network on the way to it is"
+        case socket.gaierror() | OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH | errno.ENETDOWN):
+            return f"this device finds no way to {where} ({error}): its own network is down, or the broker's machine is off"
+    return f"the connection to the broker at {where} is lost ({error})"
+
+
+def remedy(settings: BrokerSettings, username: str, refusal: str) -> str:
+    """What to do about a broker that refuses `username`; `refusal` is MQTT 5's name for the reason."""
+    if refusal == "Unsupported protocol version":
+        return "it does not speak MQTT 5, which SLED needs: update it (mosquitto has MQTT 5 since 1.6), or take another"
+    if username:
+        shown = f"check the user name and the password file ({username!r}, {settings.password_file})"
+        return f"{shown}, or have a new credential made (sled-hub rotate {username})"
+    return "it wants a user name and a password: set broker.username and broker.password_file, or take a bundle"
 
 
 def _of_certificate(settings: BrokerSettings, where: str, error: ssl.SSLCertVerificationError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import secrets
@@ -20,7 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from shared.codec import MAX_FRAME
-from shared.diagnosis import diagnosis
+from shared.diagnosis import diagnosis, lost_because, remedy
 from shared.errors import BrokerRefused, BrokerUnreachable, LinkError
 from shared.mqtt_client import WriteThroughClient
 from shared.mqtt_packets import Gate
@@ -90,6 +89,7 @@ class MqttLink:
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         self._will = will
+        self._asks_less = False  # whether the next attempt to connect asks less of the broker than this one
         if will is not None:
             client.will_set(will[0], json.dumps(will[1]), qos=_AT_LEAST_ONCE, retain=True)
         password = settings.password()
@@ -222,7 +222,7 @@ class MqttLink:
         if self.connected:
             silent = f"the broker at {where} has acknowledged nothing for {unanswered_s:.0f} s"
             return silent if unanswered_s > _SILENT_S else ""
-        return _lost(where, self._client.connect_error)
+        return lost_because(where, self._client.connect_error)
 
     @property
     def sends_without_delay(self) -> bool:
@@ -270,7 +270,7 @@ class MqttLink:
         if reason.is_failure and self._gives_up_for(reason):
             return
         if reason.is_failure:
-            self._refusal = f"{reason}; {self._hint(reason)}"
+            self._refusal = f"{reason}; {remedy(self._settings, self._username, str(reason))}"
             self._client.refused()
             log.warning("the broker refused the connection: %s", reason)
         else:
@@ -290,20 +290,11 @@ class MqttLink:
         will, self._will = self._will, None
         if will is None or refusal not in _LACKING:
             return False
+        self._asks_less = True
         self._client.will_clear()
         if refusal == _LACKING[0]:
             self._client.will_set(will[0], json.dumps(will[1]), qos=_AT_MOST_ONCE, retain=True)
         return True
-
-    def _hint(self, refusal: ReasonCode) -> str:
-        """What to do about a refusal."""
-        settings = self._settings
-        if refusal == "Unsupported protocol version":
-            return "it does not speak MQTT 5, which SLED needs: update it (mosquitto has MQTT 5 since 1.6), or take another"
-        if self._username:
-            shown = f"check the user name and the password file ({self._username!r}, {settings.password_file})"
-            return f"{shown}, or have a new credential made (sled-hub rotate {self._username})"
-        return "it wants a user name and a password: set broker.username and broker.password_file, or take a bundle"
 
     def _on_disconnect(
         self,
@@ -313,6 +304,9 @@ class MqttLink:
         reason: ReasonCode,
         _: Properties | None,
     ) -> None:
+        if self._asks_less:
+            self._asks_less = False  # that attempt was refused, and the next one follows at once
+            return
         self._answered.set()
         if reason.is_failure:
             log.warning("lost the broker (%s); reconnecting", reason)
@@ -337,20 +331,6 @@ class MqttLink:
             granted = self._grants.pop(mid, None)
         if granted is not None:
             granted.set()
-
-
-def _lost(where: str, error: Exception | None) -> str:
-    """Why there is no connection, by what the last attempt to connect came to."""
-    match error:
-        case None:
-            return f"the connection to the broker at {where} is lost"
-        case ConnectionRefusedError():
-            return f"no broker listens at {where} at present; it may be starting again"
-        case TimeoutError():
-            return f"nothing answers at {where}: the broker's machine is off, or the network on the way to it is"
-        case socket.gaierror() | OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH | errno.ENETDOWN):
-            return f"this device finds no way to {where} ({error}): its own network is down, or the broker's machine is off"
-    return f"the connection to the broker at {where} is lost ({error})"
 
 
 def _without_delay(_client: paho.Client, _userdata: Any, sock: Any) -> None:

@@ -22,7 +22,7 @@ from shared.errors import BrokerRefused, BrokerUnreachable, LinkError
 from shared.mqtt import MqttLink
 from shared.mqtt_client import WriteThroughClient
 from shared.settings import BrokerSettings
-from tools.rig.broker import broker_command, private_broker
+from tools.rig.broker import answers, broker_command, free_port, private_broker
 from tools.rig.process import started
 from tools.rig.testbed import HUB, HubBed
 
@@ -302,4 +302,20 @@ def test_what_the_gate_refuses_never_comes_to_a_handler(tmp_path: Path) -> None:
             ("sled/hub/h/info", b"%d" % n) for n in range(0, 2_000, 100)
         ]
         assert heard.empty()
+        link.close()
+
+
+@pytest.mark.parametrize("lacking", ["max_qos 0", "retain_available false"])
+def test_a_broker_that_lacks_something_is_asked_for_less(lacking: str, tmp_path: Path) -> None:
+    config, port = tmp_path / "mosquitto.conf", free_port()
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n{lacking}\n")
+    with started(broker_command(config), tmp_path / "log"):
+        while not answers(port):
+            time.sleep(0.02)
+        link = MqttLink(BrokerSettings("127.0.0.1", port), "h", will=("sled/hub/h/status", {"online": False}))
+        link.connect()
+        heard: queue.Queue[bytes] = queue.Queue()
+        link.subscribe("sled/hub/h/status", lambda _, payload: heard.put(payload))
+        link.publish_json("sled/hub/h/status", {"online": True})
+        assert heard.get(timeout=5) == b'{"online": true}'
         link.close()
