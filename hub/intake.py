@@ -11,12 +11,11 @@ from hub.engine.inbox import Arrival, Request
 from hub.sessions.session import Limits, SessionKey, too_long
 from shared.codec import decode, draft_round, largest_frame, split_session
 from shared.errors import ProtocolError
+from shared.malformed import MalformedFrames
 from shared.messages import MAX_DRAFT, Close, Draft, Fault, Open
 from shared.topics import Topics
 
 log = logging.getLogger(__name__)
-
-_REPORT_EVERY_S = 60.0  # seconds between two lines of the log about malformed frames
 
 
 class Intake:
@@ -32,7 +31,7 @@ class Intake:
     ) -> None:
         """`submit` queues a message for the engine; `has_room` says whether one of a node, of so many bytes, has a place."""
         self.refused = 0  # messages of nodes that have so many waiting that no more are read
-        self.malformed = 0  # frames that could not be read, or do not belong on their topic
+        self._malformed = MalformedFrames(log, clock)
         self._topics = topics
         self._limits = limits
         self._submit = submit
@@ -41,8 +40,11 @@ class Intake:
         self._clock = clock
         self._largest_open = largest_frame(0)
         self._largest_draft = largest_frame(limits.context + MAX_DRAFT)
-        self._reported_at = -_REPORT_EVERY_S
-        self._unreported = 0
+
+    @property
+    def malformed(self) -> int:
+        """Frames that could not be read, or do not belong on their topic."""
+        return self._malformed.count
 
     def admits(self, topic: bytes, size: int) -> bool:
         """Whether a message is to be read at all: the gate of the MQTT client."""
@@ -61,7 +63,7 @@ class Intake:
             if len(payload) > self._largest_open:
                 raise ProtocolError(f"{len(payload)} bytes are too many to open a session")
         except ProtocolError as error:
-            self._count_malformed(topic, error)
+            self._malformed.note(topic, error)
             return
         self._queue(node, topic, payload, partial(self._read_open, node, payload))
 
@@ -80,7 +82,7 @@ class Intake:
             else:
                 read = partial(self._read_draft, key, frame)
         except ProtocolError as error:
-            self._count_malformed(topic, error)
+            self._malformed.note(topic, error)
             return
         self._queue(node, topic, payload, read)
 
@@ -89,7 +91,7 @@ class Intake:
             try:
                 return read()
             except ProtocolError as error:
-                self._count_malformed(topic, error)
+                self._malformed.note(topic, error)
                 return None
 
         self._submit(Arrival(node, len(payload), self._clock(), guarded))
@@ -109,15 +111,3 @@ class Intake:
 
     def _read_too_long(self, key: SessionKey, number: int) -> Request:
         return Request(key, too_long(number, self._limits.context + 1, self._limits))
-
-    def _count_malformed(self, topic: str, error: ProtocolError) -> None:
-        """Count a frame; the log has a line about the first one, and then about all that came within a minute.
-
-        Both threads come here. Where they do so at once a frame may go uncounted, which is less bad than a lock for each.
-        """
-        self.malformed += 1
-        self._unreported += 1
-        now = self._clock()
-        if now - self._reported_at >= _REPORT_EVERY_S:
-            count, self._unreported, self._reported_at = self._unreported, 0, now
-            log.warning("malformed frames: %d more, the last on %s: %s", count, topic[:200], str(error)[:200])

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _IDLE_S = 0.5  # seconds between two checks of keepalive and silence
 _PIECE = 65_536  # bytes that are read at once
+_GATHER_S = 0.002  # seconds for which messages gather while many are dropped: each waking costs more than a message
 _FIRST_PAUSE_S = 0.1  # seconds before the first attempt to connect again; the pause doubles with each attempt
 _LONGEST_PAUSE_S = 1.0  # seconds that the pause grows to: an attempt costs little, and whoever waits does so in vain
 _LONGEST_REFUSED_S = 30.0  # seconds that the pause grows to while the broker answers and refuses
@@ -52,6 +53,7 @@ class WriteThroughClient(paho.Client):
         self.__reader = PacketReader(gate)
         self.__received = b""  # packets that paho has still to read
         self.__place = 0  # in those
+        self.__refused_before = 0  # publishes that the gate had refused when it was looked last
         self.__asked_at: float | None = None  # when something was sent that awaits an answer, and none has come
         self.__asked_bytes = 0  # sent since then
         self.__refused = False  # whether the broker refused the last attempt to connect
@@ -98,6 +100,7 @@ class WriteThroughClient(paho.Client):
     def reconnect(self) -> MQTTErrorCode:
         """Connect again."""
         self.__reader, self.__received, self.__place = PacketReader(self.__gate), b"", 0
+        self.__refused_before = 0
         self.__asked_at = None
         self.__ask(0)
         return super().reconnect()
@@ -177,6 +180,9 @@ class WriteThroughClient(paho.Client):
     def __read(self, sock: Any) -> None:
         """Read what is there and let paho handle it; a connection that has ended is closed."""
         try:
+            if self.__reader.refused > self.__refused_before:
+                self.__refused_before = self.__reader.refused
+                time.sleep(_GATHER_S)
             received = sock.recv(_PIECE)
             packets, acknowledgements = self.__reader.feed(received) if received else (b"", b"")
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):

@@ -31,6 +31,7 @@ class PacketReader:
 
     def __init__(self, gate: Gate) -> None:
         """`gate` is asked with topic and bytes of each publish; one that it refuses is acknowledged and dropped."""
+        self.refused = 0  # publishes that were dropped
         self._gate = gate
         self._rest = b""
 
@@ -56,6 +57,8 @@ class PacketReader:
                     packets += _length(end - body - (behind - topic_end))
                     packets += data[body:topic_end]
                     packets += data[behind:end]
+                else:
+                    self.refused += 1
             elif first >> 4 == _ACKNOWLEDGEMENT and data[body + 2 : body + 3] == _TOO_LARGE:
                 packets += data[start : body + 2] + _QUOTA_EXCEEDED + data[body + 3 : end]
             else:

@@ -12,6 +12,7 @@ from edge_node.link.directory import HubDirectory, SeenHub
 from edge_node.link.opening import Opening
 from shared.codec import decode, encode, encode_in, split_session
 from shared.errors import BrokerRefused, ProtocolError
+from shared.malformed import MalformedFrames
 from shared.messages import AnyMessage, Close, Draft, Early, Fault, Open, Opened, Verdict
 from shared.mqtt import MqttLink
 from shared.pair import Pair
@@ -29,7 +30,7 @@ class HubLink:
     """A connection to the broker in the name of one node. One session at a time is spoken on it."""
 
     def __init__(self, settings: BrokerSettings, node: str, pair: Pair) -> None:
-        self.malformed = 0
+        self._malformed = MalformedFrames(log)
         self.bytes_down = 0  # payload bytes of verdicts
         self._node = check_name(node, "node name")
         self._pair = pair
@@ -166,7 +167,7 @@ class HubLink:
             if self._directory.take_in(topic, payload, kept=kept):
                 self._tell(News.HUB)
         except ProtocolError as error:
-            self._count_malformed(topic, error)
+            self._malformed.note(topic, error)
 
     def _on_opened(self, topic: str, payload: bytes) -> None:
         message = self._decode(topic, payload)
@@ -180,7 +181,7 @@ class HubLink:
             hub = self._topics.parties_of(topic).hub
             session, frame = split_session(payload)
         except ProtocolError as error:
-            self._count_malformed(topic, error)
+            self._malformed.note(topic, error)
             return
         message = self._decode(topic, frame) if session == self._spoken else None
         if not isinstance(message, (Verdict, Early, Fault)):
@@ -200,9 +201,5 @@ class HubLink:
         try:
             return decode(payload)
         except ProtocolError as error:
-            self._count_malformed(topic, error)
+            self._malformed.note(topic, error)
             return None
-
-    def _count_malformed(self, topic: str, error: Exception) -> None:
-        self.malformed += 1
-        log.warning("a malformed message on %s: %s", topic[:200], str(error)[:200])

@@ -42,6 +42,7 @@ _STALLED_S = 0.05  # seconds between two looks for pages while no session with w
 _NO_NUMBERS = (
     "the target gives no numbers for this text (NaN, or an error); ask otherwise, or run the hub with --dtype float32"
 )
+_RECEIVED_S = 1e-4  # seconds that the MQTT client's thread takes for a message before it is here
 _INTAKE_S = 0.1  # seconds for which messages are read before a forward at most
 
 
@@ -165,7 +166,8 @@ class Engine:
                 # Whatever one session's message brings about must not end the loop of all others.
                 log.exception("a message of %s failed; its session is closed", arrival.node)
                 self._forget(request.key)
-        self._inbox.charge(arrival.node, self._clock() - came, self.book.sessions_of(arrival.node))
+        took_s = self._clock() - came + _RECEIVED_S
+        self._inbox.charge(arrival.node, took_s, self.book.sessions_of(arrival.node))
         return True
 
     def _take_in(self, request: Request, at: float) -> None:
