@@ -61,8 +61,16 @@ class ServingHub:
             return f"hub {hub!r} is offline"
         return f"hub {hub!r} says nothing: it hangs or is gone" if self._link.is_silent(hub) else ""
 
-    def open(self, on_wait: Callable[[str], None]) -> Channel:
-        """Open a session, waiting for a hub if need be, and tell what for. Raises SessionError or LinkError."""
+    @property
+    def is_asking(self) -> bool:
+        """Whether a session is being asked for."""
+        return self._opening is not None
+
+    def open(self, on_wait: Callable[[str], None], limit_s: float | None = None) -> Channel:
+        """Open a session, waiting for a hub if need be, and tell what for; `limit_s` seconds at most, also for a hub that was asked.
+
+        Raises SessionError or LinkError.
+        """
         self.ask()
         began, told = self._clock(), ""
         while self.channel is None:
@@ -72,7 +80,8 @@ class ServingHub:
                 if waited_s >= _TOLD_S and told != (trouble := str(self._opening.failure())):
                     told = trouble
                     on_wait(told)
-                if waited_s >= self._wait_s + (_ANSWER_S if self._opening.hub is not None else 0.0):
+                answers_s = 0.0 if self._opening.hub is None else _ANSWER_S
+                if waited_s >= (self._wait_s + answers_s if limit_s is None else limit_s):
                     failure = self._opening.failure()
                     self.leave()
                     raise failure

@@ -32,6 +32,7 @@ from shared.transcript import common_length
 log = logging.getLogger(__name__)
 
 _REOPENINGS = 8  # new sessions in a row that bring no token
+_LOOK_AGAIN_S = 1.0  # seconds in which a hub that is there again opens a session
 _LONGEST_WAIT_S = 600.0  # seconds for which an answer waits for a hub
 
 
@@ -89,8 +90,14 @@ class RoundLoop:
         Raises SessionError or LinkError, unless answers may begin without a hub: then the limits are the presumed ones.
         """
         if self._hub.channel is None:
+            limit_s = None
+            if self._presumed is not None:
+                # Who can go on alone does not wait long, and not again where a hub was waited for before.
+                limit_s = (
+                    _LOOK_AGAIN_S if self._hub.is_asking else min(self._settings.wait_s, self._settings.hub_timeout_s)
+                )
             try:
-                self._started(self._hub.open(self.on_wait))
+                self._started(self._hub.open(self.on_wait, limit_s))
             except (SessionError, LinkError) as error:
                 if self._presumed is None:
                     raise

@@ -286,6 +286,9 @@ def test_an_answer_may_begin_and_end_without_a_hub_and_is_verified_later() -> No
     drafted = steps[-1].provisional
     assert len(drafted) == 40
     assert told[0] == "the broker is away"
+    began = hub.clock.now
+    next(node.answer(PROMPT, Sampling(), 40, RoundStats()))
+    assert hub.clock.now - began < 1.5, "it was waited for before"
     away(hub, 0.0)
     stats = RoundStats()
     ids = [token for step in node.answer(PROMPT, Sampling(), 40, stats, drafted) for token in step.committed]

@@ -96,6 +96,17 @@ def test_who_waits_for_a_hub_is_told_what_for_and_then_why_there_is_none() -> No
     assert hub.channel is None
 
 
+def test_who_can_go_on_alone_does_not_wait_for_a_hub_that_may_still_answer() -> None:
+    hub, link, _ = serving()
+    link.hub = "frozen"
+    with pytest.raises(NoHub):
+        hub.open(lambda _: None, limit_s=0.5)
+    assert link.clock.now < 0.7
+    with pytest.raises(NoHub):
+        opened(hub)
+    assert link.clock.now > 8, "others wait for what it answers"
+
+
 def test_a_session_is_asked_for_anew_with_the_same_hub_where_it_is_there() -> None:
     hub, link, _ = serving(("attic", "big"), ("cellar", "big"))
     opened(hub)
