@@ -21,6 +21,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from shared.codec import MAX_FRAME
 from shared.diagnosis import diagnosis, lost_because, remedy
 from shared.errors import BrokerRefused, BrokerUnreachable, LinkError
+from shared.last_will import LastWill
 from shared.mqtt_client import WriteThroughClient
 from shared.mqtt_packets import Gate
 from shared.settings import BrokerSettings
@@ -34,10 +35,6 @@ MAX_PACKET = MAX_FRAME + 1024  # bytes of an MQTT packet: a frame with its sessi
 _AT_MOST_ONCE = 0  # a QoS: a message without a PUBACK costs both sides half as much
 _AT_LEAST_ONCE = 1  # a QoS: a lost round costs a timeout, a repeated round costs nothing
 
-_LACKING = (
-    "QoS not supported",
-    "Retain not supported",
-)  # what a broker without QoS 1, or without retained messages, says of a will
 _SILENT_S = 1.0  # seconds without an acknowledgement after which the broker counts as silent
 _OVERHEAD = 64  # bytes of a publish besides topic and payload, at most
 
@@ -88,10 +85,8 @@ class MqttLink:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
-        self._will = will
         self._asks_less = False  # whether the next attempt to connect asks less of the broker than this one
-        if will is not None:
-            client.will_set(will[0], json.dumps(will[1]), qos=_AT_LEAST_ONCE, retain=True)
+        self._will = None if will is None else LastWill(client, *will)
         password = settings.password()
         username = settings.username or (name if password is not None else "")
         if username:
@@ -267,7 +262,8 @@ class MqttLink:
         granted: Properties | None,
     ) -> None:
         self._client.drop_out_messages()  # a message that makes the broker hang up must not be sent for ever
-        if reason.is_failure and self._gives_up_for(reason):
+        self._asks_less = reason.is_failure and self._will is not None and self._will.ask_less(reason)
+        if self._asks_less:
             return
         if reason.is_failure:
             self._refusal = f"{reason}; {remedy(self._settings, self._username, str(reason))}"
@@ -284,17 +280,6 @@ class MqttLink:
                 self._client.afterwards(greeting)
             self._connected.set()
         self._answered.set()
-
-    def _gives_up_for(self, refusal: ReasonCode) -> bool:
-        """Whether the next attempt asks less of a broker that lacks something: nodes notice a lost hub by its silence too."""
-        will, self._will = self._will, None
-        if will is None or refusal not in _LACKING:
-            return False
-        self._asks_less = True
-        self._client.will_clear()
-        if refusal == _LACKING[0]:
-            self._client.will_set(will[0], json.dumps(will[1]), qos=_AT_MOST_ONCE, retain=True)
-        return True
 
     def _on_disconnect(
         self,

@@ -11,8 +11,11 @@ from edge_node.rounds.patience import Patience
 from edge_node.rounds.round_stats import RoundStats
 from edge_node.rounds.timing import RoundTimes, Timing
 from edge_node.settings import NodeSettings
+from shared.errors import HubSilent
 from shared.messages import Draft, Verdict
 from shared.sampling import Sampling
+
+_REOPENINGS = 8  # new sessions in a row that bring no token
 
 
 class AnswerInProgress:
@@ -45,6 +48,13 @@ class AnswerInProgress:
         self._draft: Draft | None = None  # the last one that was sent
         self._bytes_up = 0  # of the round under way, repetitions included
         self._bytes_down = 0  # the link's count when the round was sent
+
+    def reopening(self, reason: str) -> None:
+        """A new session is asked for. Raises HubSilent when too many have brought nothing."""
+        if self.reopened_in_vain == _REOPENINGS:
+            raise HubSilent(f"{reason}; {_REOPENINGS} new sessions did not help")
+        self.reopened_in_vain += 1
+        self.stats.reopened += 1
 
     def sending(self, draft: Draft, held: int, bytes_down: int) -> None:
         """A draft is about to be sent. `held` is the session's length, `bytes_down` what the link has received so far.

@@ -12,6 +12,7 @@ from edge_node.link.channel import Channel, HubMessage, News
 from edge_node.link.directory import SeenHub
 from edge_node.link.hub_link import HubLink
 from edge_node.link.serving_hub import ServingHub
+from edge_node.rounds.alone import DraftingAlone
 from edge_node.rounds.answer import AnswerInProgress
 from edge_node.rounds.block_length import BlockLength
 from edge_node.rounds.drafting_schedule import DraftingSchedule
@@ -31,7 +32,6 @@ from shared.transcript import common_length
 
 log = logging.getLogger(__name__)
 
-_REOPENINGS = 8  # new sessions in a row that bring no token
 _LOOK_AGAIN_S = 1.0  # seconds in which a hub that is there again opens a session
 _LONGEST_WAIT_S = 600.0  # seconds for which an answer waits for a hub
 
@@ -67,6 +67,7 @@ class RoundLoop:
         if drafter is not None:
             lookahead = Lookahead(drafter, calibration or Calibration(), self.skill, clock)
             self._drafting = DraftingSchedule(settings, self._length, lookahead)
+        self._alone = DraftingAlone(settings, self._drafting)
         self._answer: AnswerInProgress | None = None  # the last one that was begun in the session
 
     @property
@@ -143,11 +144,11 @@ class RoundLoop:
         while True:
             progress = self._await(answer, opened.end_ids)
             answer.committed(len(progress.committed))
-            if progress.committed or self._drafts_alone(answer):
+            if progress.committed or self._alone.goes_on(answer):
                 yield progress
             if self.session.finish is not Finish.NO or len(self.session) >= answer.credit.limit or answer.ended:
                 return
-            draft = None if self._drafts_alone(answer) else self._next(answer)
+            draft = None if self._alone.goes_on(answer) else self._next(answer)
             if draft is not None:
                 self._publish(answer, draft)
 
@@ -209,14 +210,14 @@ class RoundLoop:
         while True:
             arrival = self._hub.receive(0.0)
             if arrival is None and not self._works(answer):
-                arrival = self._hub.receive(0.0 if self._drafts_alone(answer) else answer.patience.wait_s)
+                arrival = self._hub.receive(0.0 if self._alone.goes_on(answer) else answer.patience.wait_s)
             if isinstance(arrival, HubMessage):
                 committed = self._take_in(answer, arrival)
                 if committed is not None:
                     return Progress(committed, answer.provisional)
                 continue
             self._look(answer, arrival)
-            if self._drafts_alone(answer) and self._draft_alone(answer, end_ids):
+            if self._alone.goes_on(answer) and self._alone.write(answer, len(self.session), end_ids):
                 return Progress((), answer.provisional)
 
     def _take_in(self, answer: AnswerInProgress, arrival: HubMessage) -> tuple[int, ...] | None:
@@ -258,19 +259,6 @@ class RoundLoop:
         if what != answer.waits_for:
             answer.waits_for = what
             self.on_wait(what)
-
-    def _drafts_alone(self, answer: AnswerInProgress) -> bool:
-        """Whether this device goes on without a hub for now."""
-        return self._settings.on_hub_loss is HubLoss.DRAFT and self._drafting is not None and answer.patience.is_lost
-
-    def _draft_alone(self, answer: AnswerInProgress, end_ids: Sequence[int]) -> bool:
-        """Do a piece of drafting for the reader; whether there is more to be read, or will be none."""
-        assert self._drafting is not None
-        before = answer.provisional
-        room = answer.credit.limit - len(self.session)
-        answer.provisional = tokens = self._drafting.draft_alone(room)
-        answer.ended = self._drafting.is_stuck or len(tokens) >= room or (len(tokens) > 0 and tokens[-1] in end_ids)
-        return answer.ended or tokens != before
 
     def _works(self, answer: AnswerInProgress) -> bool:
         """Do a piece of drafting, if there is any that costs no time."""
@@ -314,7 +302,7 @@ class RoundLoop:
         """Do what a fault asks for. Raises HubRefused where re-opening will not help."""
         if 0 < fault.round < self.session.round:
             return  # about a round that another has replaced
-        self._count_reopening(answer, fault.detail)
+        answer.reopening(fault.detail)
         self._hub.reopen_after(fault)
 
     def _ask_from_here(self, answer: AnswerInProgress) -> Draft:
@@ -324,14 +312,8 @@ class RoundLoop:
         return self.session.compose(until=max(credit.until, credit.due(length, self.gate.streams)))
 
     def _reopen(self, answer: AnswerInProgress, reason: str) -> None:
-        self._count_reopening(answer, reason)
+        answer.reopening(reason)
         self._hub.reopen(reason)
-
-    def _count_reopening(self, answer: AnswerInProgress, reason: str) -> None:
-        if answer.reopened_in_vain == _REOPENINGS:
-            raise HubSilent(f"{reason}; {_REOPENINGS} new sessions did not help")
-        answer.reopened_in_vain += 1
-        answer.stats.reopened += 1
 
     def _resume(self, answer: AnswerInProgress) -> None:
         """Go on in a new session whose prompt is all that is held."""
