@@ -134,7 +134,8 @@ def test_a_template_that_fails_says_so(tmp_path: Path, source: str | bytes, says
     ],
 )
 def test_a_template_without_end_is_ended(tmp_path: Path, source: str) -> None:
-    with pytest.raises(PairError, match="comes to no end"):
+    # A fast machine computes the third in time, and then finds that it has too many digits.
+    with pytest.raises(PairError, match="comes to no end|Exceeds the limit"):
         template(tmp_path, source).render(TURNS)
 
 
