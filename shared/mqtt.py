@@ -215,8 +215,7 @@ class MqttLink:
             return f"the broker at {where} refuses the connection: {self._refusal}"
         unanswered_s = self._client.unanswered_s
         if self.connected:
-            silent = f"the broker at {where} has acknowledged nothing for {unanswered_s:.0f} s"
-            return silent if unanswered_s > _SILENT_S else ""
+            return f"the broker at {where} acknowledges nothing" if unanswered_s > _SILENT_S else ""
         return lost_because(where, self._client.connect_error)
 
     @property

@@ -136,8 +136,8 @@ class HubDirectory:
         silent = [hub for hub, seen in hubs.items() if self._serves(seen) and seen.silent_s(now) >= _GONE_S]
         if silent:
             return NoHub(
-                f"hub {silent[0]!r} serves {self._pair!r} as the broker has it, but has said nothing for "
-                f"{hubs[silent[0]].silent_s(now):.0f} s: it hangs or is gone; start it again"
+                f"hub {silent[0]!r} serves {self._pair!r} as the broker has it, but says nothing: it hangs or is "
+                "gone; start it again"
             )
         if others:
             return IncompatiblePair(

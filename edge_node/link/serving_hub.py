@@ -67,26 +67,25 @@ class ServingHub:
         return self._opening is not None
 
     def open(self, on_wait: Callable[[str], None], limit_s: float | None = None) -> Channel:
-        """Open a session, waiting for a hub if need be, and tell what for; `limit_s` seconds at most, also for a hub that was asked.
+        """Open a session, waiting for a hub if need be; `limit_s` seconds at most, also for a hub that was asked.
 
+        `on_wait` is told again and again what for, and "" at the end.
         Raises SessionError or LinkError.
         """
         self.ask()
-        began, told = self._clock(), ""
+        began = self._clock()
         while self.channel is None:
             self.receive(_STEP_S)
             if self._opening is not None:
                 waited_s = self._clock() - began
-                if waited_s >= _TOLD_S and told != (trouble := str(self._opening.failure())):
-                    told = trouble
-                    on_wait(told)
+                if waited_s >= _TOLD_S:
+                    on_wait(str(self._opening.failure()))
                 answers_s = 0.0 if self._opening.hub is None else _ANSWER_S
                 if waited_s >= (self._wait_s + answers_s if limit_s is None else limit_s):
                     failure = self._opening.failure()
                     self.leave()
                     raise failure
-        if told:
-            on_wait("")
+        on_wait("")
         return self.channel
 
     def ask(self) -> None:

@@ -38,7 +38,6 @@ class AnswerInProgress:
         self.timing = Timing(times, clock)
         self._clock = clock
         self.patience = Patience(times, settings.hub_timeout_s, clock)
-        self.waits_for = ""  # what the person was told last that it waits for
         self.had_trouble = False  # whether broker or hub could not be reached when that was looked at last
         self.reopened_in_vain = 0  # sessions since something was committed
         self.provisional: tuple[int, ...] = ()  # drafted without a hub behind what is committed

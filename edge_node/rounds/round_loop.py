@@ -58,6 +58,7 @@ class RoundLoop:
         self.pace = Pace(self.skill, self.times, ahead=settings.ahead)
         self.gate = Gate(self.pace, settings.mode)
         self.on_wait: Callable[[str], None] = log.info  # told what an answer waits for, and "" when it goes on
+        self._waits_for = ""  # what the person was told last
         self._settings = settings
         self._clock = clock
         self._presumed = presumed
@@ -98,11 +99,11 @@ class RoundLoop:
                     _LOOK_AGAIN_S if self._hub.is_asking else min(self._settings.wait_s, self._settings.hub_timeout_s)
                 )
             try:
-                self._started(self._hub.open(self.on_wait, limit_s))
+                self._started(self._hub.open(self._tell, limit_s))
             except (SessionError, LinkError) as error:
                 if self._presumed is None:
                     raise
-                self.on_wait(str(error))
+                self._tell(str(error))
                 return self._presumed
         assert self._hub.channel is not None
         return self._hub.channel.opened
@@ -249,15 +250,16 @@ class RoundLoop:
             patience.reset()
         patience.look(served=not trouble)
         if patience.is_told:
-            self._tell(answer, trouble or "the hub's verdict")
+            self._tell(trouble or "the hub's verdict")
         gives_up_s = self._settings.hub_timeout_s if self._settings.on_hub_loss is HubLoss.STOP else _LONGEST_WAIT_S
         if patience.lost_s > gives_up_s:
             self._hub.leave()
             raise HubSilent(trouble or "the hub lives but does not answer")
 
-    def _tell(self, answer: AnswerInProgress, what: str) -> None:
-        if what != answer.waits_for:
-            answer.waits_for = what
+    def _tell(self, what: str) -> None:
+        """Tell the person what is waited for, if it is something else than before."""
+        if what != self._waits_for:
+            self._waits_for = what
             self.on_wait(what)
 
     def _works(self, answer: AnswerInProgress) -> bool:
@@ -277,7 +279,7 @@ class RoundLoop:
         answered = sent if sent is not None and verdict.round == sent.round else None
         answer.patience.reset()
         answer.reopened_in_vain = 0
-        self._tell(answer, "")
+        self._tell("")
         self._length.advise(verdict.advised)
         elapsed = answer.timing.learn(verdict, answered, at)
         if count and elapsed is not None and self.gate.streams:

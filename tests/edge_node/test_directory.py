@@ -104,7 +104,7 @@ def test_what_the_broker_has_kept_of_a_hub_is_believed_for_a_while() -> None:
     assert not found.seen("ghost").proven
     CLOCK.now += 4
     assert find(found) is None
-    assert "has said nothing for 4 s" in str(found.why_none())
+    assert "but says nothing" in str(found.why_none())
     speak(found, "ghost")
     assert find(found) == "ghost"
 

@@ -148,6 +148,6 @@ def test_whose_fault_it_is_that_no_session_opens() -> None:
     assert "says nothing at all" in str(opening.failure())
     house.clock.now += 2
     opening.step(0.1)
-    assert "has said nothing for" in str(opening.failure())
+    assert "but says nothing" in str(opening.failure())
     house.trouble = "the broker is away"
     assert str(opening.failure()) == "the broker is away"
