@@ -118,6 +118,9 @@ class Conversation:
         kept = tuple(i for i in answer.ids if i not in end_ids)
         if answer.provisional or self._provisional:
             text, ids = answer.text + answer.provisional, (*kept, *self._drafted)
+            if self._provisional:
+                # A hub may have written it meanwhile, but behind turns that none has verified.
+                answer.text, answer.provisional = "", text
             self._provisional.append(
                 ProvisionalTurn(request, text, ids, answer.sampling, generation.max_tokens, generation.stop)
             )
