@@ -152,7 +152,7 @@ class Hub:
             evicted=self.engine.book.evicted,
             preempted=self.engine.book.preempted,
             malformed=self._intake.malformed,
-            dropped=self.engine.lost + self._unsent,
+            dropped=self.engine.lost + self._intake.refused + self._unsent,
             handler_errors=self._link.handler_errors,
             refused_publishes=self._link.refused_publishes,
         )

@@ -26,6 +26,7 @@ from shared.mqtt_client import WriteThroughClient
 from shared.mqtt_packets import Gate
 from shared.settings import BrokerSettings
 from shared.tls import tls_context
+from shared.topics import Topics
 
 log = logging.getLogger(__name__)
 
@@ -195,8 +196,6 @@ class MqttLink:
 
     def publish_json(self, topic: str, value: dict[str, Any]) -> None:
         """Send `value` as a JSON object, retained by a broker that does; state that can't be sent now is left to the next greeting."""
-        if not self._client.is_connected():
-            return
         try:
             self.publish(topic, json.dumps(value), retain=self.retains)
         except LinkError as error:
@@ -235,7 +234,7 @@ class MqttLink:
 
     def flush(self, timeout_s: float = 2.0) -> None:
         """Wait until the broker has confirmed a marker publish behind all earlier ones, at most `timeout_s`."""
-        info = self._client.publish(f"{self._settings.prefix}/flush", b"", qos=self._qos)
+        info = self._client.publish(Topics(self._settings.prefix).flush, b"", qos=self._qos)
         try:
             info.wait_for_publish(timeout_s)
         except (RuntimeError, ValueError):

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import queue
 import time
+from functools import partial
 
 from edge_node.link.channel import Channel, HubMessage, News
 from edge_node.link.directory import HubDirectory, SeenHub
@@ -50,7 +51,11 @@ class HubLink:
         """Connect to the broker and listen, `at_once` or as soon as there is one. Raises LinkError."""
         self._link.connect(at_once=at_once)
         for leaf in HubDirectory.LEAVES:
-            self._link.subscribe(self._topics.hub("+", leaf), self._on_hub, kept=self._on_hub_kept)
+            self._link.subscribe(
+                self._topics.hub("+", leaf),
+                partial(self._note_hub, kept=False),
+                kept=partial(self._note_hub, kept=True),
+            )
         self._link.subscribe(self._topics.opened(self._node), self._on_opened)
         self._link.subscribe(self._topics.verdict("+", self._node), self._on_verdict)
         self._link.greet(lambda: self._tell(News.CONNECTED))
@@ -155,12 +160,6 @@ class HubLink:
 
     def _on_refused(self, reason: str) -> None:
         self._refusal = reason
-
-    def _on_hub(self, topic: str, payload: bytes) -> None:
-        self._note_hub(topic, payload, kept=False)
-
-    def _on_hub_kept(self, topic: str, payload: bytes) -> None:
-        self._note_hub(topic, payload, kept=True)
 
     def _note_hub(self, topic: str, payload: bytes, *, kept: bool) -> None:
         try:
