@@ -59,6 +59,7 @@ class Lane:
         self.port = 0  # that the program is to connect to
         self.counted: Counter[Disturbance] = Counter()
         self.cut_until = 0.0  # by time.monotonic: nothing passes before
+        self.closes = False  # the cut ends with the connections closed
         self._rng = rng
         self._witness = witness
         self._window: Window | None = None

@@ -65,7 +65,8 @@ class MqttProxy:
         lane = self.lanes[name]
         lane.cut_until = max(lane.cut_until, time.monotonic() + seconds)
         if closes:
-            self._loop.call_soon_threadsafe(self._loop.call_later, seconds, self._close_connections, name)
+            lane.closes = True
+            asyncio.run_coroutine_threadsafe(self.passable(lane), self._loop)
 
     async def _end(self) -> None:
         for server in self._servers:
@@ -97,11 +98,11 @@ class MqttProxy:
         self._relays.add(task)
         task.add_done_callback(self._relays.discard)
         try:
-            await _passable(lane)
+            await self.passable(lane)
             there, onward = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self._broker_port), _CONNECT_S)
             ends.append(onward)
             self._writers[lane.name].add(onward)
-            up, down = _Flow(lane, onward), _Flow(lane, writer)
+            up, down = _Flow(self, lane, onward), _Flow(self, lane, writer)
             up.opposite, down.opposite = down, up
             for each in ends:
                 each.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -112,7 +113,7 @@ class MqttProxy:
                 asyncio.create_task(down.give(lambda publish: self._witness.passed(lane.name, False, publish))),
             ]
             _, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            await _passable(lane)  # who is at the other end of a cut does not learn that this end has gone
+            await self.passable(lane)  # who is at the other end of a cut does not learn that this end has gone
             for unfinished in rest:
                 unfinished.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -123,12 +124,21 @@ class MqttProxy:
                 self._writers[lane.name].discard(each)
                 each.close()  # what was written before goes out still
 
+    async def passable(self, lane: Lane) -> None:
+        """Wait for the end of a cut. Whoever sees it first closes the connections, if the cut ends so: nothing goes out before."""
+        while (rest := lane.cut_until - time.monotonic()) > 0:
+            await asyncio.sleep(min(rest, _STEP_S))  # the lane may be cut for longer meanwhile, or the proxy end
+        if lane.closes:
+            lane.closes = False
+            self._close_connections(lane.name)
+
 
 class _Flow:
     """One direction of a connection: packets that were read wait for their time, and are written in order."""
 
-    def __init__(self, lane: Lane, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, proxy: MqttProxy, lane: Lane, writer: asyncio.StreamWriter) -> None:
         self.opposite = self
+        self._proxy = proxy
         self._lane = lane
         self._writer = writer
         self._under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_MOST_PACKETS)
@@ -149,7 +159,7 @@ class _Flow:
             while True:
                 due, packet = await self._under_way.get()
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
-                await _passable(self._lane)
+                await self._proxy.passable(self._lane)
                 self._writer.write(packet)
                 await self._writer.drain()
                 publish = Publish.read(packet)
@@ -173,11 +183,6 @@ class _Flow:
     def _release(self) -> None:
         if self._held and not self._under_way.full():
             self._under_way.put_nowait((time.monotonic(), self._held.pop()))
-
-
-async def _passable(lane: Lane) -> None:
-    while (rest := lane.cut_until - time.monotonic()) > 0:
-        await asyncio.sleep(min(rest, _STEP_S))  # the lane may be cut for longer meanwhile, or the proxy end
 
 
 @contextmanager
