@@ -225,7 +225,7 @@ def _soak(
     minutes: Annotated[float, typer.Option(min=0, max=10_000, help="0 takes the samples that the file has")] = 60.0,
     every: Annotated[float, typer.Option(min=0.5, help="seconds between two samples")] = 10.0,
     pause: Annotated[float, typer.Option(min=0, help="seconds for which a node rests behind each answer")] = 2.0,
-    chats: Annotated[int, typer.Option(min=1, help="different chats, which are held again and again")] = 30,
+    chats: Annotated[int, typer.Option(min=1, help="different chats, which are held again and again")] = 12,
     samples: Annotated[Path, typer.Option(dir_okay=False, help="where samples are written as they come")] = Path(
         "build/soak.jsonl"
     ),

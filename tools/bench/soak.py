@@ -20,7 +20,7 @@ from tools.rig.killable import Killable
 from tools.rig.testbed import HubBed, running_hub
 from tools.rig.usage import usage
 
-_HUB_OPTIONS = ("--threads", "1", "--kv-memory", "32M")  # as much K/V as is full before the first quarter ends
+_HUB_OPTIONS = ("--threads", "1", "--kv-memory", "16M")  # less than the chats would fill
 _START_S = 120.0
 _FEWEST = 8  # samples
 _STEP_S = 0.1

@@ -19,7 +19,7 @@ def draw(samples: Sequence[Sample], out: Path) -> None:
     minutes = [sample.at_s / 60 for sample in samples]
     for name in samples[0].processes:
         memory.plot(minutes, [sample.processes[name].rss_mb for sample in samples], label=name)
-    memory.set(ylabel="resident memory, MB", ylim=0, title="Memory of each process, and what an answer takes")
+    memory.set(ylabel="resident memory, MB", ylim=0)
     group = -(-len(samples) // _POINTS)
     parts = [samples[at : at + group] for at in range(1, len(samples), group)]
     answers = [(part[-1].at_s / 60, [ms for sample in part for ms in sample.answers_ms]) for part in parts]
@@ -33,7 +33,7 @@ def draw(samples: Sequence[Sample], out: Path) -> None:
     load.set_ylabel("load of the machine", color="tab:gray")
     for axes in (memory, latency):
         axes.grid(visible=True, alpha=0.3)
-        axes.legend(loc="lower left", ncols=4)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
     figure.tight_layout()
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=100)
