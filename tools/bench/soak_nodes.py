@@ -22,9 +22,9 @@ from tools.rig.testbed import HubBed
 
 # How each node decodes.
 WAYS: Mapping[str, Mapping[str, str]] = {"node": {}, "streaming-node": {"mode": "stream"}}
-# Requests of a chat, in turn; the longest chats outgrow the context.
+# Requests of a chat, in turn; of twelve the chat template keeps the last four.
 _TURNS = (1, 3, 1, 2, 1, 12)
-# Temperature, top_k, top_p, in turn: text that is drawn at a high temperature seldom ends before its limit.
+# Temperature, top_k, top_p, in turn.
 _SAMPLINGS = ((0.0, 0, 1.0), (0.8, 40, 0.9), (0.0, 0, 1.0), (2.0, 0, 1.0), (0.8, 0, 1.0))
 _SEED = 1
 
