@@ -14,7 +14,7 @@ from rich.progress import Progress
 from shared.errors import SettingsError
 from tools.bench.report import progress, show
 from tools.bench.soak_nodes import WAYS, Ledger, Tally, asking, chats
-from tools.bench.soak_picture import draw
+from tools.bench.soak_picture import check_picture, draw
 from tools.bench.soak_samples import HUB, Sample, figures, read
 from tools.rig.killable import Killable
 from tools.rig.testbed import HubBed, running_hub
@@ -44,6 +44,8 @@ def run(soak: Soak, file: Path, picture: Path | None, as_json: bool) -> None:
 
     With 0 minutes the samples are those that the file has. Raises SettingsError, or RuntimeError when a process ends by itself.
     """
+    if picture is not None:
+        check_picture(picture)
     if soak.minutes:
         _measure(soak, file)
     samples = read(file)

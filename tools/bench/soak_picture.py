@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from shared.errors import SettingsError
 from tools.bench.report import quantile
 from tools.bench.soak_samples import Sample
 
 _POINTS = 120  # of the latency's lines: each stands for as many answers as a quantile needs
+_FORMATS = (".png", ".svg", ".pdf")
+
+
+def check_picture(out: Path) -> None:
+    """Make the picture's folder, before an hour is spent on what is to be drawn. Raises SettingsError or OSError."""
+    if out.suffix not in _FORMATS:
+        raise SettingsError(f"{out} is no name of a picture; let it end in {', '.join(_FORMATS)}")
+    out.parent.mkdir(parents=True, exist_ok=True)
 
 
 def draw(samples: Sequence[Sample], out: Path) -> None:
-    """Save the picture to `out`."""
+    """Save the picture to `out`, in a folder that is there."""
     from matplotlib import pyplot as plt  # no other benchmark should wait for it
 
     figure, (memory, latency) = plt.subplots(2, 1, figsize=(9, 7), sharex=True)
@@ -35,6 +44,5 @@ def draw(samples: Sequence[Sample], out: Path) -> None:
         axes.grid(visible=True, alpha=0.3)
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
     figure.tight_layout()
-    out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=100)
     plt.close(figure)

@@ -49,10 +49,10 @@ def read(file: Path) -> list[Sample]:
             Sample(**row | {"processes": {name: Usage(**used) for name, used in row["processes"].items()}})
             for row in rows
         ]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise SettingsError(f"cannot read samples from {file} ({error}); name a file that a soak has written") from None
     if len(samples) <= _QUARTERS:
-        raise SettingsError(f"{file} has {len(samples)} samples, which is too few; let a soak run for longer")
+        raise SettingsError(f"{file} has too few samples, {len(samples)}; let a soak run for longer")
     return samples
 
 
