@@ -54,6 +54,10 @@ _BENCHES = (
     Case("conditions without a number", "give conditions as RTT,DRAFT,ACCEPTANCE in ms", ("latency", "--only", "nan,1,0.5")),
     Case("endless conditions", "give conditions as RTT,DRAFT,ACCEPTANCE in ms", ("latency", "--only", "inf,1,0.5")),
     Case("more than all accepted", "give conditions as RTT,DRAFT,ACCEPTANCE in ms", ("latency", "--only", "1,1,2")),
+    Case("a soak of too few samples", "0.1 minutes have fewer than 8 samples; use --every", ("soak", "--minutes", "0.1")),
+    Case("no samples", "cannot read samples from {here}/x", ("soak", "--minutes", "0", "--samples", "{here}/x")),
+    Case("samples that are none", "cannot read samples from /etc/passwd", ("soak", "--minutes", "0", "--samples", "/etc/passwd")),
+    Case("a picture of no kind", "x.nope is no name of a picture; let it end in .png", ("soak", "--plot", "x.nope")),
     Case("a picture that is a folder", "Invalid value for '--out'", ("curves", "--out", "/tmp"), status=2),
 )  # fmt: skip
 

@@ -33,6 +33,7 @@ from tools.bench import (
     prefix,
     round_trip,
     sessions,
+    soak,
 )
 from tools.bench.site import TRANSPORTS, Rig
 from tools.rig.fleet import Drafting
@@ -217,6 +218,22 @@ def _flood(
 ) -> None:
     """How much longer answers take while one device floods the hub: p95 over p95 of quiet periods, for each kind of flood."""
     flood.run(seconds, periods, kind or list(Kind), as_json)
+
+
+@app.command("soak")
+def _soak(
+    minutes: Annotated[float, typer.Option(min=0, max=10_000, help="0 takes the samples that the file has")] = 60.0,
+    every: Annotated[float, typer.Option(min=0.5, help="seconds between two samples")] = 10.0,
+    pause: Annotated[float, typer.Option(min=0, help="seconds for which a node rests behind each answer")] = 2.0,
+    chats: Annotated[int, typer.Option(min=1, help="different chats, which are held again and again")] = 12,
+    samples: Annotated[Path, typer.Option(dir_okay=False, help="where samples are written as they come")] = Path(
+        "build/soak.jsonl"
+    ),
+    plot: Annotated[Optional[Path], typer.Option(dir_okay=False, help="picture to save")] = None,
+    as_json: Json = False,
+) -> None:
+    """Whether memory, latency and the hub's work for an answer stay what they are in a long run without faults."""
+    soak.run(soak.Soak(minutes, every, pause, chats), samples, plot, as_json)
 
 
 @app.command("latency")

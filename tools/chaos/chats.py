@@ -12,25 +12,10 @@ from typing import IO, Any
 
 from tools.home.data.generate import exchange
 from tools.home.data.invent import HELD_OUT
+from tools.rig.chat import Chat
 
 # temperature, top_k, top_p
 _SAMPLINGS = ((0.0, 0, 1.0), (0.8, 0, 1.0), (0.8, 40, 0.9), (0.0, 40, 0.9))
-
-
-@dataclass(frozen=True)
-class Chat:
-    """Requests of one session, and how they are to be answered."""
-
-    number: int
-    requests: tuple[str, ...]
-    sampling: tuple[float, int, float]
-    seed: int
-
-    def to_json(self) -> str:
-        """The line that a worker reads."""
-        return json.dumps(
-            {"chat": self.number, "requests": self.requests, "sampling": self.sampling, "seed": self.seed}
-        )
 
 
 def drawn(seed: int) -> Iterator[Chat]:

@@ -14,9 +14,9 @@ from rich.progress import Progress
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from shared.pair import load_pair
 from tools.bench.report import quantile
-from tools.chaos.chats import Chat
 from tools.chaos.outages import Commit
 from tools.chaos.play import Played
+from tools.rig.chat import Chat
 from tools.rig.oracle import Oracle, Rule
 
 _PAIR = "home"

@@ -14,10 +14,10 @@ from typing import Any
 
 from rich.progress import Progress
 
-from tools.chaos.chats import Chat
 from tools.chaos.outages import Outages
 from tools.chaos.schedule import Event, Kind, Schedule
 from tools.chaos.world import World, world
+from tools.rig.chat import Chat
 
 SETTLE_S = 85.0  # seconds that answers have to end, once nothing happens any more
 _STEP_S = 0.005
@@ -26,7 +26,7 @@ _FOR_ROUND_S = 1.0  # seconds for which a kill waits for a round
 
 @dataclass
 class Played:
-    """What a run brought. `reports` are those of worker.py, each with its node's name."""
+    """What a run brought. `reports` are those of tools/rig/worker.py, each with its node's name."""
 
     schedule: Schedule
     counted: Counter[str]

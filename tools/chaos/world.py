@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -22,6 +21,7 @@ from tools.rig.broker import PrivateBroker, answers, private_broker
 from tools.rig.killable import Killable
 from tools.rig.lane import Disturbance, Window
 from tools.rig.mqtt_proxy import MqttProxy, mqtt_proxy
+from tools.rig.node_file import write_node_file
 
 START_S = 120.0
 _LONGEST_DELAY_S = 0.4
@@ -64,8 +64,9 @@ class World:
             self.programs[hub] = Killable(command, folder / f"{hub}.log", environment=environment)
         for number, node in enumerate(schedule.nodes):
             settings = folder / f"{node}.toml"
-            settings.write_text(_node_settings(node, self._way_of(node, broker), _WAYS[number % len(_WAYS)]))
-            command = [sys.executable, "-m", "tools.chaos.worker", str(settings)]
+            way = _WAYS[number % len(_WAYS)]
+            write_node_file(settings, node, self._way_of(node, broker), wait_s=_WAIT_S, **way)
+            command = [sys.executable, "-m", "tools.rig.worker", str(settings)]
             self.programs[node] = Killable(command, folder / f"{node}.log", pipes=True, environment=environment)
 
     def is_down(self, name: str) -> bool:
@@ -177,20 +178,6 @@ def world(schedule: Schedule, folder: Path) -> Iterator[World]:
                 yield everybody
             finally:
                 everybody.close()
-
-
-def _node_settings(node: str, broker: BrokerSettings, way: dict[str, str | bool]) -> str:
-    values = {"name": node, "wait_s": _WAIT_S, "threads": 1, **way}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-    return "\n".join(
-        [
-            *lines,
-            "[broker]",
-            f'host = "{broker.host}"',
-            f"port = {broker.port}",
-            f'password_file = "{broker.password_file}"',
-        ]
-    )
 
 
 def _await(condition: Callable[[], bool], otherwise: str) -> None:

@@ -25,6 +25,7 @@ _PAUSE_S = 0.3  # seconds until a worker that finds no broker tries again
 def main(
     settings_file: Annotated[Path, typer.Argument(help="TOML file with the node's settings")],
     max_tokens: Annotated[int, typer.Option(min=1, help="of an answer")] = 96,
+    pause: Annotated[float, typer.Option(min=0, help="seconds behind each answer")] = 0.0,
 ) -> None:
     """Answer until standard input ends."""
     settings = load(NodeSettings, "node", {}, settings_file)
@@ -32,13 +33,13 @@ def main(
         try:
             with connected(settings) as conversation:
                 for line in sys.stdin:
-                    _chat(conversation, json.loads(line), max_tokens)
+                    _chat(conversation, json.loads(line), max_tokens, pause)
                 return
         except LinkError:
             time.sleep(_PAUSE_S)  # before the first chat: later a link mends itself
 
 
-def _chat(conversation: Conversation, chat: dict[str, Any], max_tokens: int) -> None:
+def _chat(conversation: Conversation, chat: dict[str, Any], max_tokens: int, pause: float) -> None:
     conversation.renew(None)
     temperature, top_k, top_p = chat["sampling"]
     generation = Generation(temperature, top_k, top_p, chat["seed"], max_tokens)
@@ -58,6 +59,7 @@ def _chat(conversation: Conversation, chat: dict[str, Any], max_tokens: int) -> 
             | {"ids": answer.ids, "text": answer.text, "commits": commits, "ended": time.monotonic()}
             | {"reopened": answer.stats.reopened, "tokens": answer.stats.tokens, "streamed": answer.stats.streamed}
         )
+        time.sleep(pause)
     _say({"chat": chat["chat"], "done": True})
 
 
