@@ -26,7 +26,7 @@ _HUBS = ("hub-0", "hub-1")
 _REQUEST = "tell me everything"
 # At this temperature and with this seed the answer is hundreds of tokens long.
 _LONG = Generation(temperature=100.0, seed=2, max_tokens=300)
-_BEFORE = (5, 60)  # pieces of the answer that have come before the trouble, at least and at most
+_BEFORE = (5, 60)  # tokens of the answer that have come before the trouble, at least and at most
 _MODES = (Mode.STREAM, Mode.SPECULATE)  # in turn
 _END_S = 120.0  # seconds within which an answer ends
 
@@ -52,9 +52,9 @@ class _Asking:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def reach(self, pieces: int) -> None:
+    def reach(self, tokens: int) -> None:
         """Wait until so much of the answer has come. Raises RuntimeError where it ends before."""
-        while len(self._came_at) <= pieces:
+        while self.answer.stats.tokens < tokens:
             if not self._thread.is_alive():
                 raise RuntimeError(
                     f"an answer ended before anything was done to it: {self.error or self.answer.text!r}"
