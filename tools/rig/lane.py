@@ -72,6 +72,9 @@ class Lane:
         self.port = 0  # that the program is to connect to
         self.counted: Counter[Disturbance] = Counter()
         self.cut_until = 0.0  # by time.monotonic: nothing passes before
+        self.closings = (
+            0  # cuts that have still to close the connections: nothing passes before; written by the proxy's thread
+        )
         self._rng = rng
         self._witness = witness
         self._window: Window | None = None

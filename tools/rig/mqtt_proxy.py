@@ -65,16 +65,26 @@ class MqttProxy:
         lane = self.lanes[name]
         lane.cut_until = max(lane.cut_until, time.monotonic() + seconds)
         if closes:
-            self._loop.call_soon_threadsafe(self._loop.call_later, seconds, self._close_connections, name)
+            self._loop.call_soon_threadsafe(self._close_after, seconds, lane)
 
     async def _end(self) -> None:
         for server in self._servers:
             server.close()
         for name, lane in self.lanes.items():
-            lane.cut_until = 0.0
+            lane.cut_until, lane.closings = 0.0, 0
             self._close_connections(name)
         while self._relays:
             await asyncio.wait(self._relays)
+
+    def _close_after(self, seconds: float, lane: Lane) -> None:
+        """What a cut holds back must not pass before it closes the connections, however late this thread gets to it."""
+        lane.closings += 1
+
+        def close() -> None:
+            self._close_connections(lane.name)
+            lane.closings -= 1
+
+        self._loop.call_later(seconds, close)
 
     def _close_connections(self, name: str) -> None:
         for writer in self._writers[name]:
@@ -176,8 +186,8 @@ class _Flow:
 
 
 async def _passable(lane: Lane) -> None:
-    while (rest := lane.cut_until - time.monotonic()) > 0:
-        await asyncio.sleep(min(rest, _STEP_S))  # the lane may be cut for longer meanwhile, or the proxy end
+    while (rest := lane.cut_until - time.monotonic()) > 0 or lane.closings > 0:
+        await asyncio.sleep(min(max(rest, 0.0), _STEP_S))  # the lane may be cut for longer meanwhile, or the proxy end
 
 
 @contextmanager
