@@ -50,10 +50,11 @@ class ScriptedHub:
         self.advised = advised
         self.early: Callable[[Verdict], Early | None] = lambda _: None
         self.lost = 0  # of the next verdicts
+        self.announces_s: float | None = None  # seconds after a loss when the hub announces itself anew
         self.gone = False  # whether neither broker nor hub can be reached
         self._target, self._step_s = target, step_s
         self._limits = Limits(CONTEXT, 2**20, frozenset({0}), 16)
-        self._coming: deque[tuple[float, Verdict | Early | Fault]] = deque()
+        self._coming: deque[tuple[float, Verdict | Early | Fault | News]] = deque()
         self._busy_until = 0.0
 
     @property
@@ -101,7 +102,7 @@ class ScriptedHub:
             self._decode()
             if self._coming and self._coming[0][0] <= self.clock.now:
                 at, message = self._coming.popleft()
-                return HubMessage(SESSION, message, at)
+                return message if isinstance(message, News) else HubMessage(SESSION, message, at)
             if self.clock.now >= deadline:
                 return None
             self.clock.reach(min(self._coming[0][0], deadline) if self._coming else deadline)
@@ -121,5 +122,7 @@ class ScriptedHub:
                 self._coming.append((began + self._step_s / 3, early))
             if self.lost:
                 self.lost -= 1
+                if self.announces_s is not None:
+                    self._coming.append((self._busy_until + self.announces_s, News.HUB))
             else:
                 self._coming.append((self._busy_until, verdict))

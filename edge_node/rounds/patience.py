@@ -11,7 +11,7 @@ _FIRST_S = 0.7  # seconds after which a round is sent again at the soonest
 _LONGEST_S = 5.0  # seconds that the pause grows to
 _USUAL = 4  # times the usual wait for a verdict that a hub is given
 _GROWTH = 1.5  # of the pause from one repetition to the next
-_LOOK_S = 0.25  # seconds between two looks at what is wrong while no verdict comes
+_LOOK_S = 0.1  # seconds between two looks at what is wrong while no verdict comes
 _NO_VERDICT_S = 120.0  # seconds for which a hub that lives may be at work on a round
 
 
@@ -25,7 +25,7 @@ class Patience:
 
     def reset(self) -> None:
         """Something came of the hub, or a new round was sent."""
-        self._pause_s = min(max(_FIRST_S, _USUAL * self._times.wait_s), _LONGEST_S)
+        self._pause_s = self._patience_s = min(max(_FIRST_S, _USUAL * self._times.wait_s), _LONGEST_S)
         self._began_at = self._sent_at = self._served_at = self._clock()
 
     def give_up(self) -> None:
@@ -53,9 +53,13 @@ class Patience:
         return self._clock() >= self._sent_at + self._pause_s
 
     @property
-    def is_told(self) -> bool:
-        """Whether the person should know by now what is being waited for."""
-        return self._clock() - self._began_at >= max(_FIRST_S, self._pause_s)
+    def is_late(self) -> bool:
+        """Whether a verdict would have come by now, as they usually do."""
+        return self._clock() - self._sent_at > self._times.wait_s
+
+    def is_told(self, *, troubled: bool) -> bool:
+        """Whether the person should know by now what is being waited for; more is wrong than a slow verdict when `troubled`."""
+        return self._clock() - self._began_at >= (_FIRST_S if troubled else self._patience_s)
 
     @property
     def lost_s(self) -> float:

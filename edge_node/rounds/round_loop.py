@@ -244,12 +244,13 @@ class RoundLoop:
         trouble = self._hub.trouble
         is_over = news is News.CONNECTED or (answer.had_trouble and not trouble)
         answer.had_trouble = bool(trouble)
-        if self._hub.channel is not None and (is_over or patience.sends_again):
+        may_be_lost = news is News.HUB and patience.is_late  # what came before the hub had connected again
+        if self._hub.channel is not None and (is_over or may_be_lost or patience.sends_again):
             self._ask_again(answer)
         if is_over:
             patience.reset()
         patience.look(served=not trouble)
-        if patience.is_told:
+        if patience.is_told(troubled=bool(trouble)):
             self._tell(trouble or "the hub's verdict")
         gives_up_s = self._settings.hub_timeout_s if self._settings.on_hub_loss is HubLoss.STOP else _LONGEST_WAIT_S
         if patience.lost_s > gives_up_s:

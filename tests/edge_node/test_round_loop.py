@@ -206,6 +206,26 @@ def test_a_lost_message_costs_less_than_a_second() -> None:
     assert ask(node, 60).elapsed_s < calm + 3 * 1.0
 
 
+def test_a_hub_that_announces_itself_anew_is_asked_at_once() -> None:
+    hub = ScriptedHub(target, step_s=0.02)
+    node = loop(hub, Mode.SPECULATE, Skill(0.9, 0.001), ahead=False)
+    calm = ask(node, 60).elapsed_s
+    hub.lost, hub.announces_s = 1, 0.2
+    assert ask(node, 60).elapsed_s < calm + 0.3
+
+
+def test_whoever_waits_is_told_within_a_second() -> None:
+    hub = ScriptedHub(target, step_s=0.02)
+    node = loop(hub, Mode.SPECULATE, Skill(0.9, 0.001))
+    ask(node, 20)
+    told: list[tuple[float, str]] = []
+    node.on_wait = lambda what: told.append((hub.clock.now, what))
+    hub.lost, began = 1, hub.clock.now
+    ask(node, 20)
+    assert [what for _, what in told] == ["the hub's verdict", ""]
+    assert told[0][0] - began < 0.8
+
+
 def waits(node: RoundLoop) -> list[str]:
     told: list[str] = []
     node.on_wait = told.append

@@ -12,7 +12,7 @@ import pytest
 
 from shared.mqtt import MqttLink
 from tools.rig.broker import private_broker
-from tools.rig.lane import Disturbance, Window
+from tools.rig.lane import Disturbance, Window, one_loss
 from tools.rig.mqtt_proxy import MqttProxy, mqtt_proxy
 from tools.rig.packets import Publish
 
@@ -83,6 +83,16 @@ def test_a_dropped_message_is_confirmed_and_not_delivered(site: Site) -> None:
     site.say(b"kept")
     assert site.hears(1) == [b"kept"]
     assert site.noted.hit[0] == (Disturbance.DROP, b"lost")
+
+
+def test_one_message_of_those_that_are_meant_is_lost(site: Site) -> None:
+    site.proxy.lanes["pi"].open_window(one_loss("back", LONG_S))
+    site.say(b"other")
+    assert site.hears(1) == [b"other"], "its topic ends in another way"
+    site.proxy.lanes["pi"].open_window(one_loss("there", LONG_S))
+    site.say(b"lost", b"kept")
+    assert site.hears(1) == [b"kept"]
+    assert site.noted.hit == [(Disturbance.DROP, b"lost")]
 
 
 def test_a_doubled_message_comes_again(site: Site) -> None:

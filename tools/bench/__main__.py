@@ -31,6 +31,7 @@ from tools.bench import (
     overhead,
     pair,
     prefix,
+    recovery,
     round_trip,
     sessions,
     soak,
@@ -39,6 +40,7 @@ from tools.bench.site import TRANSPORTS, Rig
 from tools.rig.fleet import Drafting
 from tools.rig.flooder import Kind
 from tools.rig.shapes import SHAPES
+from tools.rig.trouble import Trouble
 
 app = Program("tools.bench", RuntimeError, help=__doc__)
 Requests = Annotated[int, typer.Option(min=1, help="how many requests")]
@@ -234,6 +236,18 @@ def _soak(
 ) -> None:
     """Whether memory, latency and the hub's work for an answer stay what they are in a long run without faults."""
     soak.run(soak.Soak(minutes, every, pause, chats), samples, plot, as_json)
+
+
+@app.command("recovery")
+def _recovery(
+    repeats: Annotated[int, typer.Option(min=1, help="of each kind of trouble")] = 10,
+    kind: Annotated[Optional[list[Trouble]], typer.Option(help="of trouble; by default all but the long cut")] = None,
+    long: Annotated[bool, typer.Option("--long", help="with cuts of 40 s")] = False,
+    as_json: Json = False,
+) -> None:
+    """How long an answer stands still after hub or broker are back, another hub has to take over, or a message is lost."""
+    chosen = kind or [trouble for trouble in Trouble if long or trouble is not Trouble.LONG_CUT]
+    recovery.run(repeats, chosen, as_json)
 
 
 @app.command("latency")

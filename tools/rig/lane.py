@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -25,12 +27,23 @@ class Disturbance(Enum):
 
 @dataclass(frozen=True)
 class Window:
-    """From now until `end` (time.monotonic), each PUBLISH is disturbed with the chance `share`."""
+    """From now until `end` (time.monotonic), each PUBLISH that `hits` is true of is disturbed with the chance `share`."""
 
     disturbance: Disturbance
     end: float
     share: float
     delay_s: float = 0.0  # the longest delay
+    hits: Callable[[Publish], bool] = lambda _: True
+    most: float = math.inf  # messages that are disturbed
+
+
+def one_loss(leaf: str, seconds: float) -> Window:
+    """The next `draft` or `verdict` within that time is lost. Early verdicts go at QoS 0, and the verdict says what they do."""
+
+    def hits(publish: Publish) -> bool:
+        return publish.topic.endswith(f"/{leaf}") and publish.mid is not None
+
+    return Window(Disturbance.DROP, time.monotonic() + seconds, 1.0, hits=hits, most=1)
 
 
 @dataclass
@@ -63,10 +76,11 @@ class Lane:
         self._rng = rng
         self._witness = witness
         self._window: Window | None = None
+        self._hit = 0  # messages that were disturbed in this window
 
     def open_window(self, window: Window) -> None:
         """Disturb messages from now on; a window that is open ends."""
-        self._window = window
+        self._window, self._hit = window, 0
 
     def treat(self, packet: bytes, held: list[bytes]) -> Passage:
         """What becomes of a packet; `held` is the message of its direction that waits for the next one, if any."""
@@ -80,10 +94,11 @@ class Lane:
 
     def _disturbed(self, packet: bytes, publish: Publish, held: list[bytes]) -> Passage:
         window = self._window
-        if window is None or time.monotonic() > window.end or self._rng.random() >= window.share:
+        if window is None or not self._is_hit(window, publish):
             return Passage([(0.0, packet)])
         if window.disturbance is Disturbance.REORDER and held:
             return Passage([(0.0, packet)])
+        self._hit += 1
         self.counted[window.disturbance] += 1
         self._witness.disturbed(window.disturbance, publish)
         match window.disturbance:
@@ -96,3 +111,7 @@ class Lane:
             case Disturbance.REORDER:
                 held.append(packet)
                 return Passage([])
+
+    def _is_hit(self, window: Window, publish: Publish) -> bool:
+        is_open = time.monotonic() <= window.end and self._hit < window.most
+        return is_open and window.hits(publish) and self._rng.random() < window.share
