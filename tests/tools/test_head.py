@@ -51,6 +51,11 @@ def test_the_ids_are_those_that_come_up_most_and_the_special_ones(checkpoint: Pa
         frequent_ids(checkpoint, TEXT, 3)
 
 
+def test_numbers_that_are_no_ids_are_not_in_the_head(tmp_path: Path) -> None:
+    Tokenizer(models.WordLevel({"w0": 0, "w1": 5, "w2": 9}, unk_token="w0")).save(str(tmp_path / "tokenizer.json"))
+    assert frequent_ids(tmp_path, [], 2) == [0, 5]
+
+
 @pytest.mark.parametrize("checkpoint", [True, False], indirect=True)
 @pytest.mark.parametrize("bits", [None, 8, 4])
 def test_a_short_head_says_what_the_whole_one_says_of_its_ids(
