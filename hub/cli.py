@@ -17,6 +17,7 @@ if __name__ == "__main__":
 import typer
 
 from hub.enrolment import commands
+from hub.scratch import find_scratch
 from hub.settings import HubSettings
 from shared.install import needing
 from shared.interrupts import unwind
@@ -47,6 +48,7 @@ def serve(settings: HubSettings) -> None:
     from hub.broker_check import check_broker
 
     check_broker(settings.broker, check_name(settings.name, "hub name"))  # before the seconds that follow
+    find_scratch()
     note("importing torch and transformers")
     from hub.service import Hub  # seconds of imports: only once the settings are known to be right
 

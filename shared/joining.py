@@ -38,13 +38,20 @@ def join(
             f"{path} is of {bundle.role} {bundle.name!r}; a {program}'s is made with: sled-hub enroll NAME --role {program}"
         )
     _require_silence(bundle, settings_file)
+    broker, joined = _settings(bundle, settings_file), joined_file(settings_file)
     try:
         settings_file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=settings_file.parent, prefix=".joining-") as trial:
-            check(write_credential(bundle, Path(trial) / settings_file.name), bundle.name)
-        broker = write_credential(bundle, settings_file)
-        joined = joined_file(settings_file)
-        write_file(joined, _toml(bundle.name, broker), PUBLIC)
+        with tempfile.TemporaryDirectory(dir=settings_file.parent, prefix=".joining-") as folder:
+            trial = Path(folder) / settings_file.name
+            check(write_credential(bundle, trial), bundle.name)
+            write_file(joined_file(trial), _toml(bundle.name, broker), PUBLIC)
+            # What is left to do takes no room on the disk: whoever has no more keeps what was there before.
+            for suffix in _contents(bundle):
+                if trial.with_suffix(suffix).exists():
+                    trial.with_suffix(suffix).replace(settings_file.with_suffix(suffix))
+                else:
+                    settings_file.with_suffix(suffix).unlink(missing_ok=True)  # of the other kind, before
+            joined_file(trial).replace(joined)
     except OSError as error:
         raise SettingsError(f"cannot write {error.filename or settings_file.parent}: {error.strerror}") from None
     say(f"the broker at {bundle.host}:{bundle.port} knows {program} {bundle.name!r}; written:")
@@ -55,23 +62,36 @@ def join(
 
 def write_credential(bundle: Bundle, settings_file: Path) -> BrokerSettings:
     """Write the files of a bundle beside `settings_file`; the settings by which a program uses them. Raises OSError."""
+    for suffix, (content, mode) in _contents(bundle).items():
+        if content:
+            write_file(settings_file.with_suffix(suffix), content, mode)
+    return _settings(bundle, settings_file)
 
-    def written(suffix: str, content: str, mode: int) -> Path | None:
-        path = settings_file.with_suffix(suffix)
-        if not content:
-            path.unlink(missing_ok=True)  # of a credential of the other kind, before
-            return None
-        write_file(path, content, mode)
-        return path
 
+def _contents(bundle: Bundle) -> dict[str, tuple[str, int]]:
+    """What is in the files that a credential can have, by suffix, and their modes; one without content is not there."""
+    return {
+        ".password": (bundle.password, PRIVATE),
+        ".ca.crt": (bundle.ca, PUBLIC),
+        ".crt": (bundle.certificate, PUBLIC),
+        ".key": (bundle.key, PRIVATE),
+    }
+
+
+def _settings(bundle: Bundle, settings_file: Path) -> BrokerSettings:
+    """The settings that go with a bundle's files beside `settings_file`."""
+    there = [
+        settings_file.with_suffix(suffix) if content else None for suffix, (content, _) in _contents(bundle).items()
+    ]
+    password_file, tls_ca, tls_cert, tls_key = there
     return BrokerSettings(
         bundle.host,
         bundle.port,
         bundle.prefix,
-        password_file=written(".password", bundle.password, PRIVATE),
-        tls_ca=written(".ca.crt", bundle.ca, PUBLIC),
-        tls_cert=written(".crt", bundle.certificate, PUBLIC),
-        tls_key=written(".key", bundle.key, PRIVATE),
+        password_file=password_file,
+        tls_ca=tls_ca,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
     )
 
 

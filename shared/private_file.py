@@ -22,6 +22,6 @@ def write_file(path: Path, text: str, mode: int = PRIVATE, owner: tuple[int, int
                 os.fchown(descriptor, *owner)
             os.fchmod(descriptor, mode)
         partial.replace(path)
-    except OSError:
+    except BaseException:  # Ctrl-C too
         partial.unlink(missing_ok=True)
         raise

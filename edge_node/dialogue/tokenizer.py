@@ -15,7 +15,7 @@ from shared.errors import PairError, PromptTooLong, SettingsError
 from shared.pair import Pair
 from shared.text_file import read_text
 from shared.transcript import common_length
-from shared.vocabulary import end_ids, load_tokenizer
+from shared.vocabulary import end_ids, ids_below, load_tokenizer
 
 _CONFIG = "tokenizer_config.json"  # as models have it; of a pair's files it is the only one that may be missing
 _MOST_CONFIG = 2**24  # bytes: it may describe a hundred thousand added tokens
@@ -43,7 +43,7 @@ class ChatTokenizer:
         except Exception as error:  # the tokenizers package raises bare Exception
             raise PairError(f"{self._path} is not a tokenizer file: {error}") from None
         self._template = template.loaded()
-        self.vocab_size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        self.vocab_size = ids_below(self._tokenizer)
         self.end_ids = end_ids(pair, self._tokenizer)
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from edge_node.drafting.drafter import Guess
@@ -69,12 +70,14 @@ class Calibration:
 
     def save(self, file: Path) -> None:
         """Keep it in `file`, which is replaced as a whole; a device without room for it goes on without."""
+        fresh = file.with_name(f"{file.name}.{os.getpid()}")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            fresh = file.with_name(f"{file.name}.{os.getpid()}")
             fresh.write_text(json.dumps(self._counts))
             fresh.replace(file)
         except OSError as error:
+            with suppress(OSError):
+                fresh.unlink()
             log.warning("what was learnt of the drafter is not kept in %s: %s", file, error)
 
     def _of(self, source: str) -> list[list[float]]:

@@ -126,6 +126,9 @@ class Opening:
             raise IncompatiblePair(f"hub {hub!r}: {answer.detail}")
         if answer.code is not FaultCode.BUSY:
             raise HubRefused(f"hub {hub!r}: {answer.detail}")
-        # A part of chance, or all that were refused would come back at once.
-        pause_s = answer.retry_after_ms / 1e3 * random.uniform(0.5, 1.5)
-        self._busy[hub] = (self._clock() + pause_s, answer.detail)
+        self._busy[hub] = (self._clock() + pause_s(answer), answer.detail)
+
+
+def pause_s(busy: Fault) -> float:
+    """Seconds after which to ask a hub again that had no room: a part of it is chance, or all would come back at once."""
+    return busy.retry_after_ms / 1e3 * random.uniform(0.5, 1.5)

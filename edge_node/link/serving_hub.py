@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 
 from edge_node.link.channel import Channel, HubMessage, News
 from edge_node.link.directory import SeenHub
 from edge_node.link.hub_link import HubLink
-from edge_node.link.opening import Opening
+from edge_node.link.opening import Opening, pause_s
 from shared.errors import HubRefused
 from shared.messages import Draft, Fault, FaultCode
 
@@ -145,7 +144,7 @@ class ServingHub:
     def reopen_after(self, fault: Fault) -> None:
         """Leave a session that cannot go on, if another one helps. Raises HubRefused where it does not."""
         if fault.code is FaultCode.BUSY:
-            self._sleep(fault.retry_after_ms / 1e3 * random.uniform(0.5, 1.5))  # or all would come back at once
+            self._sleep(pause_s(fault))
         elif fault.code not in (FaultCode.UNKNOWN_SESSION, FaultCode.OUT_OF_SYNC):
             raise HubRefused(f"hub {self._open_channel.hub!r}: {fault.detail}")
         self.reopen(fault.detail)

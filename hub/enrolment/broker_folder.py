@@ -45,21 +45,20 @@ class BrokerFolder:
 
     def create(self, hosts: list[str], prefix: str, port: int, certificate_port: int) -> None:
         """Make a new folder for a broker that is reached by these names and addresses."""
+        if port == certificate_port:
+            raise SettingsError(
+                f"port {port} can't be both for passwords and for certificates; give another one with --port or --certificate-port"
+            )
         with _troubles_told(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             if any(self.path.iterdir()):
                 raise SettingsError(f"{self.path} holds other files; name a new or an empty folder with --out")
-            if self._owner is not None:
-                os.chown(self.path, 0, self._owner[1])
-            self.path.chmod(0o750)
-            authority = new_authority()
-            self._write(_CA_KEY, authority.key, for_broker=False)
-            self._write(CA, authority.certificate, PUBLIC)
-            self._certify(authority, hosts)
-            self._write(PASSWORDS, "")
-            register = Register(hosts[0], port, certificate_port, prefix)
-            self._write_configuration(register)
-            self._save(register)
+            try:
+                self._fill(Register(hosts[0], port, certificate_port, prefix), hosts)
+            except BaseException:  # Ctrl-C too
+                for file in self.path.iterdir():  # all of it is from just now
+                    file.unlink()
+                raise
 
     def renew(self, hosts: list[str]) -> list[str]:
         """Write the rules anew, and what is missing; have the broker's certificate name these too, and return the new ones."""
@@ -106,6 +105,18 @@ class BrokerFolder:
             )
         with _troubles_told(self.path):
             return parse_register(self._read(_REGISTER))
+
+    def _fill(self, register: Register, hosts: list[str]) -> None:
+        if self._owner is not None:
+            os.chown(self.path, 0, self._owner[1])
+        self.path.chmod(0o750)
+        authority = new_authority()
+        self._write(_CA_KEY, authority.key, for_broker=False)
+        self._write(CA, authority.certificate, PUBLIC)
+        self._certify(authority, hosts)
+        self._write(PASSWORDS, "")
+        self._write_configuration(register)
+        self._save(register)
 
     def _give_credential(self, register: Register, name: str, *, certificate: bool) -> Bundle:
         with _troubles_told(self.path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from shared.errors import PairError
@@ -55,9 +56,12 @@ class ExitHead(nn.Module):
         return head
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file, in bfloat16: half of float32, and an exit only guesses."""
+        """Write a safetensors file, whole or not at all, in bfloat16: half of float32, and an exit only guesses. Raises OSError."""
         tensors = {name: tensor.detach().bfloat16().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(tensors, path, metadata={"layer": str(self.layer)})
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            fresh = Path(folder) / path.name
+            fresh.write_bytes(save(tensors, metadata={"layer": str(self.layer)}))
+            fresh.replace(path)
 
 
 @dataclass(frozen=True)

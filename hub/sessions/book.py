@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 
 from hub.sessions.acceptance import Acceptance
 from hub.sessions.memory import KVMemory
 from hub.sessions.session import HubSession, Limits, SessionKey
-from shared.messages import Finish
 
 log = logging.getLogger(__name__)
+
+_LOOKED_AT = (
+    256  # sessions, the longest silent, among which one is found that gives way: thousands may ask for seats at once
+)
 
 
 class SessionBook:
@@ -48,15 +52,15 @@ class SessionBook:
         return iter(self._sessions.values())
 
     def open(self, key: SessionKey, now: float) -> bool:
-        """Open a session, or find it open; idle ones give way. False when there is no room."""
+        """Open a session, or find it open; for it, one that `_to_give_way` finds is forgotten. False when there is no room."""
         if key not in self._sessions:
             node_is_full = self._of_node[key.node] >= self._max_per_node
             if node_is_full or len(self) >= self._max_sessions:
                 crowd = (s for s in self if s.key.node == key.node) if node_is_full else iter(self)
-                idle = next((s for s in crowd if self._is_idle(s, now)), None)
-                if idle is None:
+                spared = self._to_give_way(crowd, now)
+                if spared is None:
                     return False
-                self._evict(idle)
+                self._evict(spared)
             self._sessions[key] = HubSession(key, self.limits, self._acceptance)
             self._of_node[key.node] += 1
         self.hear(key, now)
@@ -105,9 +109,15 @@ class SessionBook:
         """
         if self._memory.reserve(session, length):
             return []
-        victims = self._victims(session, planned, now)
-        if not self._memory.has_room(session, length, victims):
-            return None
+        victims: list[HubSession] = []
+        for victim in self._victims(session, planned, now):
+            victims.append(victim)
+            # Looked at for 1, 2, 4, 8, … victims: thousands may hold pages, and as a rule the first have enough.
+            if len(victims).bit_count() == 1 and self._memory.has_room(session, length, victims):
+                break
+        else:
+            if not self._memory.has_room(session, length, victims):
+                return None
         for count, victim in enumerate(victims, start=1):
             self.preempted += not self._is_idle(victim, now)
             self._memory.release(victim)
@@ -131,17 +141,29 @@ class SessionBook:
         assert self._of_node == Counter(key.node for key in self._sessions), "sessions of a node are miscounted"
         assert self._heard.keys() == self._sessions.keys()
 
-    def _victims(self, session: HubSession, planned: Collection[HubSession], now: float) -> list[HubSession]:
+    def _victims(self, session: HubSession, planned: Collection[HubSession], now: float) -> Iterator[HubSession]:
         """Who may lose their pages for the session, in that order."""
-        holding = [s for s in self if s.kv.pages and s is not session and s not in planned]
-        younger = [s for s in holding if s.begun > session.begun and not self._is_idle(s, now)]
-        return [s for s in holding if self._is_idle(s, now)] + sorted(younger, key=lambda s: -s.begun)
+        younger: list[HubSession] = []
+        for other in self:
+            if other.kv.pages and other is not session and other not in planned:
+                if self._is_idle(other, now):
+                    yield other
+                elif other.begun > session.begun:
+                    younger.append(other)
+        yield from sorted(younger, key=lambda s: -s.begun)
+
+    def _to_give_way(self, crowd: Iterable[HubSession], now: float) -> HubSession | None:
+        """Who loses its seat, of a crowd in the order of its silence: one that nobody waits for before one that is merely slow.
+
+        A session in the middle of an answer is given up only after `patience_s` of silence, however many ask for seats.
+        """
+        first = list(islice(crowd, _LOOKED_AT))
+        resting = (s for s in first if s.rests)
+        return next(resting, None) or next((s for s in first if self._is_idle(s, now)), None)
 
     def _is_idle(self, session: HubSession, now: float) -> bool:
         """Whether nobody waits for the session: no work, and not between two rounds of an answer."""
-        return not session.has_work and (
-            session.finish is not Finish.NO or now - self._heard[session.key] > self._patience_s
-        )
+        return session.rests or (not session.has_work and now - self._heard[session.key] > self._patience_s)
 
     def _evict(self, session: HubSession) -> None:
         log.info("session %s of %s evicted", session.key.id.hex()[:8], session.key.node)

@@ -105,6 +105,11 @@ class HubSession:
         return self.wants_tokens or (self._to_feed and self.unfed > 1)
 
     @property
+    def rests(self) -> bool:
+        """Whether nobody waits for the session: nothing was asked of it yet, or its answer has ended."""
+        return not self.has_work and (self.round == 0 or self.finish is not Finish.NO)
+
+    @property
     def unfed(self) -> int:
         """Ids whose K/V is to be computed, the last committed one among them."""
         return self.committed - self.computed

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from shared.errors import PairError
 from shared.pair import Pair, load_pair
+from shared.vocabulary import ids_below
 
 
 @pytest.fixture
@@ -67,6 +68,19 @@ def test_any_text_survives(pair: Pair) -> None:
     tokenizer = ChatTokenizer(pair)
     text = 'Ünïcode → 漢字 🤖\ttabs, 12.5°C and "quotes"'
     assert tokenizer.decode(encode(pair, text)) == text
+
+
+def test_an_id_behind_a_hole_is_among_those_that_a_draft_may_write(pair: Pair, tmp_path: Path) -> None:
+    words = {"<|system|>": 0, "<|user|>": 1, "<|assistant|>": 2, "a": 3, "<|end|>": 9}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="a"))
+    tokenizer.add_special_tokens(["<|end|>"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    template = copy(pair.chat_template, tmp_path)
+    chat = ChatTokenizer(
+        replace(pair, folder=tmp_path, tokenizer=tmp_path / "tokenizer.json", chat_template=template, sha256={})
+    )
+    assert chat.end_ids == {9}
+    assert chat.vocab_size == ids_below(tokenizer) == 10
 
 
 @pytest.mark.parametrize(

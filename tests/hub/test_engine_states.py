@@ -41,14 +41,14 @@ PROMPTS = tuple(
 
 def following(ids: Sequence[int]) -> int:
     """What the target writes behind `ids`; now and then it ends its turn."""
-    number = crc32(bytes(ids))
+    number = crc32(bytes(tuple(ids)))
     return 1 if number % 23 == 0 else 2 + number % (VOCAB - 2)
 
 
 def guessed(ids: Sequence[int]) -> int:
     """What the target's exit takes that for: now and then it is wrong."""
     token = following(ids)
-    return 2 + token % (VOCAB - 2) if crc32(bytes(ids), 1) % 5 == 0 else token
+    return 2 + token % (VOCAB - 2) if crc32(bytes(tuple(ids)), 1) % 5 == 0 else token
 
 
 class KnownTime(ForwardTime):
@@ -327,7 +327,7 @@ def test_who_cannot_get_room_takes_nobodys_pages() -> None:
         assert book.open(key, now)
         session = book.get(key)
         assert session is not None
-        session.begun = begun
+        session.begun, session.round = begun, 1
         session.transcript.extend(range(2, 2 + pages * PAGE_SIZE))
         pool.grow(session.kv.pages, pages * PAGE_SIZE)
         session.kv.computed = pages * PAGE_SIZE

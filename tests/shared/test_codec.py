@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -30,6 +31,7 @@ from shared.messages import (
     Verdict,
 )
 from shared.sampling import Sampling
+from tools.fuzz.frames import Frames
 
 SESSION, TOKENIZER = bytes(range(16)), bytes(range(16, 32))
 
@@ -84,23 +86,7 @@ def test_every_kind_has_a_golden_vector() -> None:
     assert {type(message) for message, _ in GOLDEN} == set(KINDS.values())
 
 
-ids = st.integers(0, 2**31 - 1)
-positions = st.integers(0, 2**24)
-samplings = st.builds(Sampling, st.floats(0, 100), st.integers(0, 2**20), st.floats(0.01, 1), st.integers(0, 2**64 - 1))
-messages = st.one_of(
-    st.builds(
-        Draft, st.integers(1, 2**32 - 1), positions, st.integers(0, 2**64 - 1), st.lists(ids, max_size=MAX_DRAFT),
-        positions, st.lists(ids, max_size=99), st.booleans(), st.none() | samplings,
-    ),
-    st.builds(
-        Verdict, st.integers(1, 2**32 - 1), positions, st.integers(0, MAX_DRAFT), st.lists(ids, max_size=99),
-        st.sampled_from(Finish), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, MAX_DRAFT),
-    ),
-    st.builds(
-        Fault, st.sampled_from(FaultCode), st.text(max_size=300), st.integers(0, 3_600_000),
-        st.integers(0, 2**32 - 1), st.none() | st.binary(min_size=16, max_size=16),
-    ),
-)  # fmt: skip
+messages = st.integers(0, 2**64 - 1).map(lambda seed: Frames(random.Random(seed), "home", TOKENIZER).message())
 
 
 @given(messages)

@@ -17,6 +17,7 @@ from hub.model.target import Target
 from shared.errors import PairError
 from shared.pair import MANIFEST, Pair, load_pair
 from tests import models
+from tests.full_disk import full_disk
 from tools.exits.__main__ import batches, candidates, main
 from tools.exits.manifest import record
 from tools.exits.texts import own_texts
@@ -118,6 +119,16 @@ def test_layers_to_try() -> None:
     assert candidates(6, 4) == [4]
     with pytest.raises(PairError, match="behind 1 to 5"):
         candidates(6, 6)
+
+
+def test_a_full_disk_leaves_the_head_that_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "exit.safetensors"
+    torch.manual_seed(0)
+    ExitHead(8, 4, 1).save(file)
+    before = file.read_bytes()
+    with full_disk(50), pytest.raises(OSError, match="File too large"):
+        ExitHead(8, 4, 2).save(file)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(file.name, before)]
 
 
 def test_the_exit_of_a_shape_errs_for_some_of_the_ids(tmp_path: Path) -> None:

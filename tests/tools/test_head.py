@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from edge_node.drafting.onnx_drafter import OnnxDrafter
 from shared.program import Program
 from shared.sampling import Sampling, draw
+from tests.full_disk import full_disk
 from tests.odd_inputs.case import judge, run
 from tools.export.__main__ import main
 from tools.export.export import ExportError, export_draft
@@ -49,6 +50,11 @@ def test_the_ids_are_those_that_come_up_most_and_the_special_ones(checkpoint: Pa
     (checkpoint / "tokenizer.json").unlink()
     with pytest.raises(ValueError, match=r"no tokenizer\.json"):
         frequent_ids(checkpoint, TEXT, 3)
+
+
+def test_numbers_that_are_no_ids_are_not_in_the_head(tmp_path: Path) -> None:
+    Tokenizer(models.WordLevel({"w0": 0, "w1": 5, "w2": 9}, unk_token="w0")).save(str(tmp_path / "tokenizer.json"))
+    assert frequent_ids(tmp_path, [], 2) == [0, 5]
 
 
 @pytest.mark.parametrize("checkpoint", [True, False], indirect=True)
@@ -90,3 +96,15 @@ def test_the_command_counts_in_the_text_and_says_what_is_missing(checkpoint: Pat
     assert set(np.flatnonzero(np.isfinite(OnnxDrafter(out).feed([1, 2])))) == {150, 151, 200}
     with pytest.raises(ExportError):
         export_draft(checkpoint, out, bits=3, head=[1, 2])
+
+
+@pytest.mark.parametrize("room", [0, 20_000])
+def test_a_full_disk_leaves_the_graph_that_was_there(checkpoint: Path, tmp_path: Path, room: int) -> None:
+    out = tmp_path / "out" / "draft.onnx"
+    out.parent.mkdir()
+    out.write_bytes(b"before")
+    app = Program("tools.export", RuntimeError)
+    app.command()(main)
+    with full_disk(room):
+        judge(run(app, [str(checkpoint), str(out)]), 1, "tools.export: ")
+    assert [(path.name, path.read_bytes()) for path in out.parent.iterdir()] == [("draft.onnx", b"before")]

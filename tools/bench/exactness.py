@@ -28,6 +28,7 @@ from edge_node.rounds.gate import Gate
 from edge_node.rounds.pace import Pace
 from edge_node.settings import DrafterKind, Mode, Policy
 from shared.pair import Pair, load_pair
+from shared.vocabulary import ids_below
 from tools.bench.report import progress, show
 from tools.home.assemble import assemble
 from tools.home.data.generate import exchange
@@ -192,7 +193,7 @@ def _compare(cases: list[Case], pair: Pair, context: int) -> tuple[int, int]:
     tokenizer = Tokenizer.from_file(str(pair.tokenizer))
     end = tokenizer.token_to_id(pair.end_tokens[0])
     torch.set_num_threads(1)  # for a model this small a second thread costs more than it brings
-    oracle = Oracle(pair.target, tokenizer.get_vocab_size(), [end], context)
+    oracle = Oracle(pair.target, ids_below(tokenizer), [end], context)
     compared = mismatches = 0
     with progress() as bars:
         for number, case in enumerate(bars.track(cases, description="the oracle")):

@@ -6,6 +6,8 @@ import hashlib
 import re
 from pathlib import Path
 
+from shared.private_file import PUBLIC, write_file
+
 
 def record(manifest: Path, head: str) -> None:
     """Let the manifest name the file `head` beside it as the exit head, with its hash; all else stays as it is."""
@@ -16,4 +18,4 @@ def record(manifest: Path, head: str) -> None:
         text = text.replace("[tokenizer]\n", f'[exit]\nhead = "{head}"\n\n[tokenizer]\n', 1)
     if not re.search(r"^\[sha256\]$", text, re.MULTILINE):
         text = f"{text.rstrip()}\n\n[sha256]\n"
-    manifest.write_text(text.replace("[sha256]\n", f"[sha256]\n{line}\n", 1))
+    write_file(manifest, text.replace("[sha256]\n", f"[sha256]\n{line}\n", 1), PUBLIC)

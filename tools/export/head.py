@@ -33,16 +33,18 @@ def frequent_ids(checkpoint: Path, lines: Iterable[str], count: int) -> list[int
     if not path.is_file():
         raise ValueError(f"{checkpoint} has no tokenizer.json to count ids with")
     tokenizer = Tokenizer.from_file(str(path))
-    size = tokenizer.get_vocab_size()
-    if not count < size:
-        raise ValueError(f"a head of {count} ids is no shorter: the tokenizer has {size}")
+    known = sorted(
+        tokenizer.get_vocab(with_added_tokens=True).values()
+    )  # there may be numbers between them that are no ids
+    if not count < len(known):
+        raise ValueError(f"a head of {count} ids is no shorter: the tokenizer has {len(known)}")
     seen: Counter[int] = Counter()
     lines = iter(lines)
     while batch := list(itertools.islice(lines, _AT_ONCE)):
         for encoding in tokenizer.encode_batch(batch, add_special_tokens=False):
             seen.update(encoding.ids)
     special = tokenizer.get_added_tokens_decoder()
-    ranked = itertools.chain(special, (i for i, _ in seen.most_common()), range(size))
+    ranked = itertools.chain(special, (i for i, _ in seen.most_common()), known)
     return sorted(itertools.islice(dict.fromkeys(ranked), count))
 
 

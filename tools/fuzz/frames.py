@@ -43,6 +43,13 @@ class Frames:
         )[0]
         return make(kinds)
 
+    def message(self) -> AnyMessage:
+        """A message of any kind."""
+        kinds: tuple[Callable[[], AnyMessage], ...] = (
+            self.open, self.opened, self.draft, self.verdict, self.early, self.fault, self.close,
+        )  # fmt: skip
+        return self._rng.choice(kinds)()
+
     def open(self) -> Open:
         """A request that a hub may grant, most of the time."""
         rng = self._rng
@@ -99,8 +106,7 @@ class Frames:
 
     def _foreign(self, _: Sequence[Callable[[], AnyMessage]]) -> bytes:
         """A message that belongs on another topic, perhaps."""
-        kinds = (self.open, self.opened, self.draft, self.verdict, self.early, self.fault, self.close)
-        return self._right(kinds)
+        return encode(self.message())
 
     def _random(self, _: Sequence[Callable[[], AnyMessage]]) -> bytes:
         return self._rng.randbytes(self._rng.choice((0, 1, 2, 16, 200, 3000)))

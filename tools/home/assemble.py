@@ -12,6 +12,7 @@ if __name__ == "__main__":
 
 import hashlib
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -28,18 +29,31 @@ _TARGET_FILES = ("config.json", "generation_config.json", "model.safetensors")
 
 
 def assemble(out: Path, *, tokenizer: Path, target: Path, draft: Path, name: str = "home") -> None:
-    """Write the pair `name` to `out`; `target` and `draft` are checkpoint folders. Raises ExportError or PairError."""
-    (out / "target").mkdir(parents=True, exist_ok=True)
-    for file in _TARGET_FILES:
-        shutil.copyfile(target / file, out / "target" / file)
-    shutil.copyfile(tokenizer, out / "tokenizer.json")
-    if out.resolve() != _HOME.resolve():
+    """Write the pair `name` to `out`; `target` and `draft` are checkpoint folders. Raises ExportError, PairError or OSError.
+
+    What is in `out` already is replaced once all is there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        fresh = Path(folder)
+        (fresh / "target").mkdir()
+        for file in _TARGET_FILES:
+            shutil.copyfile(target / file, fresh / "target" / file)
+        shutil.copyfile(tokenizer, fresh / "tokenizer.json")
         for file in _WRITTEN:
-            shutil.copyfile(_HOME / file, out / file)
-    export_draft(draft, out / "draft.onnx", bits=8)
+            shutil.copyfile(_HOME / file, fresh / file)
+        export_draft(draft, fresh / "draft.onnx", bits=8)
+        (fresh / MANIFEST).write_text(_manifest(fresh, name))
+        (out / "target").mkdir(exist_ok=True)
+        for path in [path for path in fresh.rglob("*") if path.is_file()]:
+            path.replace(out / path.relative_to(fresh))
+    load_pair(str(out))
+
+
+def _manifest(folder: Path, name: str) -> str:
     hashed = (*(f"target/{file}" for file in _TARGET_FILES), "draft.onnx", "tokenizer.json", *_WRITTEN)
-    hashes = "\n".join(f'"{file}" = "{hashlib.sha256((out / file).read_bytes()).hexdigest()}"' for file in hashed)
-    (out / MANIFEST).write_text(f"""\
+    hashes = "\n".join(f'"{file}" = "{hashlib.sha256((folder / file).read_bytes()).hexdigest()}"' for file in hashed)
+    return f"""\
 schema = 1
 name = "{name}"
 
@@ -65,8 +79,7 @@ top_p = 1.0
 
 [sha256]
 {hashes}
-""")
-    load_pair(str(out))
+"""
 
 
 def main(
