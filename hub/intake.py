@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
+from typing import Protocol
 
 from hub.engine.inbox import Arrival, Request
+from hub.engine.turns import Turns
 from hub.sessions.session import Limits, SessionKey, too_long
 from shared.codec import decode, draft_round, largest_frame, split_session
 from shared.errors import ProtocolError
@@ -18,24 +21,33 @@ from shared.topics import Topics
 log = logging.getLogger(__name__)
 
 
+class Reader(Protocol):
+    """What reads the messages: the engine."""
+
+    turns: Turns
+
+    def submit(self, arrival: Arrival) -> None:
+        """Queue a message."""
+
+    def has_room(self, node: str, size: int) -> bool:
+        """Whether a message of the node, of so many bytes, has a place."""
+
+
 class Intake:
-    """The handlers of the hub's two subscriptions."""
+    """The handlers of the hub's two subscriptions, and the gate before them."""
 
     def __init__(
         self,
         topics: Topics,
         limits: Limits,
-        submit: Callable[[Arrival], None],
-        has_room: Callable[[str, int], bool],
+        reader: Reader,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`submit` queues a message for the engine; `has_room` says whether one of a node, of so many bytes, has a place."""
         self.refused = 0  # messages of nodes that have so many waiting that no more are read
         self._malformed = MalformedFrames(log, clock)
         self._topics = topics
         self._limits = limits
-        self._submit = submit
-        self._has_room = has_room
+        self._reader = reader
         self._prefix = topics.prefix.encode() + b"/"
         self._clock = clock
         self._largest_open = largest_frame(0)
@@ -47,14 +59,18 @@ class Intake:
         return self._malformed.count
 
     def admits(self, topic: bytes, size: int) -> bool:
-        """Whether a message is to be read at all: the gate of the MQTT client."""
+        """See `Gate`."""
         levels = topic[len(self._prefix) :].split(b"/")
         # hub/HUB/open/NODE, session/HUB/NODE/draft
         speaks_of = {b"hub": 3, b"session": 2}.get(levels[0]) if len(levels) == 4 else None
-        if speaks_of is None or self._has_room(levels[speaks_of].decode("ascii", "replace"), size):
+        if speaks_of is None or self._reader.has_room(levels[speaks_of].decode("ascii", "replace"), size):
             return True
         self.refused += 1
         return False
+
+    def turn(self) -> AbstractContextManager[None]:
+        """See `Gate`."""
+        return self._reader.turns.reading()
 
     def on_open(self, topic: str, payload: bytes) -> None:
         """Queue an `Open`."""
@@ -94,7 +110,7 @@ class Intake:
                 self._malformed.note(topic, error)
                 return None
 
-        self._submit(Arrival(node, len(payload), self._clock(), guarded))
+        self._reader.submit(Arrival(node, len(payload), self._clock(), guarded))
 
     def _read_open(self, node: str, payload: bytes) -> Request:
         message = decode(payload, Open)

@@ -79,7 +79,7 @@ class Hub:
             answer_open=self._answer_open,
             publish=self._publish,
         )
-        self._intake = Intake(self._topics, limits, self.engine.submit, self.engine.has_room)
+        self._intake = Intake(self._topics, limits, self.engine)
         self._serves = True  # until it is told to stop
         self._unsent = 0  # answers that found too many others waiting for the broker; the engine's thread counts them
         self._say = say
@@ -87,7 +87,7 @@ class Hub:
             settings.broker,
             self._name,
             will=(self._topics.hub(self._name, "status"), {"online": False}),
-            gate=self._intake.admits,
+            gate=self._intake,
         )
 
     def run(self, stop: threading.Event) -> None:

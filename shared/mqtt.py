@@ -13,6 +13,7 @@ from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.matcher import MQTTMatcher
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -23,7 +24,7 @@ from shared.diagnosis import diagnosis, lost_because, remedy
 from shared.errors import BrokerRefused, BrokerUnreachable, LinkError
 from shared.last_will import LastWill
 from shared.mqtt_client import WriteThroughClient
-from shared.mqtt_packets import Gate
+from shared.mqtt_packets import Gate, OpenGate, Publish
 from shared.settings import BrokerSettings
 from shared.tls import tls_context
 from shared.topics import Topics
@@ -54,12 +55,12 @@ class MqttLink:
         settings: BrokerSettings,
         name: str,
         will: tuple[str, dict[str, Any]] | None = None,
-        gate: Gate = lambda _topic, _size: True,
+        gate: Gate | None = None,
         most_bytes: int = MAX_PACKET,
     ) -> None:
         """`will` is a topic and the retained JSON object that the broker publishes there when this client is lost.
 
-        What `gate` refuses, by topic and bytes, is dropped before anybody reads it, and so is, by the broker, every packet
+        What `gate` does not admit is dropped before anybody reads it, and so is, by the broker, every packet
         of more than `most_bytes`.
         """
         self.handler_errors = 0
@@ -71,6 +72,8 @@ class MqttLink:
         self._broker_takes = MAX_PACKET  # bytes of a packet
         self._qos = _AT_LEAST_ONCE  # the highest that the broker has
         self._subscriptions: dict[str, SubscribeOptions] = {}
+        self._handlers: dict[str, tuple[Handler, Handler]] = {}  # by filter, for new messages and for kept ones
+        self._matching = MQTTMatcher()  # the same by topic; never changed, but replaced, since two threads use it
         self._greetings: list[Callable[[], None]] = []
         self._connected = threading.Event()
         self._refusal: str | None = None
@@ -78,7 +81,7 @@ class MqttLink:
         self._grants: dict[int, threading.Event] = {}
         self._grants_lock = threading.Lock()  # a SUBACK can arrive before subscribe() has returned its id
         # The id is random and told to nobody: a client that connects with another's id would disconnect it.
-        client = WriteThroughClient(f"sled-{secrets.token_hex(8)}", gate)
+        client = WriteThroughClient(f"sled-{secrets.token_hex(8)}", self._deliver, gate or OpenGate())
         client.max_inflight_messages_set(MAX_INFLIGHT)
         client.max_queued_messages_set(MAX_OUTGOING)
         client.on_socket_open = _without_delay
@@ -147,7 +150,11 @@ class MqttLink:
         handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
         options = SubscribeOptions(qos=_AT_LEAST_ONCE, retainHandling=handling)
         self._subscriptions[topic_filter] = options
-        self._client.message_callback_add(topic_filter, self._guarded(handler, kept or handler))
+        self._handlers[topic_filter] = (handler, kept or handler)
+        matching = MQTTMatcher()
+        for each, handlers in self._handlers.items():
+            matching[each] = handlers
+        self._matching = matching
         granted = threading.Event()
         with self._grants_lock:
             result, mid = self._client.subscribe(topic_filter, options=options)
@@ -240,16 +247,14 @@ class MqttLink:
         except (RuntimeError, ValueError):
             log.debug("not connected: nothing to flush")
 
-    def _guarded(self, handler: Handler, kept: Handler) -> Callable[[paho.Client, Any, paho.MQTTMessage], None]:
-        def handle(message: paho.MQTTMessage) -> None:
+    def _deliver(self, publish: Publish) -> None:
+        for handler, kept in self._matching.iter_match(publish.topic):
             try:
-                (kept if message.retain else handler)(message.topic, bytes(message.payload))
+                (kept if publish.retained else handler)(publish.topic, publish.payload)
             except Exception:
                 # An exception would end the client's thread, and the device would receive nothing more.
                 self.handler_errors += 1
-                log.exception("a handler failed on %s", message.topic)
-
-        return lambda _client, _userdata, message: self._client.afterwards(partial(handle, message))
+                log.exception("a handler failed on %s", publish.topic)
 
     def _on_connect(
         self,

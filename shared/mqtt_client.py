@@ -17,13 +17,12 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from shared.mqtt_packets import Gate, MalformedStream, PacketReader
+from shared.mqtt_packets import Gate, MalformedStream, PacketReader, Publish
 
 log = logging.getLogger(__name__)
 
 _IDLE_S = 0.5  # seconds between two checks of keepalive and silence
 _PIECE = 65_536  # bytes that are read at once
-_GATHER_S = 0.002  # seconds for which messages gather while many are dropped: each waking costs more than a message
 _FIRST_PAUSE_S = 0.1  # seconds before the first attempt to connect again; the pause doubles with each attempt
 _LONGEST_PAUSE_S = 1.0  # seconds that the pause grows to: an attempt costs little, and whoever waits does so in vain
 _LONGEST_REFUSED_S = 30.0  # seconds that the pause grows to while the broker answers and refuses
@@ -44,14 +43,15 @@ class WriteThroughClient(paho.Client):
     reading thread without any lock, and may publish.
     """
 
-    def __init__(self, client_id: str, gate: Gate = lambda _topic, _size: True) -> None:
-        """`client_id` must be this client's alone. Publishes that `gate` refuses are dropped unread, see PacketReader."""
+    def __init__(self, client_id: str, deliver: Callable[[Publish], None], gate: Gate) -> None:
+        """`client_id` must be this client's alone. `deliver` is given what `gate` admits, on the reading thread without any lock."""
         super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
         self.connect_timeout = _CONNECT_S
         self.connect_error: Exception | None = None  # why the last attempt to connect failed, if it did
+        self.__deliver = deliver
         self.__gate = gate
         self.__reader = PacketReader(gate)
-        self.__received = b""  # packets that paho has still to read
+        self.__received = b""  # what paho has still to read
         self.__place = 0  # in those
         self.__refused_before = 0  # publishes that the gate had refused when it was looked last
         self.__asked_at: float | None = None  # when something was sent that awaits an answer, and none has come
@@ -118,7 +118,7 @@ class WriteThroughClient(paho.Client):
         return result
 
     def _sock_recv(self, bufsize: int) -> bytes:
-        """What paho reads: packets that have come whole and passed the gate."""
+        """What paho reads: packets that have come whole, all but publishes."""
         piece = self.__received[self.__place : self.__place + bufsize]
         if not piece:
             raise BlockingIOError
@@ -157,17 +157,11 @@ class WriteThroughClient(paho.Client):
     def __serve(self, sock: Any, alarmed: socket.socket) -> None:
         """Wait up to _IDLE_S for the socket or the alarm, then read, run the queued work and write."""
         decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
-        poll = select.poll()
-        try:
-            poll.register(sock, select.POLLIN | (select.POLLOUT if self.want_write() else 0))
-        except ValueError:
-            return  # a thread that failed to write has closed it
-        poll.register(alarmed, select.POLLIN)
-        ready = dict(poll.poll(0 if decrypted else 1e3 * _IDLE_S))
-        happened = ready.get(sock.fileno(), 0)
-        if alarmed.fileno() in ready:
-            alarmed.recv(4096)
-        if decrypted or happened & ~select.POLLOUT:
+        if self.__reader.refused > self.__refused_before:
+            self.__refused_before = self.__reader.refused
+            with self.__gate.turn():
+                self.__read(sock)
+        elif decrypted or self.__wait(sock, alarmed):
             self.__read(sock)
         self.__do_queued()
         if self.want_write():
@@ -177,29 +171,41 @@ class WriteThroughClient(paho.Client):
             self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
         self.loop_misc()
 
-    def __read(self, sock: Any) -> None:
-        """Read what is there and let paho handle it; a connection that has ended is closed."""
+    def __wait(self, sock: Any, alarmed: socket.socket) -> bool:
+        """Wait up to _IDLE_S for the socket or the alarm; whether the socket can be read."""
+        poll = select.poll()
         try:
-            if self.__reader.refused > self.__refused_before:
-                self.__refused_before = self.__reader.refused
-                time.sleep(_GATHER_S)
-            received = sock.recv(_PIECE)
-            packets, acknowledgements = self.__reader.feed(received) if received else (b"", b"")
+            poll.register(sock, select.POLLIN | (select.POLLOUT if self.want_write() else 0))
+        except ValueError:
+            return False  # a thread that failed to write has closed it
+        poll.register(alarmed, select.POLLIN)
+        ready = dict(poll.poll(1e3 * _IDLE_S))
+        if alarmed.fileno() in ready:
+            alarmed.recv(4096)
+        return bool(ready.get(sock.fileno(), 0) & ~select.POLLOUT)
+
+    def __read(self, sock: Any) -> None:
+        """Read what is there, let paho handle it and deliver publishes; a connection that has ended is closed."""
+        try:
+            piece = sock.recv(_PIECE)
+            if not piece:
+                raise ConnectionResetError("the broker has closed the connection")
+            received = self.__reader.feed(piece)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except (OSError, MalformedStream) as error:
             log.debug("reading from the broker failed: %s", error)
-            received = b""
-        if not received:
             self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
             return
         self.__asked_at = None
-        if acknowledgements:
-            self._packet_queue(paho.PUBACK, acknowledgements, 0, 0)
-        self.__received, self.__place = packets, 0
+        if received.acknowledgements:
+            self._packet_queue(paho.PUBACK, received.acknowledgements, 0, 0)
+        self.__received, self.__place = received.rest, 0
         while self.__place < len(self.__received) and self.socket() is sock:
             self.loop_read()
             self.__do_queued()
+        for publish in received.publishes:
+            self.__deliver(publish)
 
     def __do_queued(self) -> None:
         while self.__afterwards:

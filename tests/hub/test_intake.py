@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from hub.engine.inbox import Arrival, Request
+from hub.engine.turns import Turns
 from hub.intake import Intake
 from hub.sessions.session import Limits
 from shared.codec import encode, encode_in, largest_frame
@@ -19,10 +22,19 @@ OPEN = TOPICS.open("den", "pi")
 DRAFT = TOPICS.draft("den", "pi")
 
 
+class Reading:
+    """An engine's inbox and turns, as far as the intake uses them."""
+
+    def __init__(
+        self, submit: Callable[[Arrival], None], has_room: Callable[[str, int], bool] = lambda *_: True
+    ) -> None:
+        self.submit, self.has_room, self.turns = submit, has_room, Turns()
+
+
 def taken_in(topic: str, payload: bytes) -> tuple[list[Request], int]:
     """What an engine reads of one message, and the malformed frames that were counted by then."""
     queued: list[Arrival] = []
-    intake = Intake(TOPICS, LIMITS, queued.append, lambda _node, _size: True)
+    intake = Intake(TOPICS, LIMITS, Reading(queued.append))
     (intake.on_open if topic == OPEN else intake.on_draft)(topic, payload)
     read = [arrival.read() for arrival in queued]
     return [request for request in read if request is not None], intake.malformed
@@ -73,7 +85,7 @@ def test_the_session_in_front_does_not_make_a_draft_too_large() -> None:
     read: list[tuple[int, bool]] = []
     for frame in (draft, draft + b"\0"):
         queued: list[Arrival] = []
-        intake = Intake(TOPICS, limits, queued.append, lambda _node, _size: True)
+        intake = Intake(TOPICS, limits, Reading(queued.append))
         intake.on_draft(DRAFT, SESSION + frame)
         read.append((queued[0].size, queued[0].read() is None))
     # One is read, and found to have something behind it; the other is refused for its size.
@@ -82,7 +94,7 @@ def test_the_session_in_front_does_not_make_a_draft_too_large() -> None:
 
 def test_what_is_too_large_does_not_wait() -> None:
     queued: list[Arrival] = []
-    intake = Intake(TOPICS, LIMITS, queued.append, lambda _node, _size: True)
+    intake = Intake(TOPICS, LIMITS, Reading(queued.append))
     intake.on_open(OPEN, bytes(50_000))
     intake.on_draft(DRAFT, bytes(50_000))
     assert (queued, intake.malformed) == ([], 2)
@@ -92,7 +104,7 @@ def test_what_is_too_large_does_not_wait() -> None:
 
 def test_the_log_has_a_line_a_minute_about_malformed_frames(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    intake = Intake(TOPICS, LIMITS, lambda _: None, lambda _node, _size: True, clock)
+    intake = Intake(TOPICS, LIMITS, Reading(lambda _: None), clock)
     for _ in range(500):
         intake.on_open(OPEN, bytes(50_000))
     clock.now += 61
@@ -106,7 +118,7 @@ def test_the_log_has_a_line_a_minute_about_malformed_frames(caplog: pytest.LogCa
 @pytest.mark.parametrize("prefix", ["sled", "house/session"])
 def test_the_gate_is_closed_for_a_node_that_has_no_room_and_open_for_others(prefix: str) -> None:
     topics = Topics(prefix)
-    intake = Intake(topics, LIMITS, lambda _: None, lambda node, size: node != "pi" and size < 100)
+    intake = Intake(topics, LIMITS, Reading(lambda _: None, lambda node, size: node != "pi" and size < 100))
     assert not intake.admits(topics.open("den", "pi").encode(), 50)
     assert not intake.admits(topics.draft("den", "pi").encode(), 50)
     assert intake.admits(topics.open("den", "jetson").encode(), 50)

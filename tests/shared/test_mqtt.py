@@ -21,6 +21,7 @@ from shared import mqtt_client
 from shared.errors import BrokerRefused, BrokerUnreachable, LinkError
 from shared.mqtt import MqttLink
 from shared.mqtt_client import WriteThroughClient
+from shared.mqtt_packets import OpenGate
 from shared.settings import BrokerSettings
 from tools.rig.broker import answers, broker_command, free_port, private_broker
 from tools.rig.process import started
@@ -207,7 +208,7 @@ class _Wakings(WriteThroughClient):
 
 def test_a_broker_that_does_not_read_is_waited_for_without_work() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        client = _Wakings("client")
+        client = _Wakings("client", lambda _: None, OpenGate())
         client.connect("127.0.0.1", mute.getsockname()[1])
         client.start()
         connection, _ = mute.accept()
@@ -250,7 +251,7 @@ def test_a_droppable_message_does_not_wait() -> None:
 def test_a_broker_that_acknowledges_nothing_is_connected_to_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mqtt_client, "_SILENCE_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        client = WriteThroughClient("client")
+        client = WriteThroughClient("client", lambda _: None, OpenGate())
         client.connect("127.0.0.1", mute.getsockname()[1])
         client.start()
         connections = []
@@ -287,9 +288,14 @@ def test_a_message_that_the_broker_does_not_take_is_told_to_the_sender(tmp_path:
         link.close()
 
 
+class _Gate(OpenGate):
+    def admits(self, topic: bytes, size: int) -> bool:
+        return b"stats" not in topic and size < 1000
+
+
 def test_what_the_gate_refuses_never_comes_to_a_handler(tmp_path: Path) -> None:
     with private_broker(tmp_path, hubs=["h"], nodes=[]) as broker:
-        link = MqttLink(broker.settings("h"), "h", gate=lambda topic, size: b"stats" not in topic and size < 1000)
+        link = MqttLink(broker.settings("h"), "h", gate=_Gate())
         link.connect()
         heard: queue.Queue[tuple[str, bytes]] = queue.Queue()
         link.subscribe("sled/hub/h/+", lambda topic, payload: heard.put((topic, payload)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paho.mqtt import _packet as paho_packets  # what reads the packets afterwards
-from paho.mqtt.client import MQTTv5
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties, VariableByteIntegers
 
-from shared.mqtt_packets import MalformedStream, PacketReader
+from shared.mqtt_packets import MalformedStream, OpenGate, PacketReader, Publish, Received
 
 PINGRESP = b"\xd0\x00"
 
@@ -26,56 +26,77 @@ def publish(topic: bytes, payload: bytes, mid: int = 0, *, retain: bool = False,
     return bytes([0x30 | (8 if duplicate else 0) | (2 if mid else 0) | retain]) + bytes(length) + body
 
 
-def read(stream: bytes, cuts: list[int], refused: bytes = b"") -> tuple[bytes, bytes]:
-    reader = PacketReader(lambda topic, _: topic != refused)
-    packets = acknowledgements = b""
-    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
-        some, owed = reader.feed(stream[start:end])
-        packets += some
-        acknowledgements += owed
-    return packets, acknowledgements
+class Closed(OpenGate):
+    """A gate for one topic, that notes what it is asked."""
+
+    def __init__(self, refused: bytes = b"") -> None:
+        self.asked: list[tuple[bytes, int]] = []
+        self._refused = refused
+
+    def admits(self, topic: bytes, size: int) -> bool:
+        self.asked.append((topic, size))
+        return topic != self._refused
+
+
+def read(stream: bytes, cuts: list[int], refused: bytes = b"") -> Received:
+    reader = PacketReader(Closed(refused))
+    pieces = [reader.feed(stream[start:end]) for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    return Received(
+        [publish for piece in pieces for publish in piece.publishes],
+        b"".join(piece.acknowledgements for piece in pieces),
+        b"".join(piece.rest for piece in pieces),
+    )
 
 
 STREAM = (
     publish(b"a/b", b"one", 7) + PINGRESP + publish(b"a/flood", b"x" * 300, 8) + publish(b"a/flood", b"", 0)
-    + publish(b"a/b", b"y" * 20_000, 65_535, retain=True, duplicate=True) + publish(b"a/b", b"", 0)
-)  # fmt: skip
-DELIVERED = (
-    publish(b"a/b", b"one") + PINGRESP + publish(b"a/b", b"y" * 20_000, retain=True) + publish(b"a/b", b"")
+    + publish("a/\u00e9".encode(), b"y" * 20_000, 65_535, retain=True, duplicate=True) + publish(b"a/b", b"", 0)
 )  # fmt: skip
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=8).map(sorted))
 def test_a_stream_may_break_anywhere(cuts: list[int]) -> None:
-    packets, acknowledgements = read(STREAM, cuts, refused=b"a/flood")
-    assert packets == DELIVERED
-    assert acknowledgements == b"\x40\x02\x00\x07\x40\x02\x00\x08\x40\x02\xff\xff"
+    received = read(STREAM, cuts, refused=b"a/flood")
+    kept = Publish("a/\u00e9", b"y" * 20_000, retained=True)
+    assert received.publishes == [Publish("a/b", b"one", retained=False), kept, Publish("a/b", b"", retained=False)]
+    assert received.acknowledgements == b"\x40\x02\x00\x07\x40\x02\x00\x08\x40\x02\xff\xff"
+    assert received.rest == PINGRESP
 
 
-def test_what_is_delivered_is_what_paho_reads() -> None:
-    packet, _ = read(publish(b"a/b", b"payload", 9, retain=True), [])
-    result = paho_packets.decode_publish(packet[0], bytearray(packet[2:]), MQTTv5)
-    assert (result.topic, result.payload, result.qos, result.retain) == (b"a/b", b"payload", 0, True)
+@given(st.binary(max_size=300), st.integers(0, 65_535), st.lists(st.tuples(st.text(), st.text()), max_size=4))
+def test_a_publish_is_what_paho_packs(payload: bytes, expiry_s: int, user: list[tuple[str, str]]) -> None:
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.MessageExpiryInterval = expiry_s
+    properties.UserProperty = [(name.replace("\0", ""), value.replace("\0", "")) for name, value in user] or [("", "")]
+    packed = properties.pack()
+    body = b"\0\3a/b" + b"\0\7" + packed + payload
+    length = bytes(VariableByteIntegers.encode(len(body)))
+    assert read(b"\x32" + length + body, []).publishes == [Publish("a/b", payload, retained=False)]
 
 
 def test_a_puback_that_says_too_large_is_one_that_paho_takes() -> None:
-    packets, _ = read(bytes.fromhex("4003000795") + bytes.fromhex("40020008"), [])
-    assert packets == bytes.fromhex("4003000797") + bytes.fromhex("40020008")
+    received = read(bytes.fromhex("4003000795") + bytes.fromhex("40020008"), [])
+    assert received.rest == bytes.fromhex("4003000797") + bytes.fromhex("40020008")
 
 
 def test_the_gate_sees_topic_and_size() -> None:
-    seen: list[tuple[bytes, int]] = []
-
-    def gate(topic: bytes, size: int) -> bool:
-        seen.append((topic, size))
-        return True
-
+    gate = Closed()
     frame = publish(b"a/b", b"payload", 9)
     PacketReader(gate).feed(frame + PINGRESP)
-    assert seen == [(b"a/b", len(frame))]
+    assert gate.asked == [(b"a/b", len(frame))]
 
 
-@pytest.mark.parametrize("stream", [b"\x30\xff\xff\xff\xff\x01", b"\x32\x03\x00\x09a", b"\x32\x04\x00\x02ab"])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"\x30\xff\xff\xff\xff\x01",  # a length without end
+        b"\x32\x03\x00\x09a",  # shorter than its topic
+        b"\x32\x04\x00\x02ab",  # without a message id
+        b"\x30\x04\x00\x02ab",  # without properties
+        b"\x30\x05\x00\x02ab\x05" + PINGRESP * 3,  # shorter than its properties
+        b"\x30\x05\x00\x02\xff\xfe\x00",  # a topic that is no UTF-8
+    ],
+)
 def test_what_is_no_mqtt_is_refused(stream: bytes) -> None:
     with pytest.raises(MalformedStream):
         read(stream, [])

@@ -24,6 +24,7 @@ from typing import Annotated
 import typer
 
 from shared.codec import MAX_FRAME, SESSION_BYTES, encode
+from shared.errors import SledError
 from shared.messages import MAX_APPEND, Draft, Open
 from shared.program import run
 from shared.settings import BrokerSettings
@@ -33,6 +34,7 @@ from tools.rig.process import dying_with_parent
 _CRAFTED = bytes.fromhex("930103dd000f4240")  # a draft whose round is an array of a million elements, as it says
 _PIECE_S = 0.004  # seconds between two writes, at least
 _OWN_SESSIONS = 5_000
+_MOST_PACKETS = 5_000  # that differ
 _PUBLISH_QOS_1 = 0x32
 _RETAIN = 0x01
 
@@ -85,6 +87,12 @@ def _connect(user: str, password: bytes) -> bytes:
     return b"\x10" + _length(len(body)) + body
 
 
+def _packets(kind: Kind, hub: str, user: str) -> list[bytes]:
+    """Packets to send over and over: made before the flood, since the flooder must not take the cores that the hub is measured on."""
+    make, rng = _messages(kind, Topics(), hub, user), random.Random()
+    return [make(rng).packet(number) for number in range(min(_MOST_PACKETS, 4 * int(RATES[kind])))]
+
+
 def _messages(kind: Kind, topics: Topics, hub: str, user: str) -> Callable[[random.Random], _Publish]:
     opening, own = topics.open(hub, user), topics.draft(hub, user)
 
@@ -106,13 +114,16 @@ def _messages(kind: Kind, topics: Topics, hub: str, user: str) -> Callable[[rand
 
 @contextmanager
 def flooding(settings: BrokerSettings, user: str, hub: str, kind: Kind) -> Iterator[subprocess.Popen[bytes]]:
-    """A flood of that kind at its rate while the context lasts."""
+    """A flood of that kind at its rate while the context lasts. Raises SledError when the broker does not let it in."""
     command = [
         sys.executable, "-m", "tools.rig.flooder", "--to", f"{settings.host}:{settings.port}", "--user", user,
         "--password-file", str(settings.password_file), "--hub", hub, "--kind", kind.value, "--rate", str(RATES[kind]),
     ]  # fmt: skip
-    with subprocess.Popen(command, preexec_fn=dying_with_parent()) as process:  # noqa: PLW1509
+    with subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=dying_with_parent()) as process:  # noqa: PLW1509
+        assert process.stdout is not None
         try:
+            if not process.stdout.readline():
+                raise SledError("the flooder ended before its flood; what it wrote says why")
             yield process
         finally:
             process.terminate()
@@ -127,19 +138,20 @@ def main(
     rate: Annotated[float, typer.Option(min=0.1, help="messages a second")] = 2_500.0,
 ) -> None:
     """Flood a hub."""
+    packets = _packets(kind, hub, user)
     host, _, port = to.rpartition(":")
     with socket.create_connection((host, int(port))) as sock:
         sock.sendall(_connect(user, password_file.read_bytes().strip()))
         if sock.recv(4096)[:1] != b"\x20":
             raise SystemExit("the broker does not let the flooder in")
         sock.setblocking(False)
-        make, rng = _messages(kind, Topics(), hub, user), random.Random()
+        typer.echo("flooding")
         began, number = time.monotonic(), 0
         while True:
             due = int((time.monotonic() - began) * rate) + 1
             if number < due:
-                # What is due goes in one piece: the flooder must not take the cores that the hub is measured on.
-                _send(sock, b"".join(make(rng).packet(each) for each in range(number, due)))
+                # What is due goes in one piece: a write costs more than a packet.
+                _send(sock, b"".join(packets[each % len(packets)] for each in range(number, due)))
                 number = due
             time.sleep(max(_PIECE_S, began + number / rate - time.monotonic()))
 
