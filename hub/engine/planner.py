@@ -58,16 +58,17 @@ class Planner:
 
     def _take_pages(self, rows: Sequence[PlannedRow]) -> tuple[set[HubSession], set[HubSession]]:
         """Take pages for the rows, the oldest answers first. Returns the sessions that have theirs, and the others."""
-        now = self._clock()
+        givers = self._book.givers(self._clock())
+        asking = {row.session for row in rows}
         served: set[HubSession] = set()
         refused: set[HubSession] = set()
         for row in sorted(rows, key=lambda row: row.session.begun):
             if row.session in refused:  # an older answer took its pages: its K/V is gone, and the row is void
                 continue
-            preempted = self._book.take_pages(row.session, row.end, served, now)
+            preempted = self._book.take_pages(row.session, row.end, served, givers)
             if preempted is None:
                 refused.add(row.session)
             else:
                 served.add(row.session)
-                refused.update(row.session for row in rows if row.session in preempted)
+                refused |= asking.intersection(preempted)
         return served, refused

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
 from hub.sessions.acceptance import Acceptance
+from hub.sessions.givers import Givers
 from hub.sessions.memory import KVMemory
 from hub.sessions.session import HubSession, Limits, SessionKey
 
@@ -97,20 +98,23 @@ class SessionBook:
             del self._of_node[key.node]
         self._memory.release(session)
 
+    def givers(self, now: float) -> Givers:
+        """Who may lose their pages for one forward."""
+        return Givers(self, lambda session: self._is_idle(session, now))
+
     def take_pages(
-        self, session: HubSession, length: int, planned: Collection[HubSession], now: float
+        self, session: HubSession, length: int, planned: Collection[HubSession], givers: Givers
     ) -> list[HubSession] | None:
         """Take pages for the session's next forward, up to position `length`, from other sessions if need be.
 
-        Idle sessions lose theirs first, the longest silent before the others. Then follow sessions whose answer was begun
-        later than this one's, the latest first. Sessions already `planned` for the same forward lose nothing. Ids are
-        never lost: their K/V are computed anew when it is their session's turn. So the session with the oldest answer
-        always gets its pages. Returns the sessions that lost theirs, or None, and nobody loses anything, when there are too few.
+        `givers` are those of the same forward. Sessions already `planned` for it lose nothing. Ids are never lost: their K/V
+        are computed anew when it is their session's turn. So the session with the oldest answer always gets its pages.
+        Returns the sessions that lost theirs, or None, and nobody loses anything, when there are too few.
         """
         if self._memory.reserve(session, length):
             return []
         victims: list[HubSession] = []
-        for victim in self._victims(session, planned, now):
+        for victim in givers.of(session, planned):
             victims.append(victim)
             # Looked at for 1, 2, 4, 8, … victims: thousands may hold pages, and as a rule the first have enough.
             if len(victims).bit_count() == 1 and self._memory.has_room(session, length, victims):
@@ -119,7 +123,7 @@ class SessionBook:
             if not self._memory.has_room(session, length, victims):
                 return None
         for count, victim in enumerate(victims, start=1):
-            self.preempted += not self._is_idle(victim, now)
+            self.preempted += not givers.is_idle(victim)
             self._memory.release(victim)
             if self._memory.reserve(session, length):
                 return victims[:count]
@@ -140,17 +144,6 @@ class SessionBook:
             assert session.computed <= session.committed <= self.limits.context
         assert self._of_node == Counter(key.node for key in self._sessions), "sessions of a node are miscounted"
         assert self._heard.keys() == self._sessions.keys()
-
-    def _victims(self, session: HubSession, planned: Collection[HubSession], now: float) -> Iterator[HubSession]:
-        """Who may lose their pages for the session, in that order."""
-        younger: list[HubSession] = []
-        for other in self:
-            if other.kv.pages and other is not session and other not in planned:
-                if self._is_idle(other, now):
-                    yield other
-                elif other.begun > session.begun:
-                    younger.append(other)
-        yield from sorted(younger, key=lambda s: -s.begun)
 
     def _to_give_way(self, crowd: Iterable[HubSession], now: float) -> HubSession | None:
         """Who loses its seat, of a crowd in the order of its silence: one that nobody waits for before one that is merely slow.

@@ -334,9 +334,9 @@ def test_who_cannot_get_room_takes_nobodys_pages() -> None:
     middle, youngest = (book.get(SessionKey(node, bytes(16))) for node in "bc")
     assert middle is not None
     assert youngest is not None
-    assert book.take_pages(middle, 4 * PAGE_SIZE, (), now) is None, "the older one's are not to be had"
+    assert book.take_pages(middle, 4 * PAGE_SIZE, (), book.givers(now)) is None, "the older one's are not to be had"
     assert (len(youngest.kv.pages), youngest.computed, book.preempted) == (2, 2 * PAGE_SIZE, 0)
-    assert book.take_pages(middle, 3 * PAGE_SIZE, (), now) == [youngest]
+    assert book.take_pages(middle, 3 * PAGE_SIZE, (), book.givers(now)) == [youngest]
     assert (len(middle.kv.pages), len(youngest.kv.pages), book.preempted) == (3, 0, 1)
     book.check_integrity()
 
