@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
@@ -43,6 +43,12 @@ _OVERHEAD = 64  # bytes of a publish besides topic and payload, at most
 Handler = Callable[[str, bytes], None]
 
 
+class _Subscription(NamedTuple):
+    options: SubscribeOptions
+    handler: Handler  # of new messages
+    kept: Handler  # of those that the broker kept from before
+
+
 class MqttLink:
     """A connection to the broker.
 
@@ -71,8 +77,7 @@ class MqttLink:
         self._most_bytes = most_bytes
         self._broker_takes = MAX_PACKET  # bytes of a packet
         self._qos = _AT_LEAST_ONCE  # the highest that the broker has
-        self._subscriptions: dict[str, SubscribeOptions] = {}
-        self._handlers: dict[str, tuple[Handler, Handler]] = {}  # by filter, for new messages and for kept ones
+        self._subscriptions: dict[str, _Subscription] = {}  # by filter
         self._matching = MQTTMatcher()  # the same by topic; never changed, but replaced, since two threads use it
         self._greetings: list[Callable[[], None]] = []
         self._connected = threading.Event()
@@ -149,11 +154,10 @@ class MqttLink:
         """
         handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
         options = SubscribeOptions(qos=_AT_LEAST_ONCE, retainHandling=handling)
-        self._subscriptions[topic_filter] = options
-        self._handlers[topic_filter] = (handler, kept or handler)
+        self._subscriptions[topic_filter] = _Subscription(options, handler, kept or handler)
         matching = MQTTMatcher()
-        for each, handlers in self._handlers.items():
-            matching[each] = handlers
+        for each, subscription in self._subscriptions.items():
+            matching[each] = subscription
         self._matching = matching
         granted = threading.Event()
         with self._grants_lock:
@@ -248,9 +252,10 @@ class MqttLink:
             log.debug("not connected: nothing to flush")
 
     def _deliver(self, publish: Publish) -> None:
-        for handler, kept in self._matching.iter_match(publish.topic):
+        for subscription in self._matching.iter_match(publish.topic):
             try:
-                (kept if publish.retained else handler)(publish.topic, publish.payload)
+                handler = subscription.kept if publish.retained else subscription.handler
+                handler(publish.topic, publish.payload)
             except Exception:
                 # An exception would end the client's thread, and the device would receive nothing more.
                 self.handler_errors += 1
@@ -277,8 +282,8 @@ class MqttLink:
             self._broker_takes = min(MAX_PACKET, getattr(granted, "MaximumPacketSize", MAX_PACKET))
             self._qos = min(_AT_LEAST_ONCE, getattr(granted, "MaximumQoS", _AT_LEAST_ONCE))
             self.retains = bool(getattr(granted, "RetainAvailable", True))
-            for topic_filter, options in list(self._subscriptions.items()):
-                client.subscribe(topic_filter, options=options)
+            for topic_filter, subscription in list(self._subscriptions.items()):
+                client.subscribe(topic_filter, options=subscription.options)
             for greeting in self._greetings:
                 self._client.afterwards(greeting)
             self._connected.set()

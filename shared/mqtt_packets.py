@@ -1,8 +1,8 @@
 """MQTT packets as they come from the broker, cut out of its stream; publishes are read here, and all else by paho.
 
-paho takes 150 µs for a publish that it reads and delivers, this module 6 µs. Whoever sends thousands a second would keep the
-reading thread from the others' messages. So a gate is asked about each publish by its topic and size, and what it refuses
-ends here.
+paho takes some 150 µs for a publish that it reads and delivers, this module 6 µs for one that it drops. Whoever sends thousands
+a second would keep the reading thread from the others' messages. So a gate is asked about each publish by its topic and size,
+and what it refuses ends here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TOO_LARGE, _QUOTA_EXCEEDED = (
 _QOS = 0b0110
 _RETAIN = 0b0001
 _PUBACK = b"\x40\x02"
-_LONGEST = 4  # bytes of a packet's length
+_LONGEST = 4  # bytes of a variable byte integer
 
 
 class MalformedStream(Exception):
@@ -112,9 +112,9 @@ def _packet(data: bytes, start: int) -> tuple[int, int] | None:
 def _payload(data: bytes, start: int, end: int) -> bytes:
     """What lies behind a publish's properties, which begin at `start` with their length."""
     length = _variable(data, start)
-    if length is None or (behind := sum(length)) > end:
+    if length is None or length[1] + length[0] > end:
         raise MalformedStream("a publish is shorter than its properties")
-    return data[behind:end]
+    return data[length[1] + length[0] : end]
 
 
 def _variable(data: bytes, start: int) -> tuple[int, int] | None:
