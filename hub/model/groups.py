@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,14 @@ import torch
 from hub.kv.kv_cache import KVCache
 from hub.kv.pages import PAGE_SIZE
 from hub.model.attention import Span, slots_written
+
+
+@dataclass(frozen=True)
+class Padding:
+    """What queries of a K/V head, and pages of a row, are padded to multiples of: where that decides a query's bits."""
+
+    queries: int = 1
+    pages: int = 1
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class GroupPlan:
         return output
 
 
-def group_plan(cache: KVCache, spans: Sequence[Span], queries_per_head: int) -> GroupPlan:
+def group_plan(cache: KVCache, spans: Sequence[Span], queries_per_head: int, padding: Padding) -> GroupPlan:
     """A plan for rows, of which each K/V head serves `queries_per_head` query heads."""
     alike: dict[tuple[int, int], list[Span]] = {}
     for span in spans:
@@ -59,12 +68,14 @@ def group_plan(cache: KVCache, spans: Sequence[Span], queries_per_head: int) -> 
         shape = (span.queries - 1).bit_length(), (len(span.pages) - 1).bit_length()
         alike.setdefault(shape, []).append(span)
     written = torch.tensor(slots_written(spans), device=cache.device)
-    return GroupPlan(written, tuple(_group(cache, members, queries_per_head) for members in alike.values()))
+    return GroupPlan(written, tuple(_group(cache, members, queries_per_head, padding) for members in alike.values()))
 
 
-def _group(cache: KVCache, spans: Sequence[Span], queries_per_head: int) -> Group:
-    queries = max(span.queries for span in spans)
-    pages = max(len(span.pages) for span in spans)
+def _group(cache: KVCache, spans: Sequence[Span], queries_per_head: int, padding: Padding) -> Group:
+    queries = _multiple(
+        max(span.queries for span in spans), padding.queries // math.gcd(padding.queries, queries_per_head)
+    )
+    pages = _multiple(max(len(span.pages) for span in spans), padding.pages)
     places = [[min(place, span.queries - 1) for place in range(queries)] for span in spans]
     tokens = [span.first + place for span, row in zip(spans, places, strict=True) for place in row]
     held = [page for span in spans for page in (*span.pages, *[span.pages[-1]] * (pages - len(span.pages)))]
@@ -80,3 +91,7 @@ def _group(cache: KVCache, spans: Sequence[Span], queries_per_head: int) -> Grou
         torch.tensor(held, device=device),
         mask.repeat(1, queries_per_head, 1)[:, None],
     )
+
+
+def _multiple(count: int, of: int) -> int:
+    return -(-count // of) * of

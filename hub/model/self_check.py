@@ -27,6 +27,7 @@ _PLAIN = "eager"  # transformers' attention that follows the definition of the a
 _OTHER = "sdpa"  # and one that rounds otherwise, and may leave out what an architecture has beyond softmax
 _LENGTH = 36  # ids of each text: more than two pages
 _PARTS = ((19, 17), (1, 9), (1, 1), (15, 9))  # ids of each text that the forwards of the second pass are given
+_ALONE = 8  # last ids of the first text that are given one by one
 _EXACT = 1e-4  # bound in float32
 _LEAST = 0.05  # least bound in other types
 _MOST = 0.7  # and the largest
@@ -73,16 +74,17 @@ class SelfCheck:
                 "for its numbers"
             )
 
-    def compare(self, target: Computing) -> None:
+    def compare(self, target: Computing) -> bool:
         """Raise PairError unless `target` computes the same, up to rounding: in a block, one by one, and beside other texts.
 
-        Raises SettingsError where its pages are too few for two short texts.
+        Returns whether all of these give the same bits. Raises SettingsError where its pages are too few for two short texts.
         """
         try:
-            offs = {
-                "in a block": self._off(self._paged(target, ((_LENGTH, _LENGTH),))),
-                "a few ids at a time": self._off(self._paged(target, _PARTS)),
-                "beside a text as long as the context": self._off(self._beside_a_long_one(target)),
+            ways = {
+                "in a block": self._paged(target, ((_LENGTH, _LENGTH),)),
+                "a few ids at a time": self._paged(target, _PARTS),
+                "one id at a time": self._paged(target, ((_LENGTH - _ALONE, 0), *(((1, 0),) * _ALONE), (0, _LENGTH))),
+                "beside a text as long as the context": self._beside_a_long_one(target),
             }
         except (PairError, SettingsError):
             raise
@@ -92,12 +94,15 @@ class SelfCheck:
             ) from None
         except Exception as error:
             raise PairError(f"{NOT_REPLACEABLE} ({_brief(error)})") from error
-        for how, off in offs.items():
+        for how, logits in ways.items():
+            off = self._off(logits)
             if not off <= self.bound:  # so also of a NaN
                 raise PairError(
                     f"the hub does not compute this target as plain transformers does: {how} its logits are off by {off:.2%} of "
                     f"their spread, and rounding explains {self.bound:.2%}; choose another target"
                 )
+        first, *others = ways.values()
+        return all(torch.equal(first, other) for other in others)
 
     def _measured_bound(self, model: Any) -> float:
         try:

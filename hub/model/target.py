@@ -18,9 +18,10 @@ from hub.model.batch import Inputs, Row, flatten
 from hub.model.checkpoint import load_checkpoint, rotary_limit
 from hub.model.exits import Asked, Exit, ExitHead
 from hub.model.graphs import BUCKETS, GraphedForward
-from hub.model.groups import group_plan
+from hub.model.groups import Padding, group_plan
 from hub.model.linear import Int8Linear, PackedLinear, can_pack, linear_bytes, replace_linear
 from hub.model.probe_rows import probe_rows
+from hub.model.row_bits import attention_padding
 from hub.model.self_check import SelfCheck
 from hub.model.tiles import tile_plan
 from hub.settings import Weights, check_device, check_dtype
@@ -87,15 +88,7 @@ class Target:
             raise PairError(
                 f"the target does not fit into the memory of {device}; choose a smaller one, or --weights int8"
             ) from None
-        self.context = min(config.max_position_embeddings, MAX_APPEND)
-        limit = rotary_limit(config) or self.context
-        if limit < self.context:
-            log.warning(
-                "the context ends at %d ids, not at %d: there the rotary factors of all positions change",
-                limit,
-                self.context,
-            )
-            self.context = limit
+        self.context = _context(config)
         check = SelfCheck(self._model, NAME, self.context, rounded=weights is Weights.INT8)
         if can_pack(device, dtype):
             replace_linear(self._model, PackedLinear)
@@ -119,7 +112,13 @@ class Target:
         self._graphs: GraphedForward | None = None
         if self._reads_in_place and not self._can_read_in_place():
             self._reads_in_place = False
-        check.compare(self)
+        self._padding = self._attention_padding(heads, kv_heads, head_dim)
+        # Whether the bits of a row's logits do not depend on how its ids are fed, nor on the rows beside it.
+        self.is_exact = check.compare(self) and self._padding is not None
+        if not self.is_exact:
+            log.warning(
+                "the logits of a text depend in their last bits on the batch here: in some texts a near tie may turn out otherwise"
+            )
         if self._reads_in_place:
             self._graphs = self._graphed()
 
@@ -182,7 +181,12 @@ class Target:
     def _attention_plan(self, spans: Sequence[Span]) -> AttentionPlan:
         if self._reads_in_place:
             return tile_plan(spans, self.device)
-        return group_plan(self.cache, spans, self._queries_per_head)
+        return group_plan(self.cache, spans, self._queries_per_head, self._padding or Padding())
+
+    def _attention_padding(self, heads: int, kv_heads: int, head_dim: int) -> Padding | None:
+        if self.device.type != "cpu":
+            return Padding()
+        return attention_padding(heads, kv_heads, head_dim, self.cache.dtype, self.context)
 
     def _can_read_in_place(self) -> bool:
         """Whether the kernel runs here: Triton wants a C compiler and enough shared memory."""
@@ -236,3 +240,14 @@ def _refuse_untruncatable(config: Any) -> None:
             f"the target's architecture {config.model_type!r} keeps a sliding or recurrent state that can't be "
             "truncated after a rejected draft; choose a target with full attention in every layer"
         )
+
+
+def _context(config: Any) -> int:
+    """The longest text in ids, behind which the rotary factors of all positions would change."""
+    context: int = min(config.max_position_embeddings, MAX_APPEND)
+    limit = rotary_limit(config) or context
+    if limit < context:
+        log.warning(
+            "the context ends at %d ids, not at %d: there the rotary factors of all positions change", limit, context
+        )
+    return min(limit, context)

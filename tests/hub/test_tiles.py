@@ -13,7 +13,7 @@ from hub.kv.pages import PAGE_SIZE, PagePool, pages_for, slot_of
 from hub.model.attention import Span, spans_of
 from hub.model.batch import Inputs, Row
 from hub.model.graphs import BUCKETS, Frame
-from hub.model.groups import group_plan
+from hub.model.groups import Padding, group_plan
 from hub.model.target import Target, pick_device
 from hub.model.tiles import COUNT, FIRST, START, TABLE, TILE_QUERIES, TilePlan, tile_plan
 from tests import models
@@ -148,6 +148,6 @@ def test_the_kernel_attends_as_torch_does(dtype: torch.dtype, head_dim: int, hea
     spans = ragged(random.Random(head_dim))
     query = torch.randn(heads, sum(span.queries for span in spans), head_dim).to(cache.device, dtype)
     answer = tile_plan(spans, cache.device).attend(cache, 0, query, 0.2)
-    expected = group_plan(cache, spans, heads // 2).attend(cache, 0, query, 0.2)
+    expected = group_plan(cache, spans, heads // 2, Padding()).attend(cache, 0, query, 0.2)
     tolerance = 2e-3 if dtype is torch.float16 else 1e-5
     torch.testing.assert_close(answer, expected, atol=tolerance, rtol=tolerance)
