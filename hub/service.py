@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 from hub.assembly import assemble
-from hub.engine.tuning import fastest_threads
 from hub.intake import Intake
 from hub.model.target import Target, pick_device, pick_dtype
 from hub.sessions.session import Limits, SessionKey
@@ -46,18 +45,18 @@ class Hub:
         device = pick_device(settings.device)
         dtype_name = self._pair.target_dtype if settings.dtype == "auto" else settings.dtype
         say(f"loading the target of {self._pair.name!r} on {device} in {dtype_name}")
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
         target = Target(
             self._pair.verify_target(),
             device=device,
             dtype=pick_dtype(dtype_name),
             kv_memory=settings.kv_bytes,
             weights=settings.weights,
+            exact=settings.exact,
+            threads=settings.threads,
             exit_head=self._exit_head(settings.exits),
         )
         if device.type == "cpu":
-            say(f"computing with {settings.threads or fastest_threads(target)} threads")
+            say(f"computing with {torch.get_num_threads()} threads")
         rounded = "" if settings.weights is Weights.AUTO else f"/{settings.weights.value}"
         self._target_id = f"{self._pair.name}/{dtype_name}{rounded}"
         require_known(self._pair, tokenizer, ends, target.vocab_size)

@@ -26,6 +26,14 @@ class Weights(Enum):
     INT8 = "int8"
 
 
+class Exact(Enum):
+    """Whether the bits of a text's logits are its own: the same however its ids are fed, and whatever is computed beside it."""
+
+    AUTO = "auto"  # where it costs little
+    ALWAYS = "always"  # also where it costs much
+    OFF = "off"
+
+
 class Exits(Enum):
     """Whether early verdicts are sent, where the pair has an exit."""
 
@@ -63,6 +71,8 @@ class HubSettings:
     """Type of the target's numbers: auto (the pair's own), float32, bfloat16 or float16. It is part of the target's identity."""
     weights: Weights = Weights.AUTO
     """Weights of linear layers: auto (as dtype says) or int8, which needs half the memory of bfloat16. It is part of the target's identity."""
+    exact: Exact = Exact.AUTO
+    """Bits of a text that do not depend on the batch, so that every near tie turns out as if it were alone: auto (where that costs little), always or off. `info` says whether they do."""
     exits: Exits = Exits.AUTO
     """Early verdicts from the pair's exit: auto (where the rest of the forward is long enough for them), always or off."""
     threads: int = 0

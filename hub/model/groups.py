@@ -15,7 +15,7 @@ from hub.model.attention import Span, slots_written
 
 @dataclass(frozen=True)
 class Padding:
-    """What queries of a K/V head, and pages of a row, are padded to multiples of: where that decides a query's bits."""
+    """What decides a query's bits is padded: queries of a K/V head to a multiple, and pages of a row, if there are more than that."""
 
     queries: int = 1
     pages: int = 1
@@ -75,7 +75,9 @@ def _group(cache: KVCache, spans: Sequence[Span], queries_per_head: int, padding
     queries = _multiple(
         max(span.queries for span in spans), padding.queries // math.gcd(padding.queries, queries_per_head)
     )
-    pages = _multiple(max(len(span.pages) for span in spans), padding.pages)
+    pages = max(len(span.pages) for span in spans)
+    if pages > padding.pages:
+        pages = _multiple(pages, padding.pages)
     places = [[min(place, span.queries - 1) for place in range(queries)] for span in spans]
     tokens = [span.first + place for span, row in zip(spans, places, strict=True) for place in row]
     held = [page for span in spans for page in (*span.pages, *[span.pages[-1]] * (pages - len(span.pages)))]

@@ -16,15 +16,16 @@ from hub.kv.pages import PAGE_SIZE, OutOfPages, PagePool, pages_for
 from hub.model.attention import NAME, AttentionPlan, Span, spans_of
 from hub.model.batch import Inputs, Row, flatten
 from hub.model.checkpoint import load_checkpoint, rotary_limit
+from hub.model.cpu import attention_shape, fit_to_cpu, settle_bits
 from hub.model.exits import Asked, Exit, ExitHead
 from hub.model.graphs import BUCKETS, GraphedForward
 from hub.model.groups import Padding, group_plan
-from hub.model.linear import Int8Linear, PackedLinear, can_pack, linear_bytes, replace_linear
+from hub.model.linear import Int8Linear, linear_bytes, replace_linear
 from hub.model.probe_rows import probe_rows
-from hub.model.row_bits import attention_padding
 from hub.model.self_check import SelfCheck
+from hub.model.threads import fastest_threads
 from hub.model.tiles import tile_plan
-from hub.settings import Weights, check_device, check_dtype
+from hub.settings import Exact, Weights, check_device, check_dtype
 from shared.errors import PairError, SettingsError
 from shared.messages import MAX_APPEND
 
@@ -64,60 +65,44 @@ class Target:
         dtype: torch.dtype,
         kv_memory: int | None,
         weights: Weights = Weights.AUTO,
+        exact: Exact = Exact.AUTO,
+        threads: int | None = None,
         exit_head: Path | None = None,
     ) -> None:
         """Load `checkpoint`, as `load_checkpoint` takes it, with room for `kv_memory` bytes of K/V, None for the default.
 
+        On a CPU `threads` is the number of torch's threads from here on, 0 for as many as are fastest, None for those it has.
         Raises SettingsError for more memory than there is, PairError for a checkpoint that can't be loaded, whose cache can't be
         truncated, or that the hub does not compute as plain `transformers` does, and for an `exit_head` that does not go with it.
         """
-        if kv_memory is not None and kv_memory > (there := free_memory(device)):
-            raise SettingsError(
-                f"kv_memory is {kv_memory / 2**30:.1f}G, and there is {there / 2**30:.1f}G for {device}; ask for less, or for auto"
-            )
+        _check_memory(kv_memory, device)
         model = load_checkpoint(checkpoint, dtype=dtype, attention=NAME, refuse=_refuse_untruncatable)
-        config = model.config
         if weights is Weights.INT8:
             # All but the head, where rounding would show in every probability. A GPU never holds the weights as they were.
             replace_linear(model, Int8Linear, but=model.get_output_embeddings())
-        if device.type == "cuda" and device.index is not None:
-            torch.cuda.set_device(device)  # Triton and graphs take the current one
-        try:
-            self._model: Any = model.to(device)
-        except torch.OutOfMemoryError:
-            raise PairError(
-                f"the target does not fit into the memory of {device}; choose a smaller one, or --weights int8"
-            ) from None
-        self.context = _context(config)
+        self.device = device
+        self._model: Any = _moved(model, device)
+        self.context = _context(model.config)
+        self.vocab_size = int(model.config.vocab_size)
         check = SelfCheck(self._model, NAME, self.context, rounded=weights is Weights.INT8)
-        if can_pack(device, dtype):
-            replace_linear(self._model, PackedLinear)
+        if device.type == "cpu":
+            fit_to_cpu(self._model, exact)
         self._exit = None if exit_head is None else Exit(self._model, ExitHead.load(exit_head))
         self.weight_bytes = linear_bytes(self._model)
-        self.device = device
-        heads = config.num_attention_heads
-        kv_heads = getattr(config, "num_key_value_heads", None) or heads
-        head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
-        layers = config.num_hidden_layers
-        kv_memory = default_kv_memory(device) if kv_memory is None else kv_memory
-        pages = kv_memory // KVCache.bytes_per_page(layers, kv_heads, head_dim, dtype)
-        if pages < 1:
-            raise SettingsError("kv_memory is too small for a single page; give the hub more memory")
-        self.pool = PagePool(pages)
-        self._queries_per_head = heads // kv_heads
-        self.cache = KVCache(layers, pages, kv_heads, head_dim, dtype, device)
-        self.context = min(self.context, pages * PAGE_SIZE)
-        self.vocab_size = int(config.vocab_size)
+        self._make_room(kv_memory, dtype)
+        self._padding = Padding()
         self._reads_in_place = device.type == "cuda" and find_spec("triton") is not None
         self._graphs: GraphedForward | None = None
         if self._reads_in_place and not self._can_read_in_place():
             self._reads_in_place = False
-        self._padding = self._attention_padding(heads, kv_heads, head_dim)
-        # Whether the bits of a row's logits do not depend on how its ids are fed, nor on the rows beside it.
-        self.is_exact = check.compare(self) and self._padding is not None
-        if not self.is_exact:
+        if threads is not None and device.type == "cpu":
+            torch.set_num_threads(threads or fastest_threads(self))
+        settled = self._own_bits(exact)
+        # Whether the bits of a text's logits do not depend on how its ids are fed, nor on the rows beside it.
+        self.is_exact = check.compare(self) and settled
+        if not self.is_exact and exact is not Exact.OFF:
             log.warning(
-                "the logits of a text depend in their last bits on the batch here: in some texts a near tie may turn out otherwise"
+                "the last bits of a text's logits depend on the batch here: at a near tie an answer may go on otherwise than alone"
             )
         if self._reads_in_place:
             self._graphs = self._graphed()
@@ -178,15 +163,32 @@ class Target:
         logits: torch.Tensor = output.logits[0]
         return logits
 
+    def _make_room(self, kv_memory: int | None, dtype: torch.dtype) -> None:
+        heads, kv_heads, head_dim = attention_shape(self._model.config)
+        layers = self._model.config.num_hidden_layers
+        kv_memory = default_kv_memory(self.device) if kv_memory is None else kv_memory
+        pages = kv_memory // KVCache.bytes_per_page(layers, kv_heads, head_dim, dtype)
+        if pages < 1:
+            raise SettingsError("kv_memory is too small for a single page; give the hub more memory")
+        self.pool = PagePool(pages)
+        self._queries_per_head = heads // kv_heads
+        self.cache = KVCache(layers, pages, kv_heads, head_dim, dtype, self.device)
+        self.context = min(self.context, pages * PAGE_SIZE)
+
     def _attention_plan(self, spans: Sequence[Span]) -> AttentionPlan:
         if self._reads_in_place:
             return tile_plan(spans, self.device)
-        return group_plan(self.cache, spans, self._queries_per_head, self._padding or Padding())
+        return group_plan(self.cache, spans, self._queries_per_head, self._padding)
 
-    def _attention_padding(self, heads: int, kv_heads: int, head_dim: int) -> Padding | None:
-        if self.device.type != "cpu":
-            return Padding()
-        return attention_padding(heads, kv_heads, head_dim, self.cache.dtype, self.context)
+    def _own_bits(self, exact: Exact) -> bool:
+        """Whether a row's bits are its own now, as far as trying its parts shows."""
+        if exact is Exact.OFF:
+            return False
+        if self.device.type == "cpu":
+            padding = settle_bits(self._model, exact, self.context)
+            self._padding = padding or Padding()
+            return padding is not None
+        return True
 
     def _can_read_in_place(self) -> bool:
         """Whether the kernel runs here: Triton wants a C compiler and enough shared memory."""
@@ -230,6 +232,24 @@ class Target:
             assert graphed is not None, "no graph for a batch of its size"
             off = float((graphed.float() - plain).norm() / plain.norm())
         assert off < _ROUNDING, f"a graph of {size} ids is off by {off:.1%}"
+
+
+def _check_memory(kv_memory: int | None, device: torch.device) -> None:
+    if kv_memory is not None and kv_memory > (there := free_memory(device)):
+        raise SettingsError(
+            f"kv_memory is {kv_memory / 2**30:.1f}G, and there is {there / 2**30:.1f}G for {device}; ask for less, or for auto"
+        )
+
+
+def _moved(model: Any, device: torch.device) -> Any:
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # Triton and graphs take the current one
+    try:
+        return model.to(device)
+    except torch.OutOfMemoryError:
+        raise PairError(
+            f"the target does not fit into the memory of {device}; choose a smaller one, or --weights int8"
+        ) from None
 
 
 def _refuse_untruncatable(config: Any) -> None:
