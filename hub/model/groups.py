@@ -15,10 +15,14 @@ from hub.model.attention import Span, slots_written
 
 @dataclass(frozen=True)
 class Padding:
-    """What decides a query's bits is padded: queries of a K/V head to a multiple, and pages of a row, if there are more than that."""
+    """What decides a query's bits is padded: queries of a K/V head to a multiple of `queries`, and pages of a row to one of `pages`.
+
+    Rows of up to `free` pages stay as they are.
+    """
 
     queries: int = 1
     pages: int = 1
+    free: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def _group(cache: KVCache, spans: Sequence[Span], queries_per_head: int, padding
         max(span.queries for span in spans), padding.queries // math.gcd(padding.queries, queries_per_head)
     )
     pages = max(len(span.pages) for span in spans)
-    if pages > padding.pages:
+    if pages > padding.free:
         pages = _multiple(pages, padding.pages)
     places = [[min(place, span.queries - 1) for place in range(queries)] for span in spans]
     tokens = [span.first + place for span, row in zip(spans, places, strict=True) for place in row]

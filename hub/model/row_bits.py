@@ -2,8 +2,8 @@
 
 Libraries choose the order of their sums by the sizes of the matrices and the number of threads, and none of them promises
 anything. Measured on CPUs with AVX-512, 1 to 4 threads: oneDNN gives a row of a packed product the same bits beside any others,
-if it is not alone; MKL does in its strict mode; torch's attention does in bfloat16, in float32 and float16 where texts longer
-than 256 positions are padded to multiples of that, and for heads of 128 numbers where queries are padded to multiples of 8.
+if it is not alone; MKL does in its strict mode; torch's attention does in bfloat16, and in float32 and float16 where texts longer
+than 256 positions are padded to multiples of that. With AVX2 alone it is texts longer than 192 positions, and multiples of 384.
 """
 
 from __future__ import annotations
@@ -24,9 +24,15 @@ _ROWS = (1, 2, 3, 5, 8, 9, 16, 17, 24, 31, 33, 64, 65, 130)
 _MANY = 2**24  # weights from which more than _FEW rows would take long
 _FEW = 33
 
-_PADDINGS = (Padding(), Padding(8), Padding(pages=16), Padding(8, 16), Padding(16, 16), Padding(16, 32))
+_PADDINGS = (
+    Padding(),
+    Padding(8),
+    *(Padding(queries, pages, free) for pages, free in ((16, 16), (24, 12), (32, 12)) for queries in (1, 8)),
+    Padding(16, 32, 8),
+    Padding(32, 32),
+)  # by their cost
 _HEADS = 1  # K/V heads that are tried: all of them are computed alike
-_POSITIONS = (3, 40, 200, 300, 1100)
+_POSITIONS = (3, 100, 140, 200, 250, 300, 1100)
 _BLOCKS = (2, 3, 8, 9, 17)  # ids of a row that end with the position
 _BEHIND = (0, 37, 300)  # ids behind it in the same row
 _BESIDE = (0, 1, 3)  # other rows of the same shape
