@@ -179,11 +179,20 @@ def _look_at_hub(settings: NodeSettings, finding: Finding) -> None:
         channel = conversation.begin()
         assert channel is not None, "the settings do not let it begin without a hub"
         seen = conversation.loop.hub_seen
-        finding.figures = {"hub": channel.hub, "target": channel.opened.target, "sessions": seen.stats.get("sessions")}
+        exact = seen.info.get("exact")
+        finding.figures = {
+            "hub": channel.hub,
+            "target": channel.opened.target,
+            "exact": exact,
+            "bits": channel.opened.bits,
+            "sessions": seen.stats.get("sessions"),
+        }
         finding.facts.append(
             f"{channel.hub}, target {channel.opened.target}, context {channel.opened.context}, "
             f"on {seen.info.get('device', 'an unknown device')}, {seen.stats.get('sessions', 'unknown')} sessions"
         )
+        if channel.opened.bits:
+            finding.facts.append(f"{'exact' if exact else 'not exact'}, its bits depend on {channel.opened.bits}")
         answers = []
         for request in _REQUESTS:
             answers.append(Answer())

@@ -59,6 +59,7 @@ class Hub:
             say(f"computing with {torch.get_num_threads()} threads")
         rounded = "" if settings.weights is Weights.AUTO else f"/{settings.weights.value}"
         self._target_id = f"{self._pair.name}/{dtype_name}{rounded}"
+        self._bits = target.bits
         require_known(self._pair, tokenizer, ends, target.vocab_size)
         vocab_size = min(ids_below(tokenizer), target.vocab_size)
         limits = Limits(target.context, vocab_size, ends, settings.max_draft)
@@ -66,6 +67,8 @@ class Hub:
             "pair": self._pair.name,
             "tokenizer": self._tokenizer_hash.hex(),
             "target": self._target_id,
+            "bits": self._bits,
+            "exact": target.is_exact,
             "context": target.context,
             "device": str(device),
             "version": version("sled-mqtt"),
@@ -177,6 +180,7 @@ class Hub:
             temperature=defaults.temperature,
             top_k=defaults.top_k,
             top_p=defaults.top_p,
+            bits=self._bits if message.wants_bits else "",
         )
 
     def _publish(self, key: SessionKey, message: AnyMessage) -> None:

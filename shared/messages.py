@@ -62,6 +62,7 @@ class Open(Message):
     session: bytes = checked(octets(16))  # 128 random bits, never reused
     pair: str = checked(text(128))
     tokenizer: bytes = checked(octets(16))  # hash of the pair's tokenizer file
+    wants_bits: bool = checked(flag, False)  # in `Opened`; to be asked only of a hub whose `info` has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Opened(Message):
     temperature: float = checked(number(0, 100))
     top_k: int = checked(integer(0, 2**20))
     top_p: float = checked(number(0, 1))
+    bits: str = checked(text(256), "")  # what the bits of a text's logits depend on, where the node wants it
 
 
 @dataclass(frozen=True, slots=True)

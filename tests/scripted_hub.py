@@ -51,6 +51,7 @@ class ScriptedHub:
         self.early: Callable[[Verdict], Early | None] = lambda _: None
         self.lost = 0  # of the next verdicts
         self.announces_s: float | None = None  # seconds after a loss when the hub announces itself anew
+        self.bits = ""  # as the hub says them of sessions that are opened from now on
         self.gone = False  # whether neither broker nor hub can be reached
         self._target, self._step_s = target, step_s
         self._limits = Limits(CONTEXT, 2**20, frozenset({0}), 16)
@@ -68,7 +69,7 @@ class ScriptedHub:
         """Open a session, as an opening does when a hub has answered."""
         self._session = HubSession(SessionKey("node", SESSION), self._limits)
         self._coming.clear()
-        return Channel("hub", SESSION, Opened(SESSION, "target", CONTEXT, 16, (0,), 0.0, 0, 1.0))
+        return Channel("hub", SESSION, Opened(SESSION, "target", CONTEXT, 16, (0,), 0.0, 0, 1.0, self.bits))
 
     def leave(self, channel: Channel) -> None:
         """The session ends."""

@@ -48,9 +48,13 @@ class Answer:
     ids: tuple[int, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     stats: RoundStats = field(default_factory=RoundStats)
-    notice: str = ""  # something that the user should know about how it came about
     provisional: str = ""  # text behind `text` that this device has drafted without a hub: nothing may be done by it
     settled: list[SettledTurn] = field(default_factory=list)  # earlier turns that a hub has confirmed or amended before
+
+    @property
+    def notice(self) -> str:
+        """What the user should know about how it came about, sentence by sentence; nothing most of the time."""
+        return "; ".join(self.stats.notices)
 
 
 class Conversation:
@@ -92,7 +96,7 @@ class Conversation:
         """Yield the text of the reply piece by piece and fill `answer`. Raises SledError; the turns stay as they were.
 
         A chat that has outgrown the context goes on in a new session with this request alone, and `answer.notice`
-        says so. Raises PromptTooLong when even that does not fit.
+        says so, as it does where the answer goes on at a hub that computes otherwise. Raises PromptTooLong when even that does not fit.
 
         Where the hub is lost, and the settings let this device go on, empty pieces tell that `answer.provisional` has
         changed. An answer may end so; the next one then begins by having the turn settled, as `answer.settled` tells.
@@ -112,7 +116,7 @@ class Conversation:
             self.clear()
             opened = self.loop.open()
             turns, prompt = [*self.turns, Turn("user", request)], alone
-            answer.notice = "the context was full: earlier turns are forgotten"
+            answer.stats.notices.append("the context was full: earlier turns are forgotten")
         end_ids = frozenset(opened.end_ids)
         yield from self._generate(prompt, generation.max_tokens, generation.stop, end_ids, answer)
         kept = tuple(i for i in answer.ids if i not in end_ids)
@@ -143,6 +147,7 @@ class Conversation:
             end_ids = frozenset(self.loop.open().end_ids)
             for _ in self._generate(prompt, turn.max_tokens, turn.stop, end_ids, again, drafted):
                 pass
+            answer.stats.notices += again.stats.notices
             if again.provisional:
                 return  # the hub is lost again
             kept = tuple(i for i in again.ids if i not in end_ids)

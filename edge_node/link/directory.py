@@ -111,12 +111,7 @@ class HubDirectory:
         The hub `prefer` is taken if it is there. Else hubs that live come before those that the broker only tells of, and
         of two drawn at random the less loaded is taken. Those to `avoid` come last.
         """
-        now = self._clock()
-        fitting = [
-            hub
-            for hub, seen in dict(self._hubs).items()
-            if self._serves(seen) and seen.silent_s(now) < _GONE_S and target in (None, seen.info.get("target"))
-        ]
+        fitting = self._fitting(target)
         if prefer in fitting and prefer not in avoid and not self.is_silent(str(prefer)):
             return prefer
         for wanted in (
@@ -128,16 +123,24 @@ class HubDirectory:
                 return min(random.sample(wanted, min(2, len(wanted))), key=lambda hub: self._hubs[hub].load)
         return None
 
-    def why_none(self) -> SessionError:
-        """Why no hub can be chosen."""
+    def why_none(self, target: str | None = None) -> SessionError:
+        """Why no hub could be chosen when that was tried last, with `target` one that runs it."""
         hubs = {hub: seen for hub, seen in dict(self._hubs).items() if seen.online}
         now = self._clock()
         others = [hub for hub, seen in hubs.items() if seen.info.get("pair") == self._pair and not self._serves(seen)]
-        silent = [hub for hub, seen in hubs.items() if self._serves(seen) and seen.silent_s(now) >= _GONE_S]
+        serving = [hub for hub, seen in hubs.items() if self._serves(seen)]
+        silent = [hub for hub in serving if hubs[hub].silent_s(now) >= _GONE_S]
+        if fitting := self._fitting(target):
+            return NoHub(f"hub {fitting[0]!r} has only just come, and was not asked yet; ask again")
         if silent:
             return NoHub(
                 f"hub {silent[0]!r} serves {self._pair!r} as the broker has it, but says nothing: it hangs or is "
                 "gone; start it again"
+            )
+        if serving:
+            return NoHub(
+                f"no hub runs {target!r}, with which the answer began ({serving[0]!r} runs "
+                f"{hubs[serving[0]].info.get('target')!r}); start one, or ask again"
             )
         if others:
             return IncompatiblePair(
@@ -145,9 +148,23 @@ class HubDirectory:
                 "install the same version of the pair on both sides"
             )
         if hubs:
-            offered = ", ".join(f"{hub!r} serves {seen.info.get('pair')!r}" for hub, seen in sorted(hubs.items()))
+            offered = ", ".join(
+                f"{hub!r} serves {seen.info['pair']!r}"
+                if "pair" in seen.info
+                else f"{hub!r} has not said what it serves"
+                for hub, seen in sorted(hubs.items())
+            )
             return NoHub(f"no hub serves the pair {self._pair!r} ({offered}); start one with: sled-hub serve")
         return NoHub(f"no hub is online below {self._topics.prefix!r} on this broker; start one with: sled-hub serve")
+
+    def _fitting(self, target: str | None) -> list[str]:
+        """The hubs that serve the pair and may live, with `target` those that run it."""
+        now = self._clock()
+        return [
+            hub
+            for hub, seen in dict(self._hubs).items()
+            if self._serves(seen) and seen.silent_s(now) < _GONE_S and target in (None, seen.info.get("target"))
+        ]
 
     def _serves(self, seen: SeenHub) -> bool:
         return seen.info.get("pair") == self._pair and seen.info.get("tokenizer") == self._tokenizer

@@ -112,7 +112,9 @@ class HubLink:
     def ask_for(self, hub: str, session: bytes) -> None:
         """Ask a hub for a session. What it answers comes by `reply`."""
         self._opening = session
-        request = encode(Open(session, self._pair.name, self._tokenizer))
+        # An older hub does not read a request for what it cannot say.
+        wants_bits = "bits" in self._directory.seen(hub).info
+        request = encode(Open(session, self._pair.name, self._tokenizer, wants_bits))
         self._link.publish(self._topics.open(hub, self._node), request, expiry_s=_EXPIRY_S)
 
     def reply(self, session: bytes, timeout_s: float) -> Opened | Fault | None:

@@ -91,7 +91,7 @@ class Opening:
             hub, (_, detail) = next(iter(self._busy.items()))
             return HubRefused(f"hub {hub!r}: {detail}")
         if self.hub is None:
-            return self._directory.why_none()
+            return self._directory.why_none(self._target)
         if self._clock() - self._began_at < _UNUSUAL_S:
             return HubSilent(f"hub {self.hub!r} has not answered yet")
         if self._directory.is_silent(self.hub):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
+from edge_node.link.channel import Channel
 from edge_node.rounds.credit import Credit
 from edge_node.rounds.pace import Pace
 from edge_node.rounds.patience import Patience
@@ -14,6 +16,8 @@ from edge_node.settings import NodeSettings
 from shared.errors import HubSilent
 from shared.messages import Draft, Verdict
 from shared.sampling import Sampling
+
+log = logging.getLogger(__name__)
 
 _REOPENINGS = 8  # new sessions in a row that bring no token
 
@@ -43,10 +47,29 @@ class AnswerInProgress:
         self.provisional: tuple[int, ...] = ()  # drafted without a hub behind what is committed
         self.ended = False  # whether it ends there, as far as this device can tell
         self.joined = False  # whether the answer has come to drafted blocks
+        self._bits = ""  # what the bits of what is committed depend on; nothing while no hub has said
         self._began_at = clock()
         self._draft: Draft | None = None  # the last one that was sent
         self._bytes_up = 0  # of the round under way, repetitions included
         self._bytes_down = 0  # the link's count when the round was sent
+
+    def served_in(self, channel: Channel) -> None:
+        """The answer begins, or goes on, in that session. Where it goes on by other bits than it began the user is to know.
+
+        Nothing is said while nothing is committed: the whole answer is then that hub's own, whoever wrote the turns before.
+        """
+        bits = channel.opened.bits
+        if not self.stats.tokens:
+            self._bits = bits
+        elif self._bits and bits and bits != self._bits:
+            notice = (
+                f"the answer went on at hub {channel.hub!r}, which computes a little differently from where it began: at a near "
+                "tie it may say something else"
+            )
+            if notice not in self.stats.notices:
+                log.warning("%s (%s; before: %s)", notice, bits, self._bits)
+                self.stats.notices.append(notice)
+        self._bits = self._bits or bits
 
     def reopening(self, reason: str) -> None:
         """A new session is asked for. Raises HubSilent when too many have brought nothing."""

@@ -138,6 +138,8 @@ class RoundLoop:
             self.session = NodeSession()
             self._hub.ask()
             answer.patience.give_up()
+        else:
+            answer.served_in(self._hub.channel)
         self._publish(answer, self._begin(answer, prompt, drafted))
         if self._drafting is not None:
             self._drafting.begin(self.session.ids, sampling, drafted)
@@ -323,6 +325,7 @@ class RoundLoop:
         assert self._hub.channel is not None
         held = list(self.session.ids)
         self._started(self._hub.channel)
+        answer.served_in(self._hub.channel)
         until = answer.credit.due(len(held), self.gate.streams)
         if answer.provisional:
             until = len(held) + 1  # the hub verifies what was drafted alone, in blocks

@@ -22,6 +22,7 @@ class RoundStats:
     matched: int = 0  # drafted tokens that the target wrote itself, behind those that the hub looked at
     rejected: int = 0  # rounds in which the target wrote another token than the drafted one
     reopened: int = 0
+    notices: list[str] = field(default_factory=list)  # what the user should know about how the answer came about
     elapsed_s: float = 0.0
     first_token_s: float = 0.0
     accepted_by_round: list[int] = field(default_factory=list)

@@ -20,6 +20,7 @@ from hub.model.cpu import attention_shape, fit_to_cpu, settle_bits
 from hub.model.exits import Asked, Exit, ExitHead
 from hub.model.graphs import BUCKETS, GraphedForward
 from hub.model.groups import Padding, group_plan
+from hub.model.identity import bits_of, weights_hash
 from hub.model.linear import Int8Linear, linear_bytes, replace_linear
 from hub.model.probe_rows import probe_rows
 from hub.model.self_check import SelfCheck
@@ -77,6 +78,7 @@ class Target:
         """
         _check_memory(kv_memory, device)
         model = load_checkpoint(checkpoint, dtype=dtype, attention=NAME, refuse=_refuse_untruncatable)
+        self._weights_hash = weights_hash(model)
         if weights is Weights.INT8:
             # All but the head, where rounding would show in every probability. A GPU never holds the weights as they were.
             replace_linear(model, Int8Linear, but=model.get_output_embeddings())
@@ -124,6 +126,11 @@ class Target:
             wanted=torch.tensor(wanted, dtype=torch.long, device=self.device),
             plan=self._attention_plan(spans),
         )
+
+    @property
+    def bits(self) -> str:
+        """What the bits of logits depend on, as `bits_of` says it, with torch's present number of threads."""
+        return bits_of(self._weights_hash, self.device, exact=self.is_exact)
 
     @property
     def exit_rest(self) -> float | None:

@@ -83,6 +83,25 @@ def test_where_no_hub_fits_the_error_says_what_there_is(
     assert re.search(says, str(found.why_none()))
 
 
+def test_a_hub_that_came_after_the_last_look_is_not_called_one_of_another_pair() -> None:
+    found = directory(attic={"online": False})
+    assert find(found) is None
+    speak(found, "attic")
+    assert str(found.why_none()) == "hub 'attic' has only just come, and was not asked yet; ask again"
+
+
+def test_a_hub_that_has_not_said_what_it_serves_is_told_of_so() -> None:
+    found = directory()
+    speak(found, "attic")
+    assert "'home' ('attic' has not said what it serves)" in str(found.why_none())
+
+
+def test_where_only_another_target_runs_the_error_says_so() -> None:
+    found = directory(attic={"target": "home/float32"})
+    assert found.choose(None, target="home/bfloat16") is None
+    assert str(found.why_none("home/bfloat16")).startswith("no hub runs 'home/bfloat16', with which the answer began")
+
+
 def test_a_hub_that_has_left_is_there_again_when_it_speaks() -> None:
     found = directory(attic={})
     assert found.take_in("sled/hub/attic/status", b'{"online": false}'), "it has gone"

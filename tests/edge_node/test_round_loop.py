@@ -179,6 +179,51 @@ def test_after_a_session_that_cannot_go_on_the_next_answer_begins_a_new_one() ->
     assert ask(node, 10).reopened == 0
 
 
+@pytest.mark.parametrize(
+    ("committed", "bits", "told"),
+    [
+        (5, ["1 thread", "2 threads"], 1),
+        (5, ["1 thread", "1 thread"], 0),
+        (5, ["1 thread", ""], 0),
+        (5, ["", "2 threads"], 0),
+        (5, ["1 thread", "2 threads", "2 threads"], 1),
+        (5, ["1 thread", "2 threads", "1 thread"], 1),
+        (5, ["1 thread", "", "2 threads"], 1),
+        (5, ["", "1 thread", "2 threads"], 1),
+        (0, ["1 thread", "2 threads"], 0),
+    ],
+)
+def test_an_answer_that_goes_on_by_other_bits_says_so(committed: int, bits: list[str], told: int) -> None:
+    """`bits` of each session of one answer, which moves when so many more tokens are committed; "" is an older hub's."""
+    hub = ScriptedHub(target)
+    node = loop(hub, Mode.STREAM, Skill(0.0, 0.0), credit=1)
+    hub.bits = bits[0]
+    node.open()
+    stats, ids, moves = RoundStats(), list[int](), iter(bits[1:])
+    answer = node.answer(PROMPT, Sampling(), 40, stats)
+    while True:
+        if len(ids) % 5 == 0 and len(ids) >= committed and (later := next(moves, None)) is not None:
+            hub.bits = later
+            hub._coming.appendleft((0.0, Fault(FaultCode.UNKNOWN_SESSION)))
+        step = next(answer, None)
+        if step is None:
+            break
+        ids += step.committed
+    assert ids == text(40)[len(PROMPT) :]
+    assert stats.reopened == len(bits) - 1
+    assert len(stats.notices) == told
+    for notice in stats.notices:
+        assert notice.startswith("the answer went on at hub 'hub', which computes a little differently")
+
+
+def test_a_chat_may_move_between_its_answers_without_a_word() -> None:
+    hub = ScriptedHub(target)
+    node = loop(hub, Mode.SPECULATE, Skill(0.9, 0.0))
+    for hub.bits in ("1 thread", "2 threads"):
+        hub._coming.append((0.0, Fault(FaultCode.UNKNOWN_SESSION))) if node.channel else None
+        assert ask(node, 20).notices == []
+
+
 def test_drafting_while_waiting_takes_time_off_and_early_verdicts_more() -> None:
     def early(verdict: Verdict) -> Early:
         return Early(verdict.round, verdict.base, verdict.accepted, verdict.ids[-1:])

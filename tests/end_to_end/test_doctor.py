@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,9 @@ def test_where_all_is_well_it_says_what_the_gate_does_and_why(bed: HubBed) -> No
     assert findings["draft"].figures["draft_ms"] > 0
     hub = findings["hub"].figures
     assert hub["known"]
+    assert f"torch {version('torch')}" in hub["bits"]
+    assert any(fact.endswith(f"exact, its bits depend on {hub['bits']}") for fact in findings["hub"].facts)
+    assert hub["exact"] == ("not batch-invariant" not in hub["bits"])
     assert any(fact.startswith(f"the gate would {hub['gate']}: ") for fact in findings["hub"].facts)
     for part in ("ms drafting +", "ms waiting", "tokens =", "stream: "):
         assert part in hub["why"]

@@ -46,6 +46,16 @@ GOLDEN: list[tuple[AnyMessage, str]] = [
         "cb000000000000000000cb3ff0000000000000",
     ),
     (
+        Open(SESSION, "home", TOKENIZER, wants_bits=True),
+        "960101c410000102030405060708090a0b0c0d0e0fa4686f6d65c410101112131415161718191a1b1c1d1e1fc3",
+    ),
+    (
+        Opened(SESSION, "home/float32", 1024, 16, (1,), 0.0, 0, 1.0, "AVX512 · 2 threads"),
+        "9b0102c410000102030405060708090a0b0c0d0e0fac686f6d652f666c6f61743332cd0400109101"
+        "cb000000000000000000cb3ff0000000000000"
+        "b341565835313220c2b720322074687265616473",
+    ),
+    (
         Draft(1, 0, 0, until=4, append=(3, 40, 4), sampling=Sampling(0.8, 40, 0.9, 2**63)),
         "9a0103010000900493032804c294cb3fe999999999999a28cb3feccccccccccccdcf8000000000000000",
     ),

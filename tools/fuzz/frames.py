@@ -54,14 +54,15 @@ class Frames:
         """A request that a hub may grant, most of the time."""
         rng = self._rng
         pair = self._pair if rng.random() < 0.8 else "x" * rng.randrange(129)
-        return Open(rng.randbytes(16), pair, self._tokenizer if rng.random() < 0.8 else rng.randbytes(16))
+        tokenizer = self._tokenizer if rng.random() < 0.8 else rng.randbytes(16)
+        return Open(rng.randbytes(16), pair, tokenizer, rng.random() < 0.5)
 
     def opened(self) -> Opened:
         """An answer to an open."""
         rng = self._rng
         return Opened(
             rng.randbytes(16), "home/float32", rng.randint(1, 2**24), rng.randint(1, MAX_DRAFT),
-            self._ids(rng.randrange(33)), rng.uniform(0, 100), rng.randrange(2**20), rng.random(),
+            self._ids(rng.randrange(33)), rng.uniform(0, 100), rng.randrange(2**20), rng.random(), "·" * rng.choice([0, 256]),
         )  # fmt: skip
 
     def draft(self) -> Draft:
