@@ -1,11 +1,18 @@
-"""The turns that a chat begins with."""
+"""A chat: the turns that it begins with, and what the user is told of an answer."""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
-from edge_node.dialogue.conversation import Conversation
-from edge_node.dialogue.tokenizer import Turn
+import pytest
+
+from edge_node.dialogue.conversation import Answer, Conversation, Generation
+from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
+from edge_node.rounds.round_loop import RoundLoop
+from edge_node.settings import Mode, NodeSettings
+from shared.messages import Fault, FaultCode
+from shared.pair import load_pair
+from tests.scripted_hub import ScriptedHub
 
 
 class CountingLoop:
@@ -28,3 +35,22 @@ def test_a_renewed_chat_keeps_its_system_message_when_cleared() -> None:
         conversation.clear()
         assert conversation.turns == opening
     assert loop.left == 6
+
+
+def test_the_user_is_told_of_a_full_context_and_of_other_bits_in_one_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.scripted_hub.CONTEXT", 120)
+    hub = ScriptedHub(lambda ids: 1000 + len(ids) % 50)
+    settings = NodeSettings(name="node", mode=Mode.STREAM, credit=1)
+    loop = RoundLoop(hub, settings, None, clock=hub.clock)  # type: ignore[arg-type]
+    conversation = Conversation(ChatTokenizer(load_pair("home")), loop)
+    hub.bits, notices = "0 threads", []
+    for number in range(1, 5):
+        answer = Answer()
+        for _ in conversation.ask("what time is it?", Generation(max_tokens=20), answer):
+            if not answer.stats.reopened:
+                hub.bits = f"{number} threads"
+                hub._coming.appendleft((0.0, Fault(FaultCode.UNKNOWN_SESSION)))
+        notices.append(answer.notice)
+    moved = "the answer went on at hub 'hub', which computes a little differently"
+    assert notices[0].startswith(moved)
+    assert any(f"earlier turns are forgotten; {moved}" in notice for notice in notices)

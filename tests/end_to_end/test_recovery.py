@@ -15,7 +15,10 @@ import pytest
 from edge_node.assembly import connected
 from edge_node.dialogue.conversation import Answer, Conversation, Generation
 from edge_node.settings import HubLoss, Mode
+from shared.codec import decode, encode
+from shared.messages import AnyMessage, Open, Opened
 from shared.mqtt import MqttLink
+from shared.pair import load_pair
 from shared.settings import BrokerSettings
 from shared.topics import Topics
 from tools.demo import hub_command, node_command
@@ -218,6 +221,26 @@ def test_the_late_will_of_an_old_connection_is_put_right(house: tuple[HubBed, Ki
     say(bed, HUB, "status", {"online": False})
     wait_until(lambda: heard[-2:] == [False, True], 5)
     link.close()
+
+
+def test_a_hub_says_its_bits_only_to_who_can_read_them(house: tuple[HubBed, Killable]) -> None:
+    """An older node refuses a frame with a field that it does not know."""
+    bed, _ = house
+    heard: list[AnyMessage] = []
+    link = MqttLink(bed.broker.settings("pi"), "pi")
+    link.connect()
+    link.subscribe(TOPICS.opened("pi"), lambda _, payload: heard.append(decode(payload)))
+    pair = load_pair("home")
+    for number, wants_bits in enumerate((False, True)):
+        request = Open(bytes([number]) * 16, pair.name, pair.tokenizer_hash(), wants_bits)
+        link.publish(TOPICS.open(HUB, "pi"), encode(request))
+    wait_until(lambda: len(heard) == 2, 10)
+    link.close()
+    assert [message.bits for message in heard if isinstance(message, Opened)] == [
+        "",
+        bed._observer.seen(HUB).info["bits"],
+    ]
+    assert len(encode(heard[0])) < len(encode(heard[1]))
 
 
 def test_an_answer_outlives_its_broker(house: tuple[HubBed, Killable]) -> None:
