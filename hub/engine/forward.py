@@ -16,9 +16,8 @@ from hub.model.target import Target
 class Forwarded:
     """The outcome of a forward."""
 
-    drawn: Sequence[
-        Sequence[int] | None
-    ]  # for each row the target's tokens at the places that it wants; None where they are no numbers
+    # For each row the target's tokens at the places that were looked at: those that it wants, or its last. None where they are no numbers.
+    drawn: Sequence[Sequence[int] | None]
     began: float  # by the engine's clock
     seconds: float  # of the whole forward, sampling included
     model_seconds: float  # of the model's own part

@@ -36,9 +36,13 @@ class PlannedRow:
         return self.start + len(self.ids)
 
     def row(self) -> Row:
-        """The row for the model. The session must hold pages up to `end`."""
-        session = self.session
-        return Row(session.kv.pages[: pages_for(self.end)], self.start, self.ids, self.wanted, session.sampling)
+        """The row for the model. The session must hold pages up to `end`.
+
+        Of a row that wants nothing the last place is looked at all the same: where an id gives no numbers, what attends to it has none.
+        Others must not find pages of such a row, not even those before that id: masked, it still spoils what is computed with it.
+        """
+        session, wanted = self.session, max(1, self.wanted)
+        return Row(session.kv.pages[: pages_for(self.end)], self.start, self.ids, wanted, session.sampling)
 
 
 @dataclass(frozen=True)

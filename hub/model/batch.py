@@ -19,7 +19,7 @@ class Row:
     """One text's part of a batch: ids at positions [start, end), with logits wanted of the last `wanted`.
 
     A verify row is [last committed, d₁ … d_γ] with γ + 1 logits. A stream row is the last committed id with one. A chunk
-    of a long prompt wants none.
+    of a long prompt has one too, by which it shows that there are numbers.
     """
 
     pages: Sequence[int]  # position p lies in pages[p // PAGE_SIZE], up to `end` at least

@@ -19,7 +19,7 @@ from hub.model.batch import Inputs
 from hub.model.exits import Asked
 from hub.model.target import Target
 from hub.sessions.session import Limits, SessionKey
-from hub.settings import Exits, HubSettings
+from hub.settings import Exits, HubSettings, Weights
 from shared.messages import AnyMessage, Close, Draft, Early, Fault, FaultCode, Open, Opened, Verdict
 from tests import models
 from tools.rig.oracle import Oracle, Rule
@@ -31,9 +31,18 @@ PROMPT = [5, 6, 7]
 class Bench:
     """An engine that takes a step whenever an answer is waited for."""
 
-    def __init__(self, checkpoint: str, kv_memory: int = 1 << 20, exit_head: Path | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: str,
+        kv_memory: int = 1 << 20,
+        exit_head: Path | None = None,
+        dtype: torch.dtype = torch.float32,
+        weights: Weights = Weights.AUTO,
+    ) -> None:
         cpu = torch.device("cpu")
-        self.target = Target(checkpoint, device=cpu, dtype=torch.float32, kv_memory=kv_memory, exit_head=exit_head)
+        self.target = Target(
+            checkpoint, device=cpu, dtype=dtype, kv_memory=kv_memory, weights=weights, exit_head=exit_head
+        )
         limits = Limits(self.target.context, models.VOCAB, frozenset({models.END}), max_draft=8)
         self.answers: dict[SessionKey, queue.SimpleQueue[AnyMessage]] = {}
         self.engine: Engine = assemble(
