@@ -85,7 +85,7 @@ class Pair:
         """`target`, if its folder is there and is what the manifest recorded of it. Raises PairError.
 
         A manifest that records any of the folder's files must record all that the text depends on: its configuration and
-        every file of weights.
+        every file of weights. One that records another checkpoint of the pair's folder instead has the two mixed up.
         """
         if self.target.startswith(REMOTE):
             return self.target
@@ -99,9 +99,12 @@ class Pair:
         recorded = [path for path in map(self._place, self.sha256) if Path(path).is_relative_to(inside)]
         for path in recorded:
             self.verify(Path(path))
-        counting = [
-            path for path in sorted(folder.iterdir()) if path.name == "config.json" or path.name.endswith(_WEIGHTS)
-        ]
+        counting = [path for path in sorted(folder.iterdir()) if _counts(path)]
+        others = [file for file in self.sha256 if _counts(Path(file)) and self._place(file) != str(self.exit_head)]
+        if others and not recorded and Path(inside).is_relative_to(self.folder):
+            raise PairError(
+                f"{MANIFEST} records the hash of {others[0]}, and of no file of the target {folder}; name the checkpoint that is meant"
+            )
         unrecorded = [path.name for path in counting if self._recorded(path) is None]
         if recorded and unrecorded:
             raise PairError(
@@ -183,6 +186,11 @@ def _checkpoint(target: Table, folder: Path) -> str:
     """The target's folder, which alone may lie outside the pair's, or REMOTE and a model's name."""
     checkpoint = target.text("checkpoint")
     return checkpoint if checkpoint.startswith(REMOTE) else str(folder / checkpoint)
+
+
+def _counts(path: Path) -> bool:
+    """Whether it is a file of a checkpoint that the text depends on, by its name."""
+    return path.name == "config.json" or path.name.endswith(_WEIGHTS)
 
 
 def _sha256(path: Path) -> str:

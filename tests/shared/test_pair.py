@@ -82,6 +82,18 @@ def test_a_target_that_is_recorded_in_part_is_refused(folder: Path, file: str) -
         pair.verify_target()
 
 
+def test_another_checkpoint_beside_the_target_is_not_taken_for_it(folder: Path) -> None:
+    """That of the draft, for instance, which may have the same tokenizer."""
+    shutil.copytree(folder / "target", folder / "draft")
+    pair = rewritten(folder, 'checkpoint = "target"', 'checkpoint = "draft"')
+    with pytest.raises(
+        PairError, match=r"records the hash of target/config\.json, and of no file of the target .*draft"
+    ):
+        pair.verify_target()
+    elsewhere = replace(pair, target=str(shutil.copytree(folder / "target", folder.parent / "target")))
+    assert elsewhere.verify_target() == str(folder.parent / "target")
+
+
 def test_a_target_of_which_nothing_is_recorded_is_as_good_as_its_own_checks(folder: Path) -> None:
     pair = replace(load_pair(str(folder)), sha256={})
     (folder / "target" / "config.json").write_text("{}")
