@@ -12,6 +12,8 @@ from transformers import (
     LlamaForCausalLM,
     OPTConfig,
     OPTForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     StableLmConfig,
@@ -91,6 +93,16 @@ def longrope() -> LlamaForCausalLM:
     }
     shape = {**_SHAPE, "original_max_position_embeddings": 64}
     model = LlamaForCausalLM(LlamaConfig(**shape, rope_scaling={"rope_type": "longrope", **factors}))
+    _make_louder(model)
+    return model
+
+
+def phi4_mini() -> Phi3ForCausalLM:
+    """The same as in Phi-3-mini-128k and Phi-4-mini: of their own architecture, with positions in a part of each head."""
+    torch.manual_seed(0)
+    factors = {"type": "longrope", "short_factor": [1.0] * 6, "long_factor": [1.5, 2.0, 3.0, 5.0, 8.0, 12.0]}
+    shape = {**_SHAPE, "pad_token_id": 0, "original_max_position_embeddings": 64, "partial_rotary_factor": 0.75}
+    model = Phi3ForCausalLM(Phi3Config(**shape, rope_scaling=factors))
     _make_louder(model)
     return model
 

@@ -256,3 +256,11 @@ def test_a_context_ends_where_all_rotary_factors_would_change(folder: Path, fact
     """Past the boundary the factors of a short text would be those of the longest beside it."""
     config(**facts, rope_scaling={**LONGROPE, **facts})(folder)
     assert target(folder).context == facts["original_max_position_embeddings"]
+
+
+@pytest.mark.parametrize("model", [models.longrope, models.phi4_mini])
+def test_the_context_ends_where_rotary_factors_change_for_all(tmp_path: Path, model: Callable[[], Any]) -> None:
+    """The check at the start has a text of that length beside others, and finds their bits alike."""
+    served = target(models.save(model(), tmp_path))
+    assert served.context == 64
+    assert served.is_exact
