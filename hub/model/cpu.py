@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import torch
@@ -31,8 +32,16 @@ def settle_bits(model: Any, exact: Exact, context: int) -> Padding | None:
     """
     heads, kv_heads, head_dim = attention_shape(model.config)
     layers = [module for module in model.modules() if isinstance(module, CpuLinear)]
-    settled = settle_tiles(layers, slow=exact is Exact.ALWAYS)
+    settled = settle_tiles(layers, slow=exact is Exact.ALWAYS) and not _multiplies_elsewhere(model)
     return attention_padding(heads, kv_heads, head_dim, model.dtype, context) if settled else None
+
+
+def order_of(model: Any, padding: Padding) -> str:
+    """What the order of a fitted model's sums depends on, in short: the type it multiplies in, and a number for how."""
+    layers = [module for module in model.modules() if isinstance(module, CpuLinear)]
+    dtypes = sorted({str(layer.dtype).removeprefix("torch.") for layer in layers})
+    how = repr(([layer.tiles for layer in layers], padding)).encode()
+    return f"{' '.join(dtypes)} products {zlib.crc32(how):08x}"
 
 
 def attention_shape(config: Any) -> tuple[int, int, int]:
@@ -40,6 +49,12 @@ def attention_shape(config: Any) -> tuple[int, int, int]:
     heads = config.num_attention_heads
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     return heads, kv_heads, getattr(config, "head_dim", None) or config.hidden_size // heads
+
+
+def _multiplies_elsewhere(model: Any) -> bool:
+    """Whether the model has matrices beside its layers', as the experts of some architectures are: torch multiplies by those."""
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
+    return any(parameter.ndim > 1 and id(parameter) not in tables for parameter in model.parameters())
 
 
 def _computed_in(model: Any, exact: Exact) -> torch.dtype:

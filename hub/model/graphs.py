@@ -6,7 +6,7 @@ copied into the next larger one's inputs. What is padded there costs next to not
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,14 +62,16 @@ class Frame:
 
 
 class GraphedForward:
-    """A forward, captured for each of `BUCKETS`."""
+    """A forward, captured for some numbers of ids."""
 
-    def __init__(self, forward: Callable[[Inputs], torch.Tensor], cache: KVCache) -> None:
-        """Capture `forward`, from inputs to logits [wanted, vocab]; raises what torch does when that can't be done."""
+    def __init__(
+        self, forward: Callable[[Inputs], torch.Tensor], cache: KVCache, sizes: Sequence[int] = BUCKETS
+    ) -> None:
+        """Capture `forward`, for each of the ascending `sizes`, from inputs to logits [wanted, vocab]; raises what torch does when that can't be done."""
         self._graphs: list[tuple[Frame, torch.cuda.CUDAGraph, torch.Tensor]] = []
         memory = torch.cuda.graph_pool_handle()
         # The largest first: the others fit into what it took.
-        for size in reversed(BUCKETS):
+        for size in reversed(sizes):
             frame = Frame.empty(size, cache)
             side = torch.cuda.Stream(cache.device)
             side.wait_stream(torch.cuda.current_stream(cache.device))

@@ -23,14 +23,14 @@ _SETS = ("avx", "amx", "fma", "f16c", "sve", "sme", "asimd", "bf16", "i8mm")  # 
 _CHOICES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")  # what libraries heed
 
 
-def bits_of(weights: str, device: torch.device, *, exact: bool) -> str:
+def bits_of(weights: str, device: torch.device, order: str, *, exact: bool) -> str:
     """What the bits of logits depend on, as text of at most 256 characters for people, which is to be compared as a whole.
 
-    `weights` is what `weights_hash` gave. On a CPU the number of torch's threads is part of it: call it once that is set.
+    `weights` is what `weights_hash` gave, and `order` says in which order sums are taken. On a CPU the number of torch's threads is part of it: call it once that is set.
     """
     computing = _gpu(device) if device.type == "cuda" else _cpu()
     libraries = [f"{name} {_version(name)}" for name in ("transformers", "sled-mqtt")]
-    parts = [f"weights {weights}", *computing, f"torch {torch.__version__}", *libraries]
+    parts = [f"weights {weights}", *computing, order, f"torch {torch.__version__}", *libraries]
     return " · ".join(parts if exact else ["not batch-invariant", *parts])[:_MOST]
 
 

@@ -74,6 +74,11 @@ class SelfCheck:
                 "for its numbers"
             )
 
+    @property
+    def text(self) -> tuple[int, ...]:
+        """Ids that have an embedding and no meaning to the model itself."""
+        return self._texts[0]
+
     def compare(self, target: Computing) -> bool:
         """Raise PairError unless `target` computes the same, up to rounding: in a block, one by one, and beside other texts.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,13 +17,15 @@ from hub.kv.pages import PAGE_SIZE, OutOfPages, PagePool, pages_for
 from hub.model.attention import NAME, AttentionPlan, Span, spans_of
 from hub.model.batch import Inputs, Row, flatten
 from hub.model.checkpoint import load_checkpoint, rotary_limit
-from hub.model.cpu import attention_shape, fit_to_cpu, settle_bits
+from hub.model.cpu import attention_shape, fit_to_cpu, order_of, settle_bits
 from hub.model.exits import Asked, Exit, ExitHead
 from hub.model.graphs import BUCKETS, GraphedForward
 from hub.model.groups import Padding, group_plan
 from hub.model.identity import bits_of, weights_hash
 from hub.model.linear import Int8Linear, linear_bytes, replace_linear
+from hub.model.order_choice import fixed_order
 from hub.model.probe_rows import probe_rows
+from hub.model.row_trial import STEPS, bits_move, step_seconds
 from hub.model.self_check import SelfCheck
 from hub.model.threads import fastest_threads
 from hub.model.tiles import tile_plan
@@ -30,8 +33,12 @@ from hub.settings import Exact, Weights, check_device, check_dtype
 from shared.errors import PairError, SettingsError
 from shared.messages import MAX_APPEND
 
+if TYPE_CHECKING:
+    from hub.model.fixed_order import FixedOrder
+
 log = logging.getLogger(__name__)
 
+_TRIED = {"cpu": 17, "cuda": 600}  # ids of a forward, at most, in which a text's bits are looked at
 _ROUNDING = 0.05  # share of the logits' norm by which bfloat16 may differ between matrices of different sizes
 
 
@@ -93,21 +100,22 @@ class Target:
         self.weight_bytes = linear_bytes(self._model)
         self._make_room(kv_memory, dtype)
         self._padding = Padding()
+        self._order: FixedOrder | None = None
         self._reads_in_place = device.type == "cuda" and find_spec("triton") is not None
         self._graphs: GraphedForward | None = None
         if self._reads_in_place and not self._can_read_in_place():
             self._reads_in_place = False
         if threads is not None and device.type == "cpu":
             torch.set_num_threads(threads or fastest_threads(self))
-        settled = self._own_bits(exact)
+        settled = self._settle(exact, check)
+        if self._reads_in_place:
+            self._graphs = self._graphed(BUCKETS)
         # Whether the bits of a text's logits do not depend on how its ids are fed, nor on the rows beside it.
-        self.is_exact = check.compare(self) and settled
+        self.is_exact = not self._bits_move(check) and settled
         if not self.is_exact and exact is not Exact.OFF:
             log.warning(
                 "the last bits of a text's logits depend on the batch here: at a near tie an answer may go on otherwise than alone"
             )
-        if self._reads_in_place:
-            self._graphs = self._graphed()
 
     def forward(self, rows: Sequence[Row]) -> torch.Tensor:
         """Logits [sum of the rows' `wanted`, vocab] of one forward; the K/V of every id fed are in the pages after it.
@@ -130,7 +138,11 @@ class Target:
     @property
     def bits(self) -> str:
         """What the bits of logits depend on, as `bits_of` says it, with torch's present number of threads."""
-        return bits_of(self._weights_hash, self.device, exact=self.is_exact)
+        if self.device.type == "cpu":
+            order = order_of(self._model, self._padding)
+        else:
+            order = "torch's order" if self._order is None else "fixed order"
+        return bits_of(self._weights_hash, self.device, order, exact=self.is_exact)
 
     @property
     def exit_rest(self) -> float | None:
@@ -187,14 +199,16 @@ class Target:
             return tile_plan(spans, self.device)
         return group_plan(self.cache, spans, self._queries_per_head, self._padding)
 
-    def _own_bits(self, exact: Exact) -> bool:
-        """Whether a row's bits are its own now, as far as trying its parts shows."""
+    def _settle(self, exact: Exact, check: SelfCheck) -> bool:
+        """Choose an order of sums that makes a row's bits its own; whether there is one, as far as trying its parts shows."""
         if exact is Exact.OFF:
             return False
         if self.device.type == "cpu":
             padding = settle_bits(self._model, exact, self.context)
             self._padding = padding or Padding()
             return padding is not None
+        moves = partial(self._bits_move, check)
+        self._order = fixed_order(exact, moves=moves, seconds=self._step_seconds)  # at work as long as it is held
         return True
 
     def _can_read_in_place(self) -> bool:
@@ -208,12 +222,24 @@ class Target:
             return False
         return True
 
-    @torch.inference_mode()
-    def _graphed(self) -> GraphedForward | None:
-        """Graphs that compute what the model does; None, and a warning, where that can't be had."""
+    def _bits_move(self, check: SelfCheck) -> bool:
+        """Whether a row's bits depend on the forward, as far as trying shows. Raises PairError where logits are wrong."""
+        return not check.compare(self) or bits_move(self, check.text, _TRIED[self.device.type])
+
+    def _step_seconds(self) -> list[float]:
+        """What steps take on a GPU, with the products that are at work now: as graphs, if there will be any, as then they cost no launches."""
+        self._graphs = self._graphed(STEPS) if self._reads_in_place else None
         try:
-            graphs = GraphedForward(self._run, self.cache)
-            for size in BUCKETS:
+            return step_seconds(self)
+        finally:
+            self._graphs = None
+
+    @torch.inference_mode()
+    def _graphed(self, sizes: Sequence[int]) -> GraphedForward | None:
+        """Graphs of those sizes that compute what the model does; None, and a warning, where that can't be had."""
+        try:
+            graphs = GraphedForward(self._run, self.cache, sizes)
+            for size in sizes:
                 self._compare(graphs, size)
         except (RuntimeError, AssertionError, OutOfPages) as error:
             # A capture that broke off may have left its own stream.

@@ -38,25 +38,25 @@ def test_threads_and_processors_are_told_apart(monkeypatch: pytest.MonkeyPatch) 
         said = set()
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            said.add(bits_of("abc", CPU, exact=True))
-            assert bits_of("abc", CPU, exact=True) in said, "and it says the same again"
+            said.add(bits_of("abc", CPU, "float32 products", exact=True))
+            assert bits_of("abc", CPU, "float32 products", exact=True) in said, "and it says the same again"
     finally:
         torch.set_num_threads(before)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    said.add(bits_of("abc", CPU, exact=True))
+    said.add(bits_of("abc", CPU, "float32 products", exact=True))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
-    said.add(bits_of("abc", CPU, exact=True))
+    said.add(bits_of("abc", CPU, "float32 products", exact=True))
     monkeypatch.setattr(identity, "version", lambda _: "9.9")
-    said.add(bits_of("abc", CPU, exact=True))
-    said.add(bits_of("abc", CPU, exact=False))
+    said.add(bits_of("abc", CPU, "float32 products", exact=True))
+    said.add(bits_of("abc", CPU, "float32 products", exact=False))
     assert len(said) == 6
     assert all(f"torch {torch.__version__}" in each for each in said)
 
 
 def test_it_fits_into_its_field(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "version", lambda _: "9" * 200)
-    assert len(bits_of("abc", CPU, exact=True)) == 256
-    assert bits_of("abc", CPU, exact=False).startswith("not batch-invariant")
+    assert len(bits_of("abc", CPU, "float32 products", exact=True)) == 256
+    assert bits_of("abc", CPU, "float32 products", exact=False).startswith("not batch-invariant")
 
 
 def test_a_target_that_is_not_exact_says_so(tmp_path: Path) -> None:
