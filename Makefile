@@ -3,6 +3,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 VENV := .venv
 STAMP := $(VENV)/.set-up
 BIN := $(VENV)/bin
+TRITON := $(VENV)/.triton
 # A second environment, of a hub alone, with transformers 5: the exporter in the first needs transformers 4.
 VENV_5 := .venv-transformers5
 STAMP_5 := $(VENV_5)/.set-up
@@ -34,7 +35,12 @@ mosquitto:
 demo: setup
 	@$(BIN)/python -m tools.demo
 
-test: setup $(STAMP_5)
+# Only tests need Triton, which is as large as torch: without a GPU, its interpreter runs the kernels for one.
+$(TRITON): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[interpreter]'
+	touch $@
+
+test: setup $(TRITON) $(STAMP_5)
 	$(BIN)/pip freeze | grep '^transformers==4\.'
 	$(BIN)/python $(PYTEST) --hypothesis-profile=ci
 	$(BIN_5)/pip freeze | grep '^transformers==5\.'

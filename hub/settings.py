@@ -42,14 +42,6 @@ class Exits(Enum):
     OFF = "off"
 
 
-class Exact(Enum):
-    """Whether the bits of a text's logits are kept from depending on what is computed beside it."""
-
-    AUTO = "auto"  # where that costs at most a tenth of a forward's time
-    ALWAYS = "always"  # whatever it costs
-    OFF = "off"
-
-
 DTYPES = ("float32", "bfloat16", "float16")
 
 

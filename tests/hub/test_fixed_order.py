@@ -42,8 +42,7 @@ def order() -> Iterator[FixedOrder]:
 
 @pytest.fixture
 def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
-    """A target with the layers of a GPU, and pages for few rows."""
-    monkeypatch.setattr("hub.model.target.can_pack", lambda *_: False)
+    """A target with layers so small that torch multiplies, as on a GPU, and pages for few rows."""
     monkeypatch.setattr(row_trial, "_COUNTS", (1, 5, 33))
     return Target(models.save(models.llama(), tmp_path), device=CPU, dtype=torch.float32, kv_memory=1 << 20)
 
@@ -128,9 +127,7 @@ def test_a_target_is_computed_on_them_and_its_bits_stay(target: Target, monkeypa
 
 def test_what_is_said_of_a_target_is_what_trying_shows(target: Target) -> None:
     check = SelfCheck(target._model, NAME, target.context, rounded=False)
-    # No tensor is on a GPU here, so no kernel helps, and none is taken.
-    assert target._settle(Exact.AUTO, check) is not target._bits_move(check)
-    assert target._order is None
+    assert target.is_exact is not target._bits_move(check)
 
 
 def test_a_kernel_that_follows_the_number_of_rows_moves_a_targets_bits(
