@@ -2,18 +2,19 @@
 
 Libraries choose the order of their sums by the sizes of the matrices and the number of threads, and none of them promises
 anything. Measured on CPUs with AVX-512, 1 to 4 threads: oneDNN gives a row of a packed product the same bits beside any others,
-if it is not alone; MKL does in its strict mode; torch's attention does in bfloat16, and in float32 and float16 where texts longer
-than 256 positions are padded to multiples of that. With AVX2 alone it is texts longer than 192 positions, and multiples of 384.
+if it is not alone; MKL does in its strict mode; torch's attention does where a K/V head has an even number of queries, and texts
+longer than 256 positions are padded to multiples of that. With AVX2 alone it is texts longer than 192, and multiples of 512.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Sequence
 
 import torch
 
 from hub.kv.kv_cache import KVCache
-from hub.kv.pages import PAGE_SIZE, pages_for
+from hub.kv.pages import pages_for
 from hub.model.attention import spans_of
 from hub.model.groups import Padding, group_plan
 from hub.model.linear import CpuLinear, Tiles
@@ -24,18 +25,19 @@ _ROWS = (1, 2, 3, 5, 8, 9, 16, 17, 24, 31, 33, 64, 65, 130)
 _MANY = 2**24  # weights from which more than _FEW rows would take long
 _FEW = 33
 
+# By their cost. A tile of an odd number of queries moves one in some thousands, so that trying might miss it: it is even always.
 _PADDINGS = (
-    Padding(),
-    Padding(8),
-    *(Padding(queries, pages, free) for pages, free in ((16, 16), (24, 12), (32, 12)) for queries in (1, 8)),
+    Padding(2, 16, 16),
+    Padding(2, 32, 12),
+    Padding(8, 16, 16),
+    Padding(8, 32, 12),
     Padding(16, 32, 8),
     Padding(32, 32),
-)  # by their cost
-_HEADS = 1  # K/V heads that are tried: all of them are computed alike
-_POSITIONS = (3, 100, 140, 200, 250, 300, 1100)
-_BLOCKS = (2, 3, 8, 9, 17)  # ids of a row that end with the position
-_BEHIND = (0, 37, 300)  # ids behind it in the same row
-_BESIDE = (0, 1, 3)  # other rows of the same shape
+)
+_TEXTS = 8
+_LONGEST = 1024  # ids of a text that is tried
+_LENGTHS = (40, 200, 320, 560, _LONGEST)  # of the longest row of a batch
+_BATCHES = 40
 
 
 @torch.inference_mode()
@@ -70,35 +72,38 @@ def attention_padding(heads: int, kv_heads: int, head_dim: int, dtype: torch.dty
 
     `context` is the longest row in ids.
     """
-    share = heads // kv_heads
-    return next((p for p in _PADDINGS if _is_enough(p, share, head_dim, dtype, context)), None)
+    tried = {dtype, torch.float32}  # rounding to 16 bits hides most of what moves
+    for padding in _PADDINGS:
+        if all(_is_enough(padding, heads // kv_heads, head_dim, each, context) for each in tried):
+            return padding
+    return None
 
 
 def _is_enough(padding: Padding, share: int, head_dim: int, dtype: torch.dtype, context: int) -> bool:
-    """Whether that padding does for K/V heads that serve `share` query heads each."""
-    longest = min(context, _POSITIONS[-1] + max(_BEHIND) + 1)
-    device, generator = torch.device("cpu"), torch.Generator().manual_seed(0)
+    """Whether that padding does for K/V heads that serve `share` query heads each: one is tried, as all are computed alike."""
+    longest = min(context, _LONGEST)
+    generator, rng = torch.Generator().manual_seed(0), random.Random(0)
     held = pages_for(longest)
-    cache = KVCache(1, held, _HEADS, head_dim, dtype, device)
+    cache = KVCache(1, _TEXTS * held, 1, head_dim, dtype, torch.device("cpu"))
     for tensor in (cache.keys[0], cache.values[0]):
         tensor.copy_(torch.randn(tensor.shape, generator=generator))
-    every = torch.randn((_HEADS * share, held * PAGE_SIZE, head_dim), generator=generator).to(dtype)
+    queries = torch.randn((_TEXTS, share, longest, head_dim), generator=generator).to(dtype)
 
-    def attended(position: int, block: int, behind: int, beside: int) -> torch.Tensor:
-        """What the query at `position` gets, [heads, head_dim]."""
-        start, end = position + 1 - block, position + 1 + behind
-        spans = spans_of([(start, end - start, range(pages_for(end)))] * (1 + beside))
-        plan = group_plan(cache, spans, share, padding)
-        return plan.attend(cache, 0, every[:, start:end].repeat(1, 1 + beside, 1), head_dim**-0.5)[block - 1]
+    def attended(rows: Sequence[tuple[int, int, int]]) -> list[torch.Tensor]:
+        """Of each (text, start, end) what its queries get, [end - start, share, head_dim]."""
+        spans = spans_of((at, end - at, range(text * held, text * held + pages_for(end))) for text, at, end in rows)
+        query = torch.cat([queries[text, :, at:end] for text, at, end in rows], 1)
+        outcome: torch.Tensor = group_plan(cache, spans, share, padding).attend(cache, 0, query, head_dim**-0.5)
+        return list(outcome.split([end - at for _, at, end in rows]))
 
-    for position in _POSITIONS:
-        if position >= longest:
-            break
-        first = attended(position, 1, 0, 0)
-        for number, block in enumerate(_BLOCKS):
-            for behind in _BEHIND:
-                if block <= position + 1 and position + 1 + behind <= longest:
-                    beside = _BESIDE[number % len(_BESIDE)]
-                    if not torch.equal(attended(position, block, behind, beside), first):
-                        return False
+    alone = [attended([(text, 0, longest)])[0] for text in range(_TEXTS)]
+    for batch in range(_BATCHES):
+        most = min(longest, _LENGTHS[batch % len(_LENGTHS)])
+        rows = []
+        for text in rng.sample(range(_TEXTS), rng.choice((1, 2, 4, _TEXTS))):
+            end = rng.randint(1, most)
+            rows.append((text, end - min(end, rng.choice((1, 1, 2, 5, 13, rng.randint(1, 40)))), end))
+        got = attended(rows)
+        if not all(torch.equal(ours, alone[text][at:end]) for ours, (text, at, end) in zip(got, rows, strict=True)):
+            return False
     return True
