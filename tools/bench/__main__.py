@@ -26,6 +26,7 @@ from tools.bench import (
     early,
     exactness,
     flood,
+    invariance,
     latency,
     modes,
     overhead,
@@ -39,6 +40,7 @@ from tools.bench import (
 from tools.bench.site import TRANSPORTS, Rig
 from tools.rig.fleet import Drafting
 from tools.rig.flooder import Kind
+from tools.rig.number_format import NumberFormat
 from tools.rig.shapes import SHAPES
 from tools.rig.trouble import Trouble
 
@@ -47,6 +49,10 @@ Requests = Annotated[int, typer.Option(min=1, help="how many requests")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line")]
 Shape = Annotated[str, typer.Option(help=f"of the target: {', '.join(SHAPES)}")]
 Dtype = Annotated[str, typer.Option(help="of the target: bfloat16, float16 or float32")]
+AnyDtype = Annotated[
+    str, typer.Option(help="bfloat16, float16, float32, or int8: weights in int8, the rest in bfloat16")
+]
+Threads = Annotated[int, typer.Option(min=0, max=1024, help="of torch on a CPU; 0 takes as many as it takes by itself")]
 WeightForm = Annotated[Weights, typer.Option(help="auto (as the dtype says) or int8")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Seconds = Annotated[float, typer.Option(min=1, help="at least so long for each measurement")]
@@ -57,6 +63,28 @@ PairName = Annotated[str, typer.Option("--pair", help="built-in name or folder o
 def _exactness(requests: Requests = 500, as_json: Json = False, pair_name: PairName = "home") -> None:
     """Whether every answer is the target's own, against an oracle that decodes alone."""
     exactness.run(requests, pair_name, as_json)
+
+
+@app.command("invariance")
+def _invariance(
+    dtype: AnyDtype = "bfloat16",
+    positions: Annotated[
+        Optional[int], typer.Option(min=1, help="of each target; by default over 20,000 of the usual three together")
+    ] = None,
+    targets: Annotated[
+        str, typer.Option(help=f"with commas between: built-in pairs, or shapes: {', '.join(SHAPES)}")
+    ] = ",".join(invariance.POSITIONS),
+    threads: Threads = 0,
+    planted: Annotated[bool, typer.Option("--planted", help="with torch's own linear layers, to see it fail")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Whether the bits of a position's logits depend on its text alone, however it is fed and whatever is beside it.
+
+    Exit status 1 says that some differ.
+    """
+    if invariance.run(NumberFormat(dtype), device, targets, positions, threads, planted, as_json):
+        raise typer.Exit(1)
 
 
 @app.command("pair")

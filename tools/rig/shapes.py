@@ -44,6 +44,7 @@ SHAPES: dict[str, dict[str, Any]] = {
            "intermediate_size": 14336, "vocab_size": 128256, "max_position_embeddings": 8192},
 }  # fmt: skip
 _RESIDUAL = 0.01  # share of what a layer would add to the residual stream that it adds
+LOUD = 1.0  # that share where what counts is each layer's last bit, and not the text
 _EXIT_DEPTH = 1 / 3  # share of the layers before the exit
 _EXIT_WRONG = (
     0.065  # share of ids whose successor it does not know: of blocks half of which are accepted it gets 0.8 right
@@ -59,14 +60,17 @@ def check_shape(name: str) -> None:
         raise SettingsError(f"there is no shape {shown(name)}; use one of {', '.join(SHAPES)}")
 
 
-def shape_pair(shape: str, dtype: str, folder: Path) -> Pair:
-    """The pair of that shape in `folder`, made when it is not there. It has no draft; id 0 ends a turn and is never drawn."""
+def shape_pair(shape: str, dtype: str, folder: Path, residual: float = _RESIDUAL) -> Pair:
+    """The pair of that shape in `folder`, made when it is not there. It has no draft; id 0 ends a turn and is never drawn.
+
+    A layer adds the share `residual` of what it would to the residual stream.
+    """
     check_shape(shape)
-    home = folder / f"{shape}-{dtype}"
+    home = folder / (f"{shape}-{dtype}" if residual == _RESIDUAL else f"{shape}-{dtype}-{residual:g}")
     if not (home / MANIFEST).exists() or not (home / _EXIT).exists():
         shutil.rmtree(home, ignore_errors=True)
         Console(stderr=True).print(f"making a target of shape {shape} in {dtype} in {home}")
-        _make(SHAPES[shape], dtype, home)
+        _make(SHAPES[shape], dtype, home, residual)
         (home / MANIFEST).write_text(
             f'schema = 1\nname = "{shape}"\n\n[target]\ncheckpoint = "target"\ndtype = "{dtype}"\n\n'
             f'[exit]\nhead = "{_EXIT}"\n\n'
@@ -76,13 +80,13 @@ def shape_pair(shape: str, dtype: str, folder: Path) -> Pair:
 
 
 @torch.no_grad()
-def _make(shape: dict[str, Any], dtype: str, home: Path) -> None:
+def _make(shape: dict[str, Any], dtype: str, home: Path, residual: float) -> None:
     torch.manual_seed(0)
     config = LlamaConfig(**_LLAMA, **shape)
     model: Any = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
     for layer in model.model.layers:
-        layer.self_attn.o_proj.weight.mul_(_RESIDUAL)
-        layer.mlp.down_proj.weight.mul_(_RESIDUAL)
+        layer.self_attn.o_proj.weight.mul_(residual)
+        layer.mlp.down_proj.weight.mul_(residual)
     cycle = torch.randperm(config.vocab_size - 1) + 1
     successor = torch.zeros(config.vocab_size, dtype=torch.long)
     successor[cycle] = cycle.roll(-1)
