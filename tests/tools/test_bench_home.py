@@ -24,6 +24,13 @@ def test_exactness() -> None:
     assert all(figures[counter] > 0 for counter in ("streamed", "drafted_ahead", "early", "switched"))
 
 
+def test_exactness_in_bfloat16() -> None:
+    figures = bench("exactness", "--requests", "6", "--dtype", "bfloat16")
+    assert (figures["mismatches"], figures["dtype"], figures["weights"]) == (0, "bfloat16", "auto")
+    assert figures["plain_positions"] == figures["compared_tokens"] > 300
+    assert 0 <= figures["plain_flips_greedy"] <= figures["plain_flips"] < 0.1 * figures["plain_positions"]
+
+
 def test_pair(tmp_path: Path) -> None:
     figures = bench("pair", "--requests", "100", "--errors", str(tmp_path / "errors.txt"))
     assert figures["target_exact_match"] >= 0.8

@@ -37,43 +37,37 @@ from tools.bench import (
     sessions,
     soak,
 )
+from tools.bench.options import AnyDtype, Device, Dtype, Json, PairName, Requests, Seconds, Shape, Threads, WeightForm
 from tools.bench.site import TRANSPORTS, Rig
 from tools.rig.fleet import Drafting
 from tools.rig.flooder import Kind
 from tools.rig.number_format import NumberFormat
-from tools.rig.shapes import SHAPES
 from tools.rig.trouble import Trouble
 
 app = Program("tools.bench", RuntimeError, help=__doc__)
-Requests = Annotated[int, typer.Option(min=1, help="how many requests")]
-Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line")]
-Shape = Annotated[str, typer.Option(help=f"of the target: {', '.join(SHAPES)}")]
-Dtype = Annotated[str, typer.Option(help="of the target: bfloat16, float16 or float32")]
-AnyDtype = Annotated[
-    str, typer.Option(help="bfloat16, float16, float32, or int8: weights in int8, the rest in bfloat16")
-]
-Threads = Annotated[int, typer.Option(min=0, max=1024, help="of torch on a CPU; 0 takes as many as it takes by itself")]
-WeightForm = Annotated[Weights, typer.Option(help="auto (as the dtype says) or int8")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
-Seconds = Annotated[float, typer.Option(min=1, help="at least so long for each measurement")]
-PairName = Annotated[str, typer.Option("--pair", help="built-in name or folder of the pair")]
 
 
 @app.command("exactness")
-def _exactness(requests: Requests = 500, as_json: Json = False, pair_name: PairName = "home") -> None:
-    """Whether every answer is the target's own, against an oracle that decodes alone."""
-    exactness.run(requests, pair_name, as_json)
+def _exactness(
+    requests: Requests = 500,
+    dtype: AnyDtype = "float32",
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="of the hub and of the oracle")] = 1,
+    as_json: Json = False,
+    pair_name: PairName = "home",
+) -> None:
+    """Whether every answer is the target's own, against an oracle that decodes alone.
+
+    In float32 that is plain transformers; in other formats the hub's own target with one session, and plain_flips
+    counts where plain transformers would choose another id.
+    """
+    exactness.run(requests, pair_name, NumberFormat(dtype), threads, as_json)
 
 
 @app.command("invariance")
 def _invariance(
     dtype: AnyDtype = "bfloat16",
-    positions: Annotated[
-        Optional[int], typer.Option(min=1, help="of each target; by default over 20,000 of the usual three together")
-    ] = None,
-    targets: Annotated[
-        str, typer.Option(help=f"with commas between: built-in pairs, or shapes: {', '.join(SHAPES)}")
-    ] = ",".join(invariance.POSITIONS),
+    positions: Annotated[Optional[int], typer.Option(min=1, help="of each; by default 20,500 of the three")] = None,
+    targets: Annotated[str, typer.Option(help="built-in pairs and shapes, with commas between")] = "home,20m,1.1b",
     threads: Threads = 0,
     planted: Annotated[bool, typer.Option("--planted", help="with torch's own linear layers, to see it fail")] = False,
     device: Device = "auto",

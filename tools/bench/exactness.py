@@ -3,6 +3,10 @@
 Half of the cases are put to a hub as it comes, the others to one whose memory and batches are so small that it has to do
 all that it can: `preempted` sessions lose their K/V in the middle of an answer, prompts come in chunks, and drafts are
 `trimmed`. Nodes decode in all the ways there are, `switching` between modes in the middle of an answer too. On both hubs, chats under the same system message share its K/V (`shared_tokens`).
+
+In float32 the oracle is plain `transformers`. In other formats no two programs round alike: there it is the hub's own target
+with one session, token by token, and plain `transformers` is looked at for how often it would choose otherwise (`plain_flips`).
+In int8 plain computes in bfloat16 throughout.
 """
 
 from __future__ import annotations
@@ -27,21 +31,24 @@ from edge_node.dialogue.conversation import Answer, Conversation, Generation
 from edge_node.rounds.gate import Gate
 from edge_node.rounds.pace import Pace
 from edge_node.settings import DrafterKind, Mode, Policy
+from hub.model.target import Target, pick_device, pick_dtype
 from shared.pair import Pair, load_pair
 from shared.vocabulary import ids_below
 from tools.bench.report import progress, show
+from tools.bench.truths import OwnTruth, PlainTruth, Truth
 from tools.home.assemble import assemble
 from tools.home.data.generate import exchange
 from tools.home.data.invent import HELD_OUT
 from tools.home.training.model import home_config, new_model
 from tools.home.training.recipe import DRAFT_DEPTH
+from tools.rig.lone_target import LoneTarget
+from tools.rig.number_format import NumberFormat
 from tools.rig.oracle import Oracle, Rule
 from tools.rig.testbed import HubBed, running_hub
 
 SESSIONS = 4
 MAX_TOKENS = 96
 _SWITCHES = 0.3  # share of a restless node's rounds before which it changes the mode
-DECODED_ALONE = 7  # of so many cases one is decoded token by token; the others are confirmed in one pass each
 WAYS: dict[str, dict[str, Any]] = {  # in which a node decodes
     "one by one": {"mode": Mode.SPECULATE, "policy": Policy.FIXED, "draft_length": 1, "ahead": False},
     "in blocks": {"mode": Mode.SPECULATE, "policy": Policy.FIXED, "draft_length": 8, "ahead": False},
@@ -56,7 +63,8 @@ _LISTED = "Areas: den, north attic, hall, pantry\nFloors: loft, cellar\nDevices:
     f"{room} {thing}" for room in ("hall", "pantry", "den", "loft") for thing in ("lamp", "fan", "heater", "blind")
 )
 SYSTEMS = (None, f"{_LISTED}, desk lamp", f"{_LISTED}, kettle")
-HUBS = ((), ("--kv-memory", "3M", "--budget", "32"))  # options; the latter has room for one long chat, and little more
+SMALL = 768  # KiB for each byte of a number: room for one long chat, and little more
+_KV_MEMORY = 64 << 20  # bytes: one text
 COUNTED = ("target_forwards", "prefill_forwards", "trimmed", "shared_tokens", "preempted", "evicted")
 # temperature, top_k, top_p
 SAMPLINGS = ((0.0, 0, 1.0), (0.8, 0, 1.0), (0.8, 40, 0.9), (0.0, 40, 0.9))
@@ -72,7 +80,7 @@ class Case:
     draft: str  # folder of a pair: the built-in draft, or one with random weights
     way: str  # one of WAYS
     seed: int
-    hub: int  # which of HUBS it is put to
+    hub: int  # 0 for the hub as it comes, 1 for the small one
     answers: list[Answer] = field(default_factory=list)
 
 
@@ -89,26 +97,36 @@ class _RestlessGate(Gate):
         return self.streams
 
 
-def run(requests: int, pair_name: str, as_json: bool) -> None:
-    """Print `compared_tokens`, `mismatches`, `rounds`, `target_forwards`, `accepted_histogram` and more."""
+def run(requests: int, pair_name: str, form: NumberFormat, threads: int, as_json: bool) -> None:
+    """Print `compared_tokens`, `mismatches`, `rounds`, `target_forwards`, `accepted_histogram` and more.
+
+    Hub and oracle compute in `form` with so many `threads`.
+    """
     with tempfile.TemporaryDirectory(prefix="sled-pair-") as folder:
         pair = load_pair(pair_name)
         random_pair = _with_random_draft(pair, Path(folder))
         cases = _cases(requests, (str(pair.folder), str(random_pair)))
         counted: Counter[str] = Counter()
-        for number, options in enumerate(HUBS):
-            with running_hub([f"node-{i}" for i in range(SESSIONS)], str(pair.folder), options) as bed:
+        dtype = pick_dtype(form.dtype)
+        for number, options in enumerate(((), ("--kv-memory", f"{SMALL * dtype.itemsize}K", "--budget", "32"))):
+            chosen = (*options, *form.hub_options, "--threads", str(threads))
+            with running_hub([f"node-{i}" for i in range(SESSIONS)], str(pair.folder), chosen) as bed:
                 _ask_all([case for case in cases if case.hub == number], bed)
                 stats = bed.hub_stats()
                 context = bed.context
             counted.update({key: stats[key] for key in COUNTED})
-        compared, mismatches = _compare(cases, pair, context)
+        torch.set_num_threads(threads)
+        truth = _truth(pair, form, context)
+        compared, mismatches = _compare(cases, pair, truth)
     nodes = [answer.stats for case in cases for answer in case.answers]
     histogram = Counter(accepted for s in nodes for accepted in s.accepted_by_round)
     figures = {
+        "dtype": form.dtype,
+        "weights": form.weights.value,
         "requests": len(cases),
         "compared_tokens": compared,
         "mismatches": mismatches,
+        **truth.figures(),
         "rounds": sum(s.rounds for s in nodes),
         **counted,
         "streamed": sum(s.streamed for s in nodes),
@@ -129,9 +147,7 @@ def _cases(count: int, drafts: tuple[str, str]) -> list[Case]:
     cases = []
     for sampling, turns, draft, way in itertools.islice(settings, count):
         asked = tuple(exchange(rng, HELD_OUT).request for _ in range(turns))
-        cases.append(
-            Case(rng.choice(SYSTEMS), asked, sampling, draft, way, rng.getrandbits(64), rng.randrange(len(HUBS)))
-        )
+        cases.append(Case(rng.choice(SYSTEMS), asked, sampling, draft, way, rng.getrandbits(64), rng.randrange(2)))
     cases.sort(key=lambda case: len(case.requests))  # long chats come together, and fill a small memory
     return cases
 
@@ -188,28 +204,31 @@ def _ask(conversation: Conversation, case: Case) -> None:
         case.answers.append(answer)
 
 
-def _compare(cases: list[Case], pair: Pair, context: int) -> tuple[int, int]:
-    """Tokens compared, and answers that differ from the oracle's somewhere."""
+def _truth(pair: Pair, form: NumberFormat, context: int) -> Truth:
+    tokenizer = Tokenizer.from_file(str(pair.tokenizer))
+    told = ids_below(tokenizer), [tokenizer.token_to_id(pair.end_tokens[0])], context
+    plain = Oracle(pair.target, *told, pick_dtype(form.dtype))
+    if form.name == "float32":
+        return PlainTruth(plain)
+    return OwnTruth(LoneTarget(form.load(Target, pair.target, pick_device("auto"), _KV_MEMORY), *told), plain)
+
+
+def _compare(cases: list[Case], pair: Pair, truth: Truth) -> tuple[int, int]:
+    """Tokens compared, and answers that differ from the truth somewhere."""
     tokenizer = Tokenizer.from_file(str(pair.tokenizer))
     end = tokenizer.token_to_id(pair.end_tokens[0])
-    torch.set_num_threads(1)  # for a model this small a second thread costs more than it brings
-    oracle = Oracle(pair.target, ids_below(tokenizer), [end], context)
     compared = mismatches = 0
     with progress() as bars:
-        for number, case in enumerate(bars.track(cases, description="the oracle")):
+        for case in bars.track(cases, description="the oracle"):
             exchanges: list[list[int]] = []
             opening = _encode(tokenizer, f"<|system|>{case.system}<|end|>") if case.system else []
             for request, answer in zip(case.requests, case.answers, strict=True):
                 asked = _encode(tokenizer, f"<|user|>{request}<|end|><|assistant|>")
                 ids = [*opening, *itertools.chain(*exchanges[1 - KEPT :]), *asked]
-                rule = Rule(*case.sampling, case.seed)
-                if number % DECODED_ALONE:
-                    truth = oracle.confirm(ids, answer.ids, rule, MAX_TOKENS)
-                else:
-                    truth = oracle.answer(ids, rule, MAX_TOKENS)
-                compared += len(truth)
-                mismatches += truth != list(answer.ids)
-                exchanges.append([*asked, *truth, *([] if truth[-1:] == [end] else [end])])
+                right = truth.of(ids, answer.ids, Rule(*case.sampling, case.seed), MAX_TOKENS)
+                compared += len(right)
+                mismatches += right != list(answer.ids)
+                exchanges.append([*asked, *right, *([] if right[-1:] == [end] else [end])])
     return compared, mismatches
 
 

@@ -30,8 +30,15 @@ class Rule:
 class Oracle:
     """A target that decodes alone."""
 
-    def __init__(self, checkpoint: str, vocab_size: int, end_ids: Sequence[int], context: int) -> None:
-        self._model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    def __init__(
+        self,
+        checkpoint: str,
+        vocab_size: int,
+        end_ids: Sequence[int],
+        context: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype).eval()
         self._vocab_size = vocab_size
         self._end_ids = frozenset(end_ids)
         self._context = context
@@ -48,14 +55,19 @@ class Oracle:
         return ids[len(prompt) :]
 
     @torch.inference_mode()
+    def logits(self, prompt: Sequence[int], answer: Sequence[int]) -> npt.NDArray[np.float64]:
+        """Logits [ids of the answer + 1, vocab] of one pass: what each of its ids, and one behind them, is drawn from."""
+        logits = self._model(input_ids=torch.tensor([[*prompt, *answer]]), use_cache=False).logits[0, len(prompt) - 1 :]
+        rows: npt.NDArray[np.float64] = logits.double().numpy()[:, : self._vocab_size]
+        return rows
+
     def confirm(self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int) -> list[int]:
         """What `answer` gives, sooner when the given ids are right.
 
         One pass over prompt and ids shows the logits at every position. If the target draws each id from the ids before
         it, and stops where they do, then by induction it writes just them; else it decodes alone.
         """
-        logits = self._model(input_ids=torch.tensor([[*prompt, *answer]]), use_cache=False).logits[0, len(prompt) - 1 :]
-        rows = logits.double().numpy()[:, : self._vocab_size]
+        rows = self.logits(prompt, answer)
         drawn = [choose(rows[i], rule, len(prompt) + i) for i in range(len(answer))]
         full = len(answer) == max_tokens or len(prompt) + len(answer) == self._context
         ends = [i for i, token in enumerate(drawn) if token in self._end_ids]
