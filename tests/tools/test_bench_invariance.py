@@ -32,7 +32,7 @@ def test_the_bits_of_a_shape(place: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.slow
 def test_torch_s_own_linear_layers_are_found_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    options = ("--targets", "2m", "--positions", "200", "--threads", "1", "--dtype", "float32", "--planted")
+    options = ("--targets", "2m", "--positions", "200", "--threads", "1", "--dtype", "bfloat16", "--planted")
     figures = bench("invariance", *options)
     assert figures["different_bits"] > 0
     assert figures["exact"] == {"2m": False}

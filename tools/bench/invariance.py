@@ -11,6 +11,7 @@ that they would to the residual stream here, or its rounding would hide what dif
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ def run(
     """
     names = _names(targets)
     pick_device(device)
+    if planted:
+        os.environ["MKL_CBWR"] = "OFF"  # torch's own order in float32 too, if this process has not multiplied yet
     if threads:
         torch.set_num_threads(threads)
     details: dict[str, dict[str, Any]] = {}
