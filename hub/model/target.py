@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TRIED = {"cpu": 17, "cuda": 600}  # ids of a forward, at most, in which a text's bits are looked at
+_TRIED = {"cpu": 5, "cuda": 600}  # ids of a forward, at most, in which a text's bits are looked at
 _ROUNDING = 0.05  # share of the logits' norm by which bfloat16 may differ between matrices of different sizes
 
 
