@@ -131,7 +131,7 @@ class HubDirectory:
         serving = [hub for hub, seen in hubs.items() if self._serves(seen)]
         silent = [hub for hub in serving if hubs[hub].silent_s(now) >= _GONE_S]
         if fitting := self._fitting(target):
-            return NoHub(f"hub {fitting[0]!r} has only just come, and was not asked yet; ask again")
+            return NoHub(f"hub {fitting[0]!r} has just come, and is asked now")
         if silent:
             return NoHub(
                 f"hub {silent[0]!r} serves {self._pair!r} as the broker has it, but says nothing: it hangs or is "

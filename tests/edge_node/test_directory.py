@@ -87,7 +87,7 @@ def test_a_hub_that_came_after_the_last_look_is_not_called_one_of_another_pair()
     found = directory(attic={"online": False})
     assert find(found) is None
     speak(found, "attic")
-    assert str(found.why_none()) == "hub 'attic' has only just come, and was not asked yet; ask again"
+    assert str(found.why_none()) == "hub 'attic' has just come, and is asked now"
 
 
 def test_a_hub_that_has_not_said_what_it_serves_is_told_of_so() -> None:
