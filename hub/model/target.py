@@ -111,7 +111,7 @@ class Target:
         if self._reads_in_place:
             self._graphs = self._graphed(BUCKETS)
         # Whether the bits of a text's logits do not depend on how its ids are fed, nor on the rows beside it.
-        self.is_exact = not self._bits_move(check) and settled
+        self.is_exact = check.compare(self) and settled and not self._moves(check)
         if not self.is_exact and exact is not Exact.OFF:
             log.warning(
                 "the last bits of a text's logits depend on the batch here: at a near tie an answer may go on otherwise than alone"
@@ -224,7 +224,10 @@ class Target:
 
     def _bits_move(self, check: SelfCheck) -> bool:
         """Whether a row's bits depend on the forward, as far as trying shows. Raises PairError where logits are wrong."""
-        return not check.compare(self) or bits_move(self, check.text, _TRIED[self.device.type])
+        return not check.compare(self) or self._moves(check)
+
+    def _moves(self, check: SelfCheck) -> bool:
+        return bits_move(self, check.text, _TRIED[self.device.type])
 
     def _step_seconds(self) -> list[float]:
         """What steps take on a GPU, with the products that are at work now: as graphs, if there will be any, as then they cost no launches."""
