@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,7 +9,7 @@ import torch
 
 from hub.kv.pages import pages_for
 from hub.model.batch import Row
-from hub.model.probe_rows import probe_rows
+from hub.model.probe_rows import Measured, forward_seconds, probe_rows
 from hub.model.self_check import Computing
 
 STEPS = (1, 8, 32)  # rows of one id whose forwards are timed
@@ -45,17 +43,7 @@ def _last_beside(target: Computing, row: Row, others: int) -> torch.Tensor:
         return logits[before : before + 1].clone()
 
 
-def step_seconds(target: Computing) -> list[float]:
+def step_seconds(target: Measured) -> list[float]:
     """The median time of a forward of as many rows as each of `STEPS` says, as far as pages reach."""
-    medians = []
-    for count in STEPS:
-        if count * pages_for(1) > target.pool.available:
-            break
-        measured = []
-        with probe_rows(target.pool, [(0, 1)] * count) as rows:
-            for _ in range(_TIMES + 1):
-                started = time.perf_counter()
-                target.compute(target.prepare(rows))
-                measured.append(time.perf_counter() - started)
-        medians.append(statistics.median(measured[1:]))  # what is made at the first call does not count
-    return medians
+    reached = [count for count in STEPS if count * pages_for(1) <= target.pool.available]
+    return [forward_seconds(target, [(0, 1)] * count, _TIMES) for count in reached]

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
-import time
-from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 
-from hub.kv.pages import PagePool, pages_for
-from hub.model.batch import Row
-from hub.model.probe_rows import probe_rows
+from hub.kv.pages import pages_for
+from hub.model.probe_rows import Measured, forward_seconds
 
 _SHAPES = ((1, 8), (4, 4))  # rows, and ids of each
 _WORTH = (
@@ -21,16 +16,7 @@ _WORTH = (
 _TIMES = 3  # measurements of each shape, after a first one that does not count
 
 
-class Computing(Protocol):
-    """The part of a target that is measured."""
-
-    pool: PagePool
-
-    def forward(self, rows: Sequence[Row]) -> torch.Tensor:
-        """Logits [wanted, vocab]."""
-
-
-def fastest_threads(target: Computing) -> int:
+def fastest_threads(target: Measured) -> int:
     """The number of torch's CPU threads with which forwards are fast; afterwards torch has some number of them.
 
     What threads cost each other is more than they bring where the target is small. Of two numbers that are about as
@@ -41,19 +27,11 @@ def fastest_threads(target: Computing) -> int:
         return counts[0]
     while counts[-1] > 1:
         counts.append(counts[-1] // 2)
-    times = {count: math.prod(_forward_seconds(target, count, *shape) for shape in _SHAPES) for count in counts}
+    times = {}
+    for count in counts:
+        torch.set_num_threads(count)
+        times[count] = math.prod(forward_seconds(target, [(0, fed)] * rows, _TIMES) for rows, fed in _SHAPES)
     best = counts.pop()
     while counts and times[counts[-1]] < _WORTH ** len(_SHAPES) * times[best]:
         best = counts.pop()
     return best
-
-
-def _forward_seconds(target: Computing, threads: int, rows: int, fed: int) -> float:
-    torch.set_num_threads(threads)
-    measured = []
-    with probe_rows(target.pool, [(0, fed)] * rows) as batch:
-        for _ in range(_TIMES + 1):
-            started = time.monotonic()
-            target.forward(batch)
-            measured.append(time.monotonic() - started)
-    return statistics.median(measured[1:])

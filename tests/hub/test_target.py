@@ -167,7 +167,7 @@ def test_twice_the_threads_must_be_worth_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], chosen: int
 ) -> None:
     target = load(models.save(models.llama(), tmp_path))
-    monkeypatch.setattr(probe, "_forward_seconds", lambda _, threads, *shape: seconds[threads])
+    monkeypatch.setattr(probe, "forward_seconds", lambda *_: seconds[torch.get_num_threads()])
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(4)

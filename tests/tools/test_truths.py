@@ -7,7 +7,7 @@ import torch
 
 from hub.model.target import Target
 from tests import models
-from tools.bench.truths import OwnTruth
+from tools.bench.truths import Flips, OwnTruth
 from tools.rig.lone_target import LoneTarget
 from tools.rig.number_format import NumberFormat
 from tools.rig.oracle import Oracle, Rule
@@ -35,20 +35,33 @@ def test_alone_in_float32_a_target_writes_what_plain_transformers_does(checkpoin
 
 def test_an_answer_is_compared_with_both(checkpoint: str) -> None:
     truth = OwnTruth(alone(checkpoint, "bfloat16"), Oracle(checkpoint, *TOLD, torch.bfloat16))
-    right = truth.of(PROMPT, [], RULES[0], 12)
-    assert truth.figures()["plain_positions"] == 0
+    right, none = truth.of(PROMPT, [], RULES[0], 12)
+    assert none == Flips()
     wrong = [*right[:-1], (right[-1] + 1) % models.VOCAB]
-    assert truth.of(PROMPT, wrong, RULES[0], 12) == right
-    figures = truth.figures()
-    assert figures["plain_positions"] == figures["plain_positions_greedy"] == len(right)
-    assert figures["plain_flips"] == figures["plain_flips_greedy"] >= 1
-    assert figures["plain_flip_margin_max"] > 0
+    again, flips = truth.of(PROMPT, wrong, RULES[0], 12)
+    assert again == right
+    assert flips is not None
+    assert flips.positions == flips.greedy_positions == len(right)
+    assert flips.flips == flips.greedy_flips == len(flips.margins) >= 1
+    assert max(flips.margins) > 0
 
 
 def test_what_noise_decides_has_no_margin(checkpoint: str) -> None:
     truth = OwnTruth(alone(checkpoint, "float32"), Oracle(checkpoint, *TOLD))
-    truth.of(PROMPT, [5] * 10, RULES[1], 10)
-    figures = truth.figures()
-    assert figures["plain_positions"] == 10
-    assert figures["plain_flips"] > 5
-    assert (figures["plain_positions_greedy"], figures["plain_flip_margin_max"]) == (0, None)
+    _, flips = truth.of(PROMPT, [5] * 10, RULES[1], 10)
+    assert flips is not None
+    assert flips.positions == 10
+    assert flips.flips > 5
+    assert (flips.greedy_positions, flips.margins) == (0, ())
+
+
+def test_flips_of_several_answers_are_counted_together() -> None:
+    both = Flips(10, 2, 10, 2, (0.5, 0.25)) + Flips(8, 3) + Flips()
+    assert both.figures() == {
+        "plain_positions": 18,
+        "plain_flips": 5,
+        "plain_positions_greedy": 10,
+        "plain_flips_greedy": 2,
+        "plain_flip_margin_median": 0.375,
+        "plain_flip_margin_max": 0.5,
+    }

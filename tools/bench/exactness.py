@@ -31,19 +31,17 @@ from edge_node.dialogue.conversation import Answer, Conversation, Generation
 from edge_node.rounds.gate import Gate
 from edge_node.rounds.pace import Pace
 from edge_node.settings import DrafterKind, Mode, Policy
-from hub.model.target import Target, pick_device, pick_dtype
+from hub.model.target import pick_dtype
 from shared.pair import Pair, load_pair
-from shared.vocabulary import ids_below
+from tools.bench.judging import Chat, Court, judged
 from tools.bench.report import progress, show
-from tools.bench.truths import OwnTruth, PlainTruth, Truth
 from tools.home.assemble import assemble
 from tools.home.data.generate import exchange
 from tools.home.data.invent import HELD_OUT
 from tools.home.training.model import home_config, new_model
 from tools.home.training.recipe import DRAFT_DEPTH
-from tools.rig.lone_target import LoneTarget
 from tools.rig.number_format import NumberFormat
-from tools.rig.oracle import Oracle, Rule
+from tools.rig.oracle import Rule
 from tools.rig.testbed import HubBed, running_hub
 
 SESSIONS = 4
@@ -64,7 +62,6 @@ _LISTED = "Areas: den, north attic, hall, pantry\nFloors: loft, cellar\nDevices:
 )
 SYSTEMS = (None, f"{_LISTED}, desk lamp", f"{_LISTED}, kettle")
 SMALL = 768  # KiB for each byte of a number: room for one long chat, and little more
-_KV_MEMORY = 64 << 20  # bytes: one text
 COUNTED = ("target_forwards", "prefill_forwards", "trimmed", "shared_tokens", "preempted", "evicted")
 # temperature, top_k, top_p
 SAMPLINGS = ((0.0, 0, 1.0), (0.8, 0, 1.0), (0.8, 40, 0.9), (0.0, 40, 0.9))
@@ -82,6 +79,12 @@ class Case:
     seed: int
     hub: int  # 0 for the hub as it comes, 1 for the small one
     answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def chat(self) -> Chat:
+        """For the judge."""
+        ids = tuple(answer.ids for answer in self.answers)
+        return Chat(self.system, self.requests, ids, Rule(*self.sampling, self.seed))
 
 
 class _RestlessGate(Gate):
@@ -115,18 +118,17 @@ def run(requests: int, pair_name: str, form: NumberFormat, threads: int, as_json
                 stats = bed.hub_stats()
                 context = bed.context
             counted.update({key: stats[key] for key in COUNTED})
-        torch.set_num_threads(threads)
-        truth = _truth(pair, form, context)
-        compared, mismatches = _compare(cases, pair, truth)
+        court = Court(str(pair.folder), form, threads, context, KEPT, MAX_TOKENS)
+        judgement = judged([case.chat for case in cases], court)
     nodes = [answer.stats for case in cases for answer in case.answers]
     histogram = Counter(accepted for s in nodes for accepted in s.accepted_by_round)
     figures = {
         "dtype": form.dtype,
         "weights": form.weights.value,
         "requests": len(cases),
-        "compared_tokens": compared,
-        "mismatches": mismatches,
-        **truth.figures(),
+        "compared_tokens": judgement.compared,
+        "mismatches": judgement.mismatches,
+        **(judgement.flips.figures() if judgement.flips else {}),
         "rounds": sum(s.rounds for s in nodes),
         **counted,
         "streamed": sum(s.streamed for s in nodes),
@@ -202,39 +204,6 @@ def _ask(conversation: Conversation, case: Case) -> None:
         for _ in conversation.ask(request, generation, answer):
             pass
         case.answers.append(answer)
-
-
-def _truth(pair: Pair, form: NumberFormat, context: int) -> Truth:
-    tokenizer = Tokenizer.from_file(str(pair.tokenizer))
-    told = ids_below(tokenizer), [tokenizer.token_to_id(pair.end_tokens[0])], context
-    plain = Oracle(pair.target, *told, pick_dtype(form.dtype))
-    if form.name == "float32":
-        return PlainTruth(plain)
-    return OwnTruth(LoneTarget(form.load(Target, pair.target, pick_device("auto"), _KV_MEMORY), *told), plain)
-
-
-def _compare(cases: list[Case], pair: Pair, truth: Truth) -> tuple[int, int]:
-    """Tokens compared, and answers that differ from the truth somewhere."""
-    tokenizer = Tokenizer.from_file(str(pair.tokenizer))
-    end = tokenizer.token_to_id(pair.end_tokens[0])
-    compared = mismatches = 0
-    with progress() as bars:
-        for case in bars.track(cases, description="the oracle"):
-            exchanges: list[list[int]] = []
-            opening = _encode(tokenizer, f"<|system|>{case.system}<|end|>") if case.system else []
-            for request, answer in zip(case.requests, case.answers, strict=True):
-                asked = _encode(tokenizer, f"<|user|>{request}<|end|><|assistant|>")
-                ids = [*opening, *itertools.chain(*exchanges[1 - KEPT :]), *asked]
-                right = truth.of(ids, answer.ids, Rule(*case.sampling, case.seed), MAX_TOKENS)
-                compared += len(right)
-                mismatches += right != list(answer.ids)
-                exchanges.append([*asked, *right, *([] if right[-1:] == [end] else [end])])
-    return compared, mismatches
-
-
-def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
-    return ids
 
 
 def _with_random_draft(pair: Pair, folder: Path) -> Path:

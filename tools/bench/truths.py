@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,14 +17,38 @@ DECODED_ALONE = (
 )
 
 
+@dataclass(frozen=True)
+class Flips:
+    """How often plain `transformers` in the hub's numbers chooses another id, behind the same ids."""
+
+    positions: int = 0
+    flips: int = 0
+    greedy_positions: int = 0  # of these, those of greedy answers
+    greedy_flips: int = 0
+    margins: tuple[float, ...] = ()  # of greedy flips: by what plain's logits differ, between its choice and the hub's
+
+    def __add__(self, other: Flips) -> Flips:
+        return Flips(*(getattr(self, name) + getattr(other, name) for name in (field.name for field in fields(self))))
+
+    def figures(self) -> dict[str, Any]:
+        """For people and programs."""
+        return {
+            "plain_positions": self.positions,
+            "plain_flips": self.flips,
+            "plain_positions_greedy": self.greedy_positions,
+            "plain_flips_greedy": self.greedy_flips,
+            "plain_flip_margin_median": round(statistics.median(self.margins), 4) if self.margins else None,
+            "plain_flip_margin_max": round(max(self.margins), 4) if self.margins else None,
+        }
+
+
 class Truth(Protocol):
     """Knows what is right."""
 
-    def of(self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int) -> list[int]:
-        """The ids that should be behind `prompt`, where `answer` is."""
-
-    def figures(self) -> dict[str, Any]:
-        """What else was counted."""
+    def of(
+        self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int
+    ) -> tuple[list[int], Flips | None]:
+        """The ids that should be behind `prompt`, where `answer` is, and plain's choices there if they may be others."""
 
 
 class PlainTruth:
@@ -33,56 +58,41 @@ class PlainTruth:
         self._oracle = oracle
         self._asked = 0
 
-    def of(self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int) -> list[int]:
+    def of(
+        self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int
+    ) -> tuple[list[int], Flips | None]:
         """See `Truth`."""
         self._asked += 1
         if self._asked % DECODED_ALONE:
-            return self._oracle.confirm(prompt, answer, rule, max_tokens)
-        return self._oracle.answer(prompt, rule, max_tokens)
-
-    def figures(self) -> dict[str, Any]:
-        """See `Truth`."""
-        return {}
+            return self._oracle.confirm(prompt, answer, rule, max_tokens), None
+        return self._oracle.answer(prompt, rule, max_tokens), None
 
 
 class OwnTruth:
-    """The hub's own target with one session, and beside it how often plain `transformers` in its numbers chooses otherwise.
+    """The hub's own target with one session, and beside it how often plain `transformers` chooses otherwise.
 
-    Plain's choices are made in one pass over prompt and answer, so each behind the same ids as the hub's. A flip is one that is
-    another. Its margin is what plain's logits differ by, between its choice and the hub's: in greedy answers alone, since noise
-    decides about the sampled ones.
+    Plain's choices are made in one pass over prompt and answer, so each behind the same ids as the hub's. Margins are of greedy
+    answers alone, since noise decides about the sampled ones.
     """
 
     def __init__(self, alone: LoneTarget, plain: Oracle) -> None:
         self._alone, self._plain = alone, plain
-        self._looked = {True: 0, False: 0}  # positions, of greedy answers and of others
-        self._flips = {True: 0, False: 0}
-        self._margins: list[float] = []
 
-    def of(self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int) -> list[int]:
+    def of(
+        self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int
+    ) -> tuple[list[int], Flips | None]:
         """See `Truth`."""
         truth = self._alone.answer(prompt, rule, max_tokens)
-        self._compare(self._plain.logits(prompt, answer)[: len(answer)], len(prompt), answer, rule)
-        return truth
+        return truth, _flips(self._plain.logits(prompt, answer)[: len(answer)], len(prompt), answer, rule)
 
-    def figures(self) -> dict[str, Any]:
-        """See `Truth`."""
-        margins = self._margins
-        return {
-            "plain_positions": sum(self._looked.values()),
-            "plain_flips": sum(self._flips.values()),
-            "plain_positions_greedy": self._looked[True],
-            "plain_flips_greedy": self._flips[True],
-            "plain_flip_margin_median": round(statistics.median(margins), 4) if margins else None,
-            "plain_flip_margin_max": round(max(margins), 4) if margins else None,
-        }
 
-    def _compare(self, logits: np.ndarray[Any, Any], start: int, answer: Sequence[int], rule: Rule) -> None:
-        greedy = rule.temperature == 0
-        self._looked[greedy] += len(answer)
-        for place, (row, ours) in enumerate(zip(logits, answer, strict=True)):
-            theirs = choose(row, rule, start + place)
-            if theirs != ours:
-                self._flips[greedy] += 1
-                if greedy:
-                    self._margins.append(float(row[theirs] - row[ours]))
+def _flips(logits: np.ndarray[Any, Any], start: int, answer: Sequence[int], rule: Rule) -> Flips:
+    chosen = [choose(row, rule, start + place) for place, row in enumerate(logits)]
+    flipped = [
+        float(row[theirs] - row[ours])
+        for row, theirs, ours in zip(logits, chosen, answer, strict=True)
+        if theirs != ours
+    ]
+    if rule.temperature == 0:
+        return Flips(len(answer), len(flipped), len(answer), len(flipped), tuple(flipped))
+    return Flips(len(answer), len(flipped))
