@@ -12,9 +12,9 @@ pytestmark = pytest.mark.slow  # each starts a hub of its own
 
 
 def test_exactness() -> None:
-    figures = bench("exactness", "--requests", "24")
+    figures = bench("exactness", "--requests", "16")
     assert figures["mismatches"] == 0
-    assert figures["compared_tokens"] > 1500
+    assert figures["compared_tokens"] > 1000
     rows = figures["rounds"] + figures["streamed"]
     assert 2 * figures["target_forwards"] <= rows, "a forward is shared by two rows and more"
     assert all(figures[counter] > 0 for counter in ("trimmed", "shared_tokens", "preempted"))
@@ -25,9 +25,9 @@ def test_exactness() -> None:
 
 
 def test_exactness_in_bfloat16() -> None:
-    figures = bench("exactness", "--requests", "6", "--dtype", "bfloat16")
+    figures = bench("exactness", "--requests", "4", "--dtype", "bfloat16")
     assert (figures["mismatches"], figures["dtype"], figures["weights"]) == (0, "bfloat16", "auto")
-    assert figures["plain_positions"] == figures["compared_tokens"] > 300
+    assert figures["plain_positions"] == figures["compared_tokens"] > 200
     assert 0 <= figures["plain_flips_greedy"] <= figures["plain_flips"] < 0.1 * figures["plain_positions"]
 
 

@@ -21,7 +21,7 @@ def near(share: float, expected: float, count: int) -> bool:
 
 
 def test_capacity_over_the_broker() -> None:
-    figures = bench("capacity", "--shape", "2m", "--sessions", "4", "--pairs", "1", "--seconds", "3")
+    figures = bench("capacity", "--shape", "2m", "--sessions", "4", "--pairs", "1", "--seconds", "1")
     assert near(figures["alpha_realised"], 0.8, figures["compared_tokens"])
     assert figures["speculate_tokens_per_s"] > 0
     assert figures["stream_over_bare"] > 0
@@ -38,7 +38,7 @@ def test_capacity_in_memory_with_weights_in_int8() -> None:
 
 
 def test_overhead() -> None:
-    figures = bench("overhead", "--shape", "2m", "--dtype", "float32", "--pairs", "1", "--seconds", "2")
+    figures = bench("overhead", "--shape", "2m", "--dtype", "float32", "--pairs", "1", "--seconds", "1")
     assert all(figures[f"ratio_{n}"] > 0 and figures[f"step_ms_{n}"] > 0 for n in (1, 8, 32))
 
 

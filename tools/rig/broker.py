@@ -8,9 +8,8 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hub.enrolment.access import Role, acl
@@ -24,17 +23,34 @@ from tools.rig.process import started
 _START_S = 10.0
 
 
-@dataclass(frozen=True)
 class PrivateBroker:
-    """A running broker; `users` have a password file each."""
+    """A broker whose users have a password file each, and which can be ended and started again with the same files."""
 
-    port: int
-    folder: Path
-    command: list[str]
-    """What it was started with: starts it again on the same port with the same files."""
-    process: subprocess.Popen[bytes]
-    stop: Callable[[], None]
-    """Ends the broker before its context does, as a crash would."""
+    def __init__(self, port: int, folder: Path, config: Path) -> None:
+        self.port = port
+        self.folder = folder
+        self.command = broker_command(config)
+        self._config = config
+        self._log = folder / "mosquitto.log"
+        self._running = ExitStack()
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it listens. Raises RuntimeError when it does not."""
+        self.process = self._running.enter_context(running_broker(self._config, self.port, self._log))
+
+    def stop(self) -> None:
+        """End it, and let it say so."""
+        self._running.close()
+
+    def crash(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.stop()
+
+    def last_words(self, longest: int = 1000) -> str:
+        """With what status it has ended, if it has, and the end of its log."""
+        return f"status {self.process.poll()}: {self._log.read_text(errors='replace')[-longest:]}"
 
     def password_file(self, user: str) -> Path:
         """The file that holds the user's password."""
@@ -72,13 +88,11 @@ def private_broker(
     listener = Listener(port, "127.0.0.1", certificate=tls_key, key=tls_key)
     config = folder / "mosquitto.conf"
     config.write_text(f"user {getpass.getuser()}\n{configuration(folder, [listener])}")
-    with running_broker(config, port, folder / "mosquitto.log") as process:
-
-        def stop() -> None:
-            process.terminate()
-            process.wait()
-
-        yield PrivateBroker(port, folder, broker_command(config), process, stop)
+    broker = PrivateBroker(port, folder, config)
+    try:
+        yield broker
+    finally:
+        broker.stop()
 
 
 @contextmanager
