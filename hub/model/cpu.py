@@ -10,6 +10,8 @@ import torch
 from hub.kv.kv_cache import free_memory
 from hub.model.activations import replace_activations
 from hub.model.groups import Padding
+from hub.model.int8 import Int8Linear, pack_where_faster
+from hub.model.joined import join_layers
 from hub.model.linear import CpuLinear, has_arithmetic, linear_bytes, replace_linear
 from hub.model.row_bits import attention_padding, settle_tiles
 from hub.settings import Exact
@@ -18,7 +20,9 @@ _SHARE = 0.5  # of the machine's memory, at most, for weights that are held in f
 
 
 def fit_to_cpu(model: Any, exact: Exact) -> None:
-    """Replace the model's linear layers, and its activation functions where a row's bits are to be its own."""
+    """Replace or pack the model's linear layers, and replace its activation functions where a row's bits are to be its own."""
+    join_layers(model)
+    pack_where_faster(module for module in model.modules() if isinstance(module, Int8Linear))
     dtype = _computed_in(model, exact)
     replace_linear(model, lambda linear: CpuLinear(linear, dtype))
     if exact is not Exact.OFF:

@@ -1,4 +1,4 @@
-"""Linear layers of a target in other forms than a checkpoint's: made for a CPU, or in int8."""
+"""Linear layers of a target made for a CPU, and how a model's layers are replaced."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-_INT8 = 127.0
-_LEAST_SCALE = 1e-12  # the scale of a row of zeros
-_CUDA_ROWS = 32  # rows at least: torch multiplies int8 matrices on CUDA from 17 rows on
+from hub.model.int8 import Int8Linear
+
 _LONG = 2**18  # weights from which a product takes so long that oneDNN's call, 30 µs more than MKL's, does not show
 _ARITHMETIC = {  # what a CPU has that multiplies in the type
     torch.float32: ("architecture",),
@@ -72,39 +71,6 @@ class CpuLinear(nn.Module):
         return y
 
 
-class Int8Linear(nn.Module):
-    """x [..., in] -> x Wᵀ + b [..., out] with W in int8, one scale for each output, and x rounded to int8 row by row.
-
-    Products are added up as integers, so what a row gets does not depend on the rows beside it, not in the last bit.
-    """
-
-    def __init__(self, linear: nn.Linear) -> None:
-        """Round the weights of `linear`."""
-        super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.bias = linear.bias
-        weight = linear.weight.detach().float()
-        scale = weight.abs().amax(1, keepdim=True).clamp_min(_LEAST_SCALE) / _INT8
-        rounded = (weight / scale).round_().to(torch.int8)
-        self.weight_bytes = rounded.nbytes
-        self._weight = nn.Buffer(rounded, persistent=False)
-        self._scale = nn.Buffer(scale[:, 0], persistent=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Multiply."""
-        rows = x.reshape(-1, self.in_features).float()
-        scale = rows.abs().amax(1, keepdim=True).clamp_min(_LEAST_SCALE) / _INT8
-        rounded = (rows / scale).round_().to(torch.int8)
-        missing = _CUDA_ROWS - len(rounded) if x.device.type == "cuda" else 0
-        if missing > 0:
-            rounded = nn.functional.pad(rounded, (0, 0, 0, missing))
-        products = torch._int_mm(rounded, self._weight.t())[: len(rows)]
-        y = products * scale * self._scale
-        if self.bias is not None:
-            y += self.bias
-        return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
-
-
 def has_arithmetic(dtype: torch.dtype) -> bool:
     """Whether this CPU multiplies in `dtype`; else every number is turned into float32 and back for it."""
     capabilities = torch.cpu.get_capabilities()
@@ -121,11 +87,11 @@ def _packs(dtype: torch.dtype, weights: int) -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
 
 
-def replace_linear(model: nn.Module, made: Callable[[nn.Linear], nn.Module], *, but: nn.Module | None = None) -> None:
-    """Put what is `made` of it for every linear layer in the model, except `but`."""
+def replace_linear(model: nn.Module, made: Callable[[nn.Linear], nn.Module]) -> None:
+    """Put what is `made` of it for every linear layer in the model."""
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Linear and child is not but:
+            if type(child) is nn.Linear:
                 setattr(module, name, made(child))
 
 

@@ -22,7 +22,8 @@ from hub.model.exits import Asked, Exit, ExitHead
 from hub.model.graphs import BUCKETS, GraphedForward
 from hub.model.groups import Padding, group_plan
 from hub.model.identity import bits_of, weights_hash
-from hub.model.linear import Int8Linear, linear_bytes, replace_linear
+from hub.model.int8 import Int8Linear
+from hub.model.linear import linear_bytes, replace_linear
 from hub.model.order_choice import fixed_order
 from hub.model.probe_rows import probe_rows
 from hub.model.row_trial import STEPS, bits_move, step_seconds
@@ -87,8 +88,7 @@ class Target:
         model = load_checkpoint(checkpoint, dtype=dtype, attention=NAME, refuse=_refuse_untruncatable)
         self._weights_hash = weights_hash(model)
         if weights is Weights.INT8:
-            # All but the head, where rounding would show in every probability. A GPU never holds the weights as they were.
-            replace_linear(model, Int8Linear, but=model.get_output_embeddings())
+            replace_linear(model, Int8Linear.rounded)  # before it moves: a GPU never holds the weights as they were
         self.device = device
         self._model: Any = _moved(model, device)
         self.context = _context(model.config)

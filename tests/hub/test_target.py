@@ -14,7 +14,8 @@ from hub.engine.tuning import measured_forward_time
 from hub.kv.kv_cache import KVCache, default_kv_memory
 from hub.model import threads as probe
 from hub.model.batch import Row
-from hub.model.linear import CpuLinear, Int8Linear
+from hub.model.int8 import Int8Linear
+from hub.model.linear import CpuLinear
 from hub.model.target import Target, pick_device, pick_dtype
 from hub.settings import Weights
 from shared.errors import SettingsError
