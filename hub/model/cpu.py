@@ -44,6 +44,8 @@ def order_of(model: Any, padding: Padding) -> str:
     """What the order of a fitted model's sums depends on, in short: the type it multiplies in, and a number for how."""
     layers = [module for module in model.modules() if isinstance(module, CpuLinear)]
     dtypes = sorted({str(layer.dtype).removeprefix("torch.") for layer in layers})
+    if any(isinstance(module, Int8Linear) for module in model.modules()):
+        dtypes.append("int8")
     how = repr(([layer.tiles for layer in layers], padding)).encode()
     return f"{' '.join(dtypes)} products {zlib.crc32(how):08x}"
 
