@@ -24,6 +24,7 @@ class Weights(Enum):
 
     AUTO = "auto"  # what dtype says
     INT8 = "int8"
+    INT4 = "int4"  # the head in int8; on a CPU alone
 
 
 class Exact(Enum):
@@ -70,7 +71,7 @@ class HubSettings:
     dtype: str = "auto"
     """Type of the target's numbers: auto (the pair's own), float32, bfloat16 or float16. It is part of the target's identity."""
     weights: Weights = Weights.AUTO
-    """Weights of linear layers: auto (as dtype says) or int8, which needs half the memory of bfloat16. It is part of the target's identity."""
+    """Weights of linear layers: auto (as dtype says), int8, which needs half the memory of bfloat16, or int4 (on a CPU): a third. It is part of the target's identity."""
     exact: Exact = Exact.AUTO
     """Bits of a text that do not depend on the batch, so that every near tie turns out as if it were alone: auto (where that costs little), always or off. `info` says whether they do."""
     exits: Exits = Exits.AUTO

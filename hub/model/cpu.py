@@ -10,19 +10,21 @@ import torch
 from hub.kv.kv_cache import free_memory
 from hub.model.activations import replace_activations
 from hub.model.groups import Padding
-from hub.model.int8 import Int8Linear, pack_where_faster
+from hub.model.int8 import IntegerLinear
 from hub.model.joined import join_layers
 from hub.model.linear import CpuLinear, has_arithmetic, linear_bytes, replace_linear
+from hub.model.packing import pack_layers
 from hub.model.row_bits import attention_padding, settle_tiles
 from hub.settings import Exact
 
-_SHARE = 0.5  # of the machine's memory, at most, for weights that are held in float32
+_SHARE = 0.5  # of the machine's memory, at most, for weights that are held in float32, or in int8 beside 4 bits
 
 
 def fit_to_cpu(model: Any, exact: Exact) -> None:
     """Replace or pack the model's linear layers, and replace its activation functions where a row's bits are to be its own."""
     join_layers(model)
-    pack_where_faster(module for module in model.modules() if isinstance(module, Int8Linear))
+    wholes = [module for module in model.modules() if isinstance(module, IntegerLinear)]
+    pack_layers(wholes, int(_SHARE * free_memory(torch.device("cpu"))))
     dtype = _computed_in(model, exact)
     replace_linear(model, lambda linear: CpuLinear(linear, dtype))
     if exact is not Exact.OFF:
@@ -44,8 +46,7 @@ def order_of(model: Any, padding: Padding) -> str:
     """What the order of a fitted model's sums depends on, in short: the type it multiplies in, and a number for how."""
     layers = [module for module in model.modules() if isinstance(module, CpuLinear)]
     dtypes = sorted({str(layer.dtype).removeprefix("torch.") for layer in layers})
-    if any(isinstance(module, Int8Linear) for module in model.modules()):
-        dtypes.append("int8")
+    dtypes += sorted({module.name for module in model.modules() if isinstance(module, IntegerLinear)})
     how = repr(([layer.tiles for layer in layers], padding)).encode()
     return f"{' '.join(dtypes)} products {zlib.crc32(how):08x}"
 

@@ -7,10 +7,12 @@ The first of them that is called computes for all; the others take what is their
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
+from hub.model.int4 import Int4Linear
 from hub.model.int8 import Int8Linear
 
 _NAMES = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # of layers in one module
@@ -52,15 +54,16 @@ class JoinedPart(nn.Module):
 
 
 def join_layers(model: nn.Module) -> None:
-    """Put one product for the layers in int8 that architectures give one input."""
-    for module in list(model.modules()):
-        for names in _NAMES:
-            layers = [layer for name in names if isinstance(layer := getattr(module, name, None), Int8Linear)]
-            if len(layers) == len(names) and _go_together(layers):
-                joined = Joined(Int8Linear.joined(layers), [layer.out_features for layer in layers])
-                for place, name in enumerate(names):
-                    setattr(module, name, JoinedPart(joined, place))
+    """Put one product for the layers of whole numbers that architectures give one input."""
+    for kind in (Int8Linear, Int4Linear):
+        for module in list(model.modules()):
+            for names in _NAMES:
+                _join(module, names, kind)
 
 
-def _go_together(layers: Sequence[Int8Linear]) -> bool:
-    return len({(layer.in_features, layer.bias is None) for layer in layers}) == 1
+def _join(module: nn.Module, names: Sequence[str], kind: type[Int8Linear | Int4Linear]) -> None:
+    layers: list[Any] = [layer for name in names if isinstance(layer := getattr(module, name, None), kind)]
+    if len(layers) == len(names) and len({(layer.in_features, layer.bias is None) for layer in layers}) == 1:
+        joined = Joined(kind.joined(layers), [layer.out_features for layer in layers])
+        for place, name in enumerate(names):
+            setattr(module, name, JoinedPart(joined, place))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from hub.model.int8 import Int8Linear
+from hub.model.int8 import IntegerLinear
 
 _LONG = 2**18  # weights from which a product takes so long that oneDNN's call, 30 µs more than MKL's, does not show
 _ARITHMETIC = {  # what a CPU has that multiplies in the type
@@ -97,5 +97,5 @@ def replace_linear(model: nn.Module, made: Callable[[nn.Linear], nn.Module]) -> 
 
 def linear_bytes(model: nn.Module) -> int:
     """Bytes of the weights of all linear layers: what every forward reads."""
-    layers = (m for m in model.modules() if isinstance(m, (nn.Linear, CpuLinear, Int8Linear)))
+    layers = (m for m in model.modules() if isinstance(m, (nn.Linear, CpuLinear, IntegerLinear)))
     return sum(m.weight.nbytes if isinstance(m, nn.Linear) else m.weight_bytes for m in layers)

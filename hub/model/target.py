@@ -22,6 +22,7 @@ from hub.model.exits import Asked, Exit, ExitHead
 from hub.model.graphs import BUCKETS, GraphedForward
 from hub.model.groups import Padding, group_plan
 from hub.model.identity import bits_of, weights_hash
+from hub.model.int4 import Int4Linear
 from hub.model.int8 import Int8Linear
 from hub.model.linear import linear_bytes, replace_linear
 from hub.model.order_choice import fixed_order
@@ -85,15 +86,17 @@ class Target:
         truncated, or that the hub does not compute as plain `transformers` does, and for an `exit_head` that does not go with it.
         """
         _check_memory(kv_memory, device)
+        if weights is Weights.INT4 and device.type != "cpu":
+            raise SettingsError("weights in int4 are multiplied on a CPU alone; use --device cpu, or --weights int8")
         model = load_checkpoint(checkpoint, dtype=dtype, attention=NAME, refuse=_refuse_untruncatable)
         self._weights_hash = weights_hash(model)
-        if weights is Weights.INT8:
-            replace_linear(model, Int8Linear.rounded)  # before it moves: a GPU never holds the weights as they were
+        if weights is not Weights.AUTO:
+            _round(model, weights)  # before it moves: a GPU never holds the weights as they were
         self.device = device
         self._model: Any = _moved(model, device)
         self.context = _context(model.config)
         self.vocab_size = int(model.config.vocab_size)
-        check = SelfCheck(self._model, NAME, self.context, rounded=weights is Weights.INT8)
+        check = SelfCheck(self._model, NAME, self.context, rounded=weights is not Weights.AUTO)
         if device.type == "cpu":
             fit_to_cpu(self._model, exact)
         self._exit = None if exit_head is None else Exit(self._model, ExitHead.load(exit_head))
@@ -275,6 +278,17 @@ def _check_memory(kv_memory: int | None, device: torch.device) -> None:
         raise SettingsError(
             f"kv_memory is {kv_memory / 2**30:.1f}G, and there is {there / 2**30:.1f}G for {device}; ask for less, or for auto"
         )
+
+
+def _round(model: Any, weights: Weights) -> None:
+    """Round all linear layers. A head in 4 bits would show in every probability: it is in int8."""
+    head = model.get_output_embeddings()
+
+    def rounded(linear: torch.nn.Linear) -> torch.nn.Module:
+        kind = Int4Linear if weights is Weights.INT4 and linear is not head else Int8Linear
+        return kind.rounded(linear)
+
+    replace_linear(model, rounded)
 
 
 def _moved(model: Any, device: torch.device) -> Any:

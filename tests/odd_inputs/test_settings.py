@@ -220,7 +220,7 @@ _OPTIONS = (
     Case("a small size", "'kv_memory' must be from 1.04858e+06", ("--kv-memory", "1K")),
     Case("a large size", "'kv_memory' must be from 1.04858e+06 to 8.79609e+12", ("--kv-memory", "9999G")),
     Case("a small budget", "'budget' must be from 128 to 1e+06, not 100", ("--budget", "100", "--max-draft", "64")),
-    Case("no such choice", "'weights' must be one of auto, int8, not 'int4'", ("--weights", "int4")),
+    Case("no such choice", "'weights' must be one of auto, int8, int4, not 'int2'", ("--weights", "int2")),
     Case("a name with a slash", "the hub name '../x' must be 1 to 64 letters", ("--name", "../x")),
     Case("a long name", "the hub name 'xxx", ("--name", "x" * 70_000)),
     Case("an empty name", "the hub name '' must be", ("--name", "")),

@@ -51,6 +51,7 @@ app = Program("tools.bench", RuntimeError, help=__doc__)
 def _exactness(
     requests: Requests = 500,
     dtype: AnyDtype = "float32",
+    weights: WeightForm = Weights.AUTO,
     threads: Annotated[int, typer.Option(min=1, max=1024, help="of the hub and of the oracle")] = 1,
     as_json: Json = False,
     pair_name: PairName = "home",
@@ -60,12 +61,13 @@ def _exactness(
     In float32 that is plain transformers; in other formats the hub's own target with one session, and plain_flips
     counts where plain transformers would choose another id.
     """
-    exactness.run(requests, pair_name, NumberFormat(dtype), threads, as_json)
+    exactness.run(requests, pair_name, NumberFormat(dtype, weights), threads, as_json)
 
 
 @app.command("invariance")
 def _invariance(
     dtype: AnyDtype = "bfloat16",
+    weights: WeightForm = Weights.AUTO,
     positions: Annotated[Optional[int], typer.Option(min=1, help="of each; by default 20,500 of the three")] = None,
     targets: Annotated[str, typer.Option(help="built-in pairs and shapes, with commas between")] = "home,20m,1.1b",
     threads: Threads = 0,
@@ -77,7 +79,7 @@ def _invariance(
 
     Exit status 1 says that some differ.
     """
-    if invariance.run(NumberFormat(dtype), device, targets, positions, threads, planted, as_json):
+    if invariance.run(NumberFormat(dtype, weights), device, targets, positions, threads, planted, as_json):
         raise typer.Exit(1)
 
 

@@ -76,7 +76,7 @@ class Judge:
         self._end: int = self._tokenizer.token_to_id(pair.end_tokens[0])
         told = ids_below(self._tokenizer), [self._end], court.context
         plain = Oracle(pair.target, *told, pick_dtype(court.form.dtype))
-        if court.form.name == "float32":
+        if court.form.is_plain:
             self._truth: Truth = PlainTruth(plain)
         else:
             target = court.form.load(Target, pair.target, pick_device("auto"), _KV_MEMORY)

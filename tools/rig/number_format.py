@@ -18,9 +18,10 @@ _BESIDE_INT8 = "bfloat16"  # of all but the linear layers
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """float32, bfloat16, float16, or int8: linear layers in int8, and the rest in bfloat16."""
+    """float32, bfloat16, float16, or int8: linear layers in int8, and the rest in bfloat16. `rounded` says otherwise of the layers."""
 
     name: str
+    rounded: Weights = Weights.AUTO
 
     def __post_init__(self) -> None:
         check_dtype(self.name, INT8)
@@ -33,7 +34,12 @@ class NumberFormat:
     @property
     def weights(self) -> Weights:
         """Of the linear layers."""
-        return Weights.INT8 if self.name == INT8 else Weights.AUTO
+        return Weights.INT8 if self.name == INT8 and self.rounded is Weights.AUTO else self.rounded
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether everything is in float32."""
+        return self.name == "float32" and self.rounded is Weights.AUTO
 
     @property
     def hub_options(self) -> tuple[str, ...]:
