@@ -1,8 +1,9 @@
 """Linear layers in 4 bits, which are layers of int8 as well: a forward of few rows reads half as much, and no bit shows it.
 
 A weight is scale × (step × q + zero). q has 4 bits, step and zero are whole numbers of a block of weights, and the scale is an output's; what
-stands in brackets is a whole number of 8 bits. Few rows are multiplied by torch's kernel for 4 bits, whose sums in float32 are whole numbers
-that float32 holds. More rows go to oneDNN's product of int8, which is faster from a handful of rows on. Both round their sums to bfloat16.
+stands in brackets is a whole number of 8 bits. Few rows are multiplied by torch's kernel for 4 bits, which adds up in float32: rows are rounded
+to whole numbers so small that no sum can be more than float32 holds exactly. More rows go to oneDNN's product of int8, which is faster from a
+handful of rows on. Both round their sums to bfloat16.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _OUTPUTS = 16  # torch's kernel wants a multiple of them
 _LOWEST, _HIGHEST = -8, 7  # q
 _STEPS = (0.7, 0.8, 0.9, 1.0, 1.1)  # tried for each block, as shares of the step that reaches all its weights
 _LARGEST_STEP = 17.0  # by which 16 levels reach from -127 to 127
+_EXACT = 2**24  # up to which float32 holds every whole number
 _INNER = 2  # an argument of torch's packing that a CPU does not heed
 
 
@@ -37,6 +39,8 @@ class Int4Linear(IntegerLinear):
         self.q, self.blocks = q, blocks
         self.few = 0
         """Rows up to which the kernel for 4 bits takes them, although packed weights are there."""
+        reach = int(self.in_int8().to(torch.int32).abs().sum(1).max())
+        self.most = min(MOST, float(_EXACT // max(reach, 1)))  # so that no sum leaves the whole numbers of float32
         self._packed: Packed | None = None
         self._ones = torch.ones(self.out_features)
 

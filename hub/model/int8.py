@@ -45,20 +45,22 @@ class IntegerLinear(nn.Module):
         """Each output has a `scale` [out]."""
         super().__init__()
         self.in_features, self.out_features = inputs, len(scale)
+        self.most = MOST
+        """The largest whole number of a rounded row, 127 at most."""
         self.scale = nn.Buffer(scale, persistent=False)
         self.bias = None if bias is None else nn.Buffer(bias, persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Multiply."""
         rows = x.reshape(-1, self.in_features).float()
-        scale = torch.linalg.vector_norm(rows, math.inf, 1, keepdim=True).clamp_min_(LEAST_SCALE).div_(MOST)
+        scale = torch.linalg.vector_norm(rows, math.inf, 1, keepdim=True).clamp_min_(LEAST_SCALE).div_(self.most)
         y = self.product((rows / scale).round_()).mul_(scale)
         if self.bias is not None:
             y += self.bias
         return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
 
     def product(self, rows: torch.Tensor) -> torch.Tensor:
-        """Of whole numbers from -127 to 127 [n, in]: [n, out], times the weights' scale. `rows` may be changed."""
+        """Of whole numbers up to `most` on both sides of 0 [n, in]: [n, out], times the weights' scale. `rows` may be changed."""
         raise NotImplementedError
 
     def pack(self, packed: Packed | None) -> None:

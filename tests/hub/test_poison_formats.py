@@ -20,6 +20,7 @@ FORMATS = [
     pytest.param((torch.bfloat16, Weights.AUTO, float("nan")), id="bfloat16"),
     pytest.param((torch.float16, Weights.AUTO, 1e6), id="float16, overflowing"),
     pytest.param((torch.float32, Weights.INT8, float("nan")), id="int8"),
+    pytest.param((torch.float32, Weights.INT4, float("nan")), id="int4"),
     pytest.param((torch.float16, Weights.INT8, 1e6), id="int8 and float16, overflowing"),
 ]
 

@@ -14,7 +14,7 @@ from hub.engine.tuning import measured_forward_time
 from hub.kv.kv_cache import KVCache, default_kv_memory
 from hub.model import threads as probe
 from hub.model.batch import Row
-from hub.model.int8 import Int8Linear
+from hub.model.int8 import IntegerLinear
 from hub.model.linear import CpuLinear
 from hub.model.target import Target, pick_device, pick_dtype
 from hub.settings import Weights
@@ -87,14 +87,17 @@ def test_layers_for_a_cpu_give_the_logits_of_plain_ones(tmp_path: Path) -> None:
     torch.testing.assert_close(logits, expected, atol=0.05, rtol=0.05)
 
 
+@pytest.mark.parametrize(("weights", "off", "share"), [(Weights.INT8, 0.05, 0.8), (Weights.INT4, 0.25, 0.7)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_weights_in_int8_are_near_and_a_rows_logits_are_its_own_to_the_last_bit(
-    tmp_path: Path, dtype: torch.dtype
+def test_rounded_weights_are_near_and_a_rows_logits_are_its_own_to_the_last_bit(
+    tmp_path: Path, dtype: torch.dtype, weights: Weights, off: float, share: float
 ) -> None:
     folder = models.save(models.qwen2(), tmp_path)
     plain = Target(folder, device=CPU, dtype=dtype, kv_memory=1 << 20)
-    target = Target(folder, device=CPU, dtype=dtype, kv_memory=1 << 20, weights=Weights.INT8)
-    assert 0.25 <= target.weight_bytes / plain.weight_bytes < 0.8
+    target = Target(folder, device=CPU, dtype=dtype, kv_memory=1 << 20, weights=weights)
+    assert target.is_exact
+    assert weights.value in target.bits
+    assert 0.1 <= target.weight_bytes / plain.weight_bytes < share
     text = tuple(range(5, 45))
 
     def logits(one: Target, parts: int) -> torch.Tensor:
@@ -103,10 +106,15 @@ def test_weights_in_int8_are_near_and_a_rows_logits_are_its_own_to_the_last_bit(
         return torch.cat([one.forward([Row(made, at, text[at : at + step], step)]) for at in range(0, 40, step)])
 
     expected, blocks = logits(plain, 1), logits(target, 8)
-    assert float((blocks - expected).std()) < 0.05 * float(expected.std())
-    layer = next(module for module in target._model.modules() if isinstance(module, Int8Linear))
+    assert float((blocks - expected).std()) < off * float(expected.std())
+    layer = next(m for m in target._model.modules() if isinstance(m, IntegerLinear) and m.name == weights.value)
     x = torch.randn(33, layer.in_features).to(dtype)
     assert layer(x).equal(torch.cat([layer(x[:1]), layer(x[1:6]), layer(x[6:])]))
+
+
+def test_weights_in_int4_are_for_a_cpu() -> None:
+    with pytest.raises(SettingsError, match="on a CPU alone; use --device cpu"):
+        Target("x", device=torch.device("meta"), dtype=torch.float32, kv_memory=None, weights=Weights.INT4)
 
 
 def test_pages_never_used_cost_no_memory() -> None:

@@ -131,6 +131,21 @@ def test_in_4_bits_both_products_give_a_row_the_same_bits(size: int, out: int, d
         assert torch.equal(layer(x[-count:]), whole[-count:]), count
 
 
+def test_in_4_bits_no_sum_is_more_than_float32_holds() -> None:
+    """Where all weights and numbers of a row are as large as they may be, and as many."""
+    linear = nn.Linear(16384, 16, bias=False)
+    nn.init.constant_(linear.weight, 0.5)
+    with torch.no_grad():
+        linear.weight[:, ::3] = 0.497
+    few, wide = Int4Linear.rounded(linear), Int4Linear.rounded(linear)
+    wide.pack(Packed(wide.in_int8()))
+    assert few.most < 127
+    x = torch.full((5, 16384), 0.8)
+    x[1:3, ::2] = 0.793
+    assert torch.equal(few(x), wide(x))
+    assert float((few(x) - linear(x).detach()).norm() / linear(x).detach().norm()) < 0.01
+
+
 def test_in_4_bits_weights_are_nearer_than_by_blocks_around_zero() -> None:
     torch.manual_seed(0)
     linear = nn.Linear(512, 64, bias=False)
