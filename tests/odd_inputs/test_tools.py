@@ -47,7 +47,7 @@ _BENCHES = (
     Case("no such dtype", "there is no dtype 'int3'; use one of float32", ("overhead", "--dtype", "int3")),
     Case("no such device", "there is no device 'mps'", ("capacity", "--device", "mps")),
     Case("no such transport", "there is no transport 'pigeon'; use one of broker, memory", ("capacity", "--transport", "pigeon")),
-    Case("no such weights", "Invalid value for '--weights'", ("capacity", "--weights", "int4"), status=2),
+    Case("no such weights", "Invalid value for '--weights'", ("capacity", "--weights", "int2"), status=2),
     Case("a rate in words", "--slo is a number of tokens per second above 0, or auto, not 'fast'", ("capacity", "--slo", "fast")),
     Case("no rate", "--slo is a number of tokens per second above 0", ("capacity", "--slo", "0")),
     Case("a rate without a number", "--slo is a number of tokens per second above 0", ("capacity", "--slo", "nan")),
