@@ -54,7 +54,7 @@ class Int4Linear(IntegerLinear):
 
     @classmethod
     def joined(cls, layers: Sequence[Int4Linear]) -> Int4Linear:
-        """The outputs of all of them, one behind the other. All have a bias, or none."""
+        """See `IntegerLinear`."""
         q, blocks = torch.cat([layer.q for layer in layers]), torch.cat([layer.blocks for layer in layers])
         return cls(q, blocks, *joined_outputs(layers))
 

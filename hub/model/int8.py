@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,7 +33,7 @@ class Packed:
         return y
 
 
-class IntegerLinear(nn.Module):
+class IntegerLinear(nn.Module, ABC):
     """x [..., in] -> x Wᵀ + b [..., out] with W as whole numbers, one scale for each output, and x rounded to int8 row by row.
 
     Products are added up as integers, so what a row gets does not depend on the rows beside it, not in the last bit.
@@ -59,17 +61,22 @@ class IntegerLinear(nn.Module):
             y += self.bias
         return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
 
+    @classmethod
+    @abstractmethod
+    def joined(cls, layers: Sequence[Any]) -> IntegerLinear:
+        """The outputs of several layers of this kind, one behind the other. All have a bias, or none."""
+
+    @abstractmethod
     def product(self, rows: torch.Tensor) -> torch.Tensor:
         """Of whole numbers up to `most` on both sides of 0 [n, in]: [n, out], times the weights' scale. `rows` may be changed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pack(self, packed: Packed | None) -> None:
         """Take the same weights packed, if they are, and forget what only that is made of; `joined` can't be called any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def in_int8(self) -> torch.Tensor:
         """The weights [out, in], as long as it is not packed."""
-        raise NotImplementedError
 
 
 class Int8Linear(IntegerLinear):
@@ -94,7 +101,7 @@ class Int8Linear(IntegerLinear):
 
     @classmethod
     def joined(cls, layers: Sequence[Int8Linear]) -> Int8Linear:
-        """The outputs of all of them, one behind the other. All have a bias, or none."""
+        """See `IntegerLinear`."""
         return cls(torch.cat([layer.weight for layer in layers]), *joined_outputs(layers))
 
     def pack(self, packed: Packed | None) -> None:

@@ -7,13 +7,11 @@ The first of them that is called computes for all; the others take what is their
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
 
-from hub.model.int4 import Int4Linear
-from hub.model.int8 import Int8Linear
+from hub.model.int8 import IntegerLinear
 
 _NAMES = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # of layers in one module
 
@@ -55,15 +53,11 @@ class JoinedPart(nn.Module):
 
 def join_layers(model: nn.Module) -> None:
     """Put one product for the layers of whole numbers that architectures give one input."""
-    for kind in (Int8Linear, Int4Linear):
-        for module in list(model.modules()):
-            for names in _NAMES:
-                _join(module, names, kind)
-
-
-def _join(module: nn.Module, names: Sequence[str], kind: type[Int8Linear | Int4Linear]) -> None:
-    layers: list[Any] = [layer for name in names if isinstance(layer := getattr(module, name, None), kind)]
-    if len(layers) == len(names) and len({(layer.in_features, layer.bias is None) for layer in layers}) == 1:
-        joined = Joined(kind.joined(layers), [layer.out_features for layer in layers])
-        for place, name in enumerate(names):
-            setattr(module, name, JoinedPart(joined, place))
+    for module in list(model.modules()):
+        for names in _NAMES:
+            layers = [layer for name in names if isinstance(layer := getattr(module, name, None), IntegerLinear)]
+            kinds = {(type(layer), layer.in_features, layer.bias is None) for layer in layers}
+            if len(layers) == len(names) and len(kinds) == 1:
+                joined = Joined(type(layers[0]).joined(layers), [layer.out_features for layer in layers])
+                for place, name in enumerate(names):
+                    setattr(module, name, JoinedPart(joined, place))

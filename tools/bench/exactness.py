@@ -128,7 +128,7 @@ def run(requests: int, pair_name: str, form: NumberFormat, threads: int, as_json
         "requests": len(cases),
         "compared_tokens": judgement.compared,
         "mismatches": judgement.mismatches,
-        **(judgement.flips.figures() if judgement.flips else {}),
+        **({} if form.is_plain else judgement.flips.figures()),
         "rounds": sum(s.rounds for s in nodes),
         **counted,
         "streamed": sum(s.streamed for s in nodes),

@@ -41,11 +41,10 @@ class Judgement:
 
     compared: int = 0
     mismatches: int = 0
-    flips: Flips | None = None
+    flips: Flips = Flips()
 
     def __add__(self, other: Judgement) -> Judgement:
-        flips = self.flips + other.flips if self.flips and other.flips else self.flips or other.flips
-        return Judgement(self.compared + other.compared, self.mismatches + other.mismatches, flips)
+        return Judgement(self.compared + other.compared, self.mismatches + other.mismatches, self.flips + other.flips)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Flips:
     margins: tuple[float, ...] = ()  # of greedy flips: by what plain's logits differ, between its choice and the hub's
 
     def __add__(self, other: Flips) -> Flips:
-        return Flips(*(getattr(self, name) + getattr(other, name) for name in (field.name for field in fields(self))))
+        return Flips(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
     def figures(self) -> dict[str, Any]:
         """For people and programs."""
@@ -45,10 +45,8 @@ class Flips:
 class Truth(Protocol):
     """Knows what is right."""
 
-    def of(
-        self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int
-    ) -> tuple[list[int], Flips | None]:
-        """The ids that should be behind `prompt`, where `answer` is, and plain's choices there if they may be others."""
+    def of(self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int) -> tuple[list[int], Flips]:
+        """The ids that should be behind `prompt`, where `answer` is, and plain's other choices there, as far as they were looked at."""
 
 
 class PlainTruth:
@@ -58,14 +56,12 @@ class PlainTruth:
         self._oracle = oracle
         self._asked = 0
 
-    def of(
-        self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int
-    ) -> tuple[list[int], Flips | None]:
+    def of(self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int) -> tuple[list[int], Flips]:
         """See `Truth`."""
         self._asked += 1
         if self._asked % DECODED_ALONE:
-            return self._oracle.confirm(prompt, answer, rule, max_tokens), None
-        return self._oracle.answer(prompt, rule, max_tokens), None
+            return self._oracle.confirm(prompt, answer, rule, max_tokens), Flips()
+        return self._oracle.answer(prompt, rule, max_tokens), Flips()
 
 
 class OwnTruth:
@@ -78,9 +74,7 @@ class OwnTruth:
     def __init__(self, alone: LoneTarget, plain: Oracle) -> None:
         self._alone, self._plain = alone, plain
 
-    def of(
-        self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int
-    ) -> tuple[list[int], Flips | None]:
+    def of(self, prompt: Sequence[int], answer: Sequence[int], rule: Rule, max_tokens: int) -> tuple[list[int], Flips]:
         """See `Truth`."""
         truth = self._alone.answer(prompt, rule, max_tokens)
         return truth, _flips(self._plain.logits(prompt, answer)[: len(answer)], len(prompt), answer, rule)
