@@ -14,7 +14,8 @@ import torch
 
 from hub.assembly import assemble
 from hub.intake import Intake
-from hub.model.target import Target, pick_device, pick_dtype
+from hub.model.device import pick_device, pick_dtype
+from hub.model.target import Target
 from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings, Sharing, Weights
 from shared.codec import encode, encode_in

@@ -22,16 +22,15 @@ from hub.model.exits import Asked, Exit, ExitHead
 from hub.model.graphs import BUCKETS, GraphedForward
 from hub.model.groups import Padding, group_plan
 from hub.model.identity import bits_of, weights_hash
-from hub.model.int4 import Int4Linear
-from hub.model.int8 import Int8Linear
-from hub.model.linear import linear_bytes, replace_linear
+from hub.model.linear import linear_bytes
 from hub.model.order_choice import fixed_order
 from hub.model.probe_rows import probe_rows
+from hub.model.rounding import round_layers
 from hub.model.row_trial import STEPS, bits_move, step_seconds
 from hub.model.self_check import SelfCheck
 from hub.model.threads import fastest_threads
 from hub.model.tiles import tile_plan
-from hub.settings import Exact, Weights, check_device, check_dtype
+from hub.settings import Exact, Weights
 from shared.errors import PairError, SettingsError
 from shared.messages import MAX_APPEND
 
@@ -42,26 +41,6 @@ log = logging.getLogger(__name__)
 
 _TRIED = {"cpu": 5, "cuda": 600}  # ids of a forward, at most, in which a text's bits are looked at
 _ROUNDING = 0.05  # share of the logits' norm by which bfloat16 may differ between matrices of different sizes
-
-
-def pick_device(wanted: str) -> torch.device:
-    """The device for "auto" (cuda when present, else cpu) or a torch device name. Raises SettingsError."""
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    check_device(wanted)
-    device = torch.device(wanted)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("torch finds no CUDA device here; use --device cpu, or install a CUDA build of torch")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SettingsError(f"there is no device {wanted!r}; the last is cuda:{torch.cuda.device_count() - 1}")
-    return device
-
-
-def pick_dtype(name: str) -> torch.dtype:
-    """The torch dtype called `name`. Raises SettingsError."""
-    check_dtype(name)
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
 
 
 class Target:
@@ -91,7 +70,7 @@ class Target:
         model = load_checkpoint(checkpoint, dtype=dtype, attention=NAME, refuse=_refuse_untruncatable)
         self._weights_hash = weights_hash(model)
         if weights is not Weights.AUTO:
-            _round(model, weights)  # before it moves: a GPU never holds the weights as they were
+            round_layers(model, weights)  # before it moves: a GPU never holds the weights as they were
         self.device = device
         self._model: Any = _moved(model, device)
         self.context = _context(model.config)
@@ -278,17 +257,6 @@ def _check_memory(kv_memory: int | None, device: torch.device) -> None:
         raise SettingsError(
             f"kv_memory is {kv_memory / 2**30:.1f}G, and there is {there / 2**30:.1f}G for {device}; ask for less, or for auto"
         )
-
-
-def _round(model: Any, weights: Weights) -> None:
-    """Round all linear layers. A head in 4 bits would show in every probability: it is in int8."""
-    head = model.get_output_embeddings()
-
-    def rounded(linear: torch.nn.Linear) -> torch.nn.Module:
-        kind = Int4Linear if weights is Weights.INT4 and linear is not head else Int8Linear
-        return kind.rounded(linear)
-
-    replace_linear(model, rounded)
 
 
 def _moved(model: Any, device: torch.device) -> Any:

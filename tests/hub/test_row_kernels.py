@@ -17,8 +17,8 @@ import torch
 
 from hub.kv.pages import PAGE_SIZE, pages_for
 from hub.model.attention import spans_of
+from hub.model.device import pick_device
 from hub.model.graphs import Frame
-from hub.model.target import pick_device
 from hub.model.tiles import TILE_QUERIES, tile_plan
 from tests.hub.test_tiles import filled_cache
 

@@ -14,9 +14,10 @@ from hub.engine.tuning import measured_forward_time
 from hub.kv.kv_cache import KVCache, default_kv_memory
 from hub.model import threads as probe
 from hub.model.batch import Row
+from hub.model.device import pick_device, pick_dtype
 from hub.model.int8 import IntegerLinear
 from hub.model.linear import CpuLinear
-from hub.model.target import Target, pick_device, pick_dtype
+from hub.model.target import Target
 from hub.settings import Weights
 from shared.errors import SettingsError
 from shared.pair import load_pair

@@ -12,9 +12,10 @@ from hub.kv.kv_cache import KVCache
 from hub.kv.pages import PAGE_SIZE, PagePool, pages_for, slot_of
 from hub.model.attention import Span, spans_of
 from hub.model.batch import Inputs, Row
+from hub.model.device import pick_device
 from hub.model.graphs import BUCKETS, Frame
 from hub.model.groups import Padding, group_plan
-from hub.model.target import Target, pick_device
+from hub.model.target import Target
 from hub.model.tiles import COUNT, FIRST, START, TABLE, TILE_QUERIES, TilePlan, tile_plan
 from tests import models
 

@@ -32,7 +32,8 @@ from typing import Any
 
 import torch
 
-from hub.model.target import Target, pick_device
+from hub.model.device import pick_device
+from hub.model.target import Target
 from tools.bench.bare import bare_seconds, bytes_read, copied_per_second
 from tools.bench.report import progress, show, show_rows
 from tools.bench.site import MIDDLE, MOST_SESSIONS, Load, Rig, Site

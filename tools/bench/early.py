@@ -34,10 +34,11 @@ from edge_node.drafting.drafter import first_tokens
 from edge_node.drafting.onnx_drafter import OnnxDrafter
 from edge_node.rounds.session import NodeSession
 from hub.model.batch import Row, places_wanted
+from hub.model.device import pick_device, pick_dtype
 from hub.model.exits import Asked
 from hub.model.probe_rows import probe_rows
 from hub.model.sampling import draw_wanted
-from hub.model.target import Target, pick_device, pick_dtype
+from hub.model.target import Target
 from hub.settings import Exits
 from shared.errors import PairError
 from shared.messages import AnyMessage, Close, Draft, Fault, Finish, Open, Opened, Verdict

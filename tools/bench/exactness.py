@@ -31,7 +31,7 @@ from edge_node.dialogue.conversation import Answer, Conversation, Generation
 from edge_node.rounds.gate import Gate
 from edge_node.rounds.pace import Pace
 from edge_node.settings import DrafterKind, Mode, Policy
-from hub.model.target import pick_dtype
+from hub.model.device import pick_dtype
 from shared.pair import Pair, load_pair
 from tools.bench.judging import Chat, Court, judged
 from tools.bench.report import progress, show

@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from hub.model.target import Target, pick_device
+from hub.model.device import pick_device
+from hub.model.target import Target
 from shared.errors import SettingsError
 from shared.pair import built_in_pairs, load_pair
 from shared.settings import shown

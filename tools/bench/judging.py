@@ -12,7 +12,8 @@ from multiprocessing import get_context
 import torch
 from tokenizers import Tokenizer
 
-from hub.model.target import Target, pick_device, pick_dtype
+from hub.model.device import pick_device, pick_dtype
+from hub.model.target import Target
 from shared.pair import load_pair
 from shared.vocabulary import ids_below
 from tools.bench.report import progress

@@ -8,7 +8,8 @@ from typing import Any
 from edge_node.assembly import connected
 from edge_node.dialogue.conversation import Answer, Conversation, Generation
 from edge_node.settings import Mode
-from hub.model.target import Target, pick_device, pick_dtype
+from hub.model.device import pick_device, pick_dtype
+from hub.model.target import Target
 from shared.pair import load_pair
 from tools.bench.bare import bare_seconds
 from tools.bench.report import progress, quantile, show

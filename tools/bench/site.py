@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from hub.model.target import Target, pick_device, pick_dtype
+from hub.model.device import pick_device, pick_dtype
+from hub.model.target import Target
 from hub.settings import Exits, Weights
 from shared.errors import SettingsError
 from shared.pair import Pair

@@ -28,7 +28,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from hub.model.checkpoint import load_checkpoint
-from hub.model.target import pick_dtype
+from hub.model.device import pick_dtype
 from shared.errors import PairError
 from shared.pair import MANIFEST, Pair, load_pair
 from shared.program import run

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import torch
 
-from hub.model.target import Target, pick_dtype
+from hub.model.device import pick_dtype
+from hub.model.target import Target
 from hub.settings import Weights, check_dtype
 
 AnyTarget = TypeVar("AnyTarget", bound=Target)
