@@ -77,10 +77,13 @@ def answer_in(node: Conversation, generation: Generation = LONG) -> Answer:
 
 @contextmanager
 def asking_of(bed: HubBed, hub: str) -> Iterator[Conversation]:
-    """A node whose session is with that hub."""
+    """A node whose session is with that hub, however loaded that is."""
     with connected(bed.node("pi", mode=Mode.STREAM, credit=8)) as node:
-        while (channel := node.begin()) is None or channel.hub != hub:
-            node.clear()
+        serving = node.loop._hub
+        serving._opening = serving._link.opening(prefer=hub)
+        channel = node.begin()
+        assert channel is not None
+        assert channel.hub == hub
         yield node
 
 

@@ -88,6 +88,13 @@ def broker(files: Broker, tmp_path: Path) -> Iterator[Broker]:
         yield files
 
 
+def test_the_broker_has_no_limit_that_messages_use_up(files: Broker) -> None:
+    """mosquitto 2.0.11 counts memory that it has freed against `memory_limit`, and stops when that is used up."""
+    written = (files.folder / "sled.conf").read_text().splitlines()
+    assert not [line for line in written if line.startswith("memory_limit")]
+    assert "max_queued_bytes 4194304" in written
+
+
 def test_a_bundle_joins_and_the_settings_follow(broker: Broker, tmp_path: Path) -> None:
     assert "knows node 'pi'" in typed("node", "join", "pi.bundle")
     assert "knows hub 'den'" in typed("hub", "join", "den.bundle")
