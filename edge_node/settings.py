@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 
 from shared.messages import MAX_DRAFT
 from shared.settings import BrokerSettings, default_name, require
@@ -87,15 +85,3 @@ class NodeSettings:
         require("hub_timeout_s", self.hub_timeout_s, 0.1, 3600)
         require("max_tokens", self.max_tokens, 1, 1e6)
         require("credit", self.credit, 1, 1e4)
-
-
-def cache_folder() -> Path:
-    """Where a node keeps what it can do without: below XDG_CACHE_HOME, if that is absolute, or ~/.cache.
-
-    A user without a home gets a place where nothing is found and nothing can be kept.
-    """
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    try:
-        return (given if given.is_absolute() else Path.home() / ".cache") / "sled"
-    except RuntimeError:
-        return Path(os.devnull) / "sled"

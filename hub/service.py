@@ -55,6 +55,7 @@ class Hub:
             exact=settings.exact,
             threads=settings.threads,
             exit_head=self._exit_head(settings.exits),
+            rounded=settings.cache_folder and settings.cache_folder / "weights",
         )
         if device.type == "cpu":
             say(f"computing with {torch.get_num_threads()} threads")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
+from shared.cache import cache_folder
 from shared.errors import SettingsError
 from shared.messages import MAX_DRAFT
 from shared.settings import BrokerSettings, default_name, require, shown, size_in_bytes
@@ -86,6 +88,8 @@ class HubSettings:
     """Most ids of one forward, from twice max_draft to 1000000. Longer prompts are fed in chunks."""
     max_draft: int = 16
     """Most drafted tokens that are verified in one round, from 1 to 64."""
+    cache: str = "auto"
+    """Folder for what takes longer to compute than to read, as rounded weights: auto (below $XDG_CACHE_HOME or ~/.cache), off, or a folder."""
     kv_memory: str = "auto"
     """Memory for K/V pages, from 1M to 8192G: bytes, a number with K, M or G, or auto (most of a GPU's, an eighth of the machine's on a CPU)."""
     share_prefixes: Sharing = Sharing.HUB
@@ -114,6 +118,13 @@ class HubSettings:
         require("max_sessions", self.max_sessions, 1, 1e6)
         require("max_sessions_per_node", self.max_sessions_per_node, 1, 1e6)
         require("session_ttl_s", self.session_ttl_s, 1, 1e7)
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """Where to keep what takes long to compute; None for nowhere."""
+        if self.cache == "off":
+            return None
+        return cache_folder() if self.cache == "auto" else Path(self.cache).expanduser()
 
     @property
     def kv_bytes(self) -> int | None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edge_node.drafting.drafter import Guess
-from edge_node.settings import cache_folder
+from shared.cache import cache_folder
 from shared.errors import SettingsError
 from shared.text_file import read_text
 

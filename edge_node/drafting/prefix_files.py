@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_node.drafting.onnx_drafter import OnnxDrafter
-from edge_node.settings import cache_folder
+from shared.cache import cache_folder
 from shared.pair import Pair
 
 log = logging.getLogger(__name__)

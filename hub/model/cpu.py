@@ -11,7 +11,6 @@ from hub.kv.kv_cache import free_memory
 from hub.model.activations import replace_activations
 from hub.model.groups import Padding
 from hub.model.int8 import IntegerLinear
-from hub.model.joined import join_layers
 from hub.model.linear import CpuLinear, has_arithmetic, linear_bytes, replace_linear
 from hub.model.packing import pack_layers
 from hub.model.row_bits import attention_padding, settle_tiles
@@ -22,7 +21,6 @@ _SHARE = 0.5  # of the machine's memory, at most, for weights that are held in f
 
 def fit_to_cpu(model: Any, exact: Exact) -> None:
     """Replace or pack the model's linear layers, and replace its activation functions where a row's bits are to be its own."""
-    join_layers(model)
     wholes = [module for module in model.modules() if isinstance(module, IntegerLinear)]
     pack_layers(wholes, int(_SHARE * free_memory(torch.device("cpu"))))
     dtype = _computed_in(model, exact)

@@ -42,11 +42,11 @@ def weights_hash(model: Any) -> str:
     """
     digest = hashlib.sha256(Path(model.name_or_path, "config.json").read_bytes())
     for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {_sum(tensor)}\n".encode())
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {sum_of_words(tensor)}\n".encode())
     return digest.hexdigest()[:_DIGITS]
 
 
-def _sum(tensor: torch.Tensor) -> int:
+def sum_of_words(tensor: torch.Tensor) -> int:
     """The bytes of a tensor on the CPU as words, added up."""
     octets = tensor.detach().contiguous().flatten().view(torch.uint8).numpy()
     whole = len(octets) // _WORD * _WORD

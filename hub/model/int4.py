@@ -8,20 +8,20 @@ handful of rows on. Both round their sums to bfloat16.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import nn
 
-from hub.model.int8 import LEAST_SCALE, MOST, Int8Linear, IntegerLinear, Packed, joined_outputs
+from hub.model.int8 import LEAST_SCALE, MOST, IntegerLinear, Packed, Parts
 
 BLOCK = 32  # weights of an output that share step and zero
 _OUTPUTS = 16  # torch's kernel wants a multiple of them
+_BITS = 4
+_LEVELS = 2**_BITS
 _LOWEST, _HIGHEST = -8, 7  # q
 _STEPS = (0.7, 0.8, 0.9, 1.0, 1.1)  # tried for each block, as shares of the step that reaches all its weights
 _LARGEST_STEP = 17.0  # by which 16 levels reach from -127 to 127
 _EXACT = 2**24  # up to which float32 holds every whole number
 _INNER = 2  # an argument of torch's packing that a CPU does not heed
+_AT_ONCE = 2**17  # weights that are rounded at a time: what is computed of them stays in a processor's cache
 
 
 class Int4Linear(IntegerLinear):
@@ -30,7 +30,7 @@ class Int4Linear(IntegerLinear):
     name = "int4"
 
     def __init__(self, q: torch.Tensor, blocks: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
-        """Of `q` [out, in] in int8, step and zero of `blocks` [out, in / BLOCK, 2], and outputs' `scale` [out]."""
+        """Of `q` [out, in], step and zero of `blocks` [out, in / BLOCK, 2], both in int8, and outputs' `scale` [out]."""
         super().__init__(q.shape[1], scale, bias)
         levels = (q - _LOWEST).to(torch.int32)
         self._q = torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels, _INNER)
@@ -39,24 +39,31 @@ class Int4Linear(IntegerLinear):
         self.q, self.blocks = q, blocks
         self.few = 0
         """Rows up to which the kernel for 4 bits takes them, although packed weights are there."""
-        reach = int(self.in_int8().to(torch.int32).abs().sum(1).max())
+        reach = int(self.in_int8().abs().sum(1, dtype=torch.int32).max())
         self.most = min(MOST, float(_EXACT // max(reach, 1)))  # so that no sum leaves the whole numbers of float32
         self._packed: Packed | None = None
         self._ones = torch.ones(self.out_features)
 
     @classmethod
-    def rounded(cls, linear: nn.Linear) -> IntegerLinear:
-        """With the weights of `linear`, rounded; in int8 where their number does not allow for blocks."""
-        if linear.in_features % BLOCK or linear.out_features % _OUTPUTS:
-            return Int8Linear.rounded(linear)
-        bias = None if linear.bias is None else linear.bias.detach()
-        return cls(*_rounded(linear.weight.detach().float()), bias)
-
-    @classmethod
-    def joined(cls, layers: Sequence[Int4Linear]) -> Int4Linear:
+    def made_of(cls, parts: Parts, bias: torch.Tensor | None) -> Int4Linear:
         """See `IntegerLinear`."""
-        q, blocks = torch.cat([layer.q for layer in layers]), torch.cat([layer.blocks for layer in layers])
-        return cls(q, blocks, *joined_outputs(layers))
+        pairs = parts["pairs"]
+        levels = torch.stack([pairs & _LEVELS - 1, pairs >> _BITS], -1).flatten(1).to(torch.int8)
+        return cls(levels.add_(_LOWEST), parts["blocks"], parts["scale"], bias)
+
+    @staticmethod
+    def takes(outputs: int, inputs: int) -> bool:
+        """Whether weights [outputs, inputs] allow for blocks."""
+        return not (inputs % BLOCK or outputs % _OUTPUTS)
+
+    @staticmethod
+    def rounded_parts(weight: torch.Tensor) -> Parts:
+        """`weight` [out, in], rounded."""
+        some = max(1, _AT_ONCE // weight.shape[1])
+        q, blocks, scale = (torch.cat(each) for each in zip(*map(_rounded, weight.split(some)), strict=True))
+        levels = q.sub_(_LOWEST).to(torch.uint8)
+        pairs = levels[:, ::2] | levels[:, 1::2] << _BITS
+        return {"pairs": pairs, "blocks": blocks.to(torch.int8), "scale": scale}
 
     def pack(self, packed: Packed | None) -> None:
         """See `IntegerLinear`."""
@@ -65,7 +72,7 @@ class Int4Linear(IntegerLinear):
 
     def in_int8(self) -> torch.Tensor:
         """See `IntegerLinear`."""
-        step, zero = self.blocks.to(torch.int8).unbind(-1)
+        step, zero = self.blocks.unbind(-1)
         blocks = self.q.view(self.out_features, -1, BLOCK) * step[..., None] + zero[..., None]
         return blocks.view(self.out_features, self.in_features)
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +11,10 @@ MOST = 127.0  # of a whole number
 _OFFSET = 128  # behind which oneDNN finds numbers from -127 on in bytes without a sign
 LEAST_SCALE = 1e-12  # the scale of a row of zeros
 _CUDA_ROWS = 32  # rows at least: torch multiplies int8 matrices on CUDA from 17 rows on
+
+
+Parts = dict[str, torch.Tensor]
+"""Rounded weights, as they are kept: tensors whose rows are a layer's outputs."""
 
 
 class Packed:
@@ -55,7 +56,7 @@ class IntegerLinear(nn.Module, ABC):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Multiply."""
         rows = x.reshape(-1, self.in_features).float()
-        scale = torch.linalg.vector_norm(rows, math.inf, 1, keepdim=True).clamp_min_(LEAST_SCALE).div_(self.most)
+        scale = rows.abs().amax(1, keepdim=True).clamp_min_(LEAST_SCALE).div_(self.most)
         y = self.product((rows / scale).round_()).mul_(scale)
         if self.bias is not None:
             y += self.bias
@@ -63,8 +64,8 @@ class IntegerLinear(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def joined(cls, layers: Sequence[Any]) -> IntegerLinear:
-        """The outputs of several layers of this kind, one behind the other. All have a bias, or none."""
+    def made_of(cls, parts: Parts, bias: torch.Tensor | None) -> IntegerLinear:
+        """The layer of what `rounded_parts` gave."""
 
     @abstractmethod
     def product(self, rows: torch.Tensor) -> torch.Tensor:
@@ -72,7 +73,7 @@ class IntegerLinear(nn.Module, ABC):
 
     @abstractmethod
     def pack(self, packed: Packed | None) -> None:
-        """Take the same weights packed, if they are, and forget what only that is made of; `joined` can't be called any more."""
+        """Take the same weights packed, if they are, and forget what only that is made of."""
 
     @abstractmethod
     def in_int8(self) -> torch.Tensor:
@@ -92,17 +93,15 @@ class Int8Linear(IntegerLinear):
         self._packed: Packed | None = None
 
     @classmethod
-    def rounded(cls, linear: nn.Linear) -> Int8Linear:
-        """With the weights of `linear`, rounded."""
-        weight = linear.weight.detach().float()
-        scale = weight.abs().amax(1, keepdim=True).clamp_min(LEAST_SCALE) / MOST
-        bias = None if linear.bias is None else linear.bias.detach()
-        return cls((weight / scale).round_().to(torch.int8), scale[:, 0], bias)
-
-    @classmethod
-    def joined(cls, layers: Sequence[Int8Linear]) -> Int8Linear:
+    def made_of(cls, parts: Parts, bias: torch.Tensor | None) -> Int8Linear:
         """See `IntegerLinear`."""
-        return cls(torch.cat([layer.weight for layer in layers]), *joined_outputs(layers))
+        return cls(parts["weight"], parts["scale"], bias)
+
+    @staticmethod
+    def rounded_parts(weight: torch.Tensor) -> Parts:
+        """`weight` [out, in], rounded."""
+        scale = weight.abs().amax(1, keepdim=True).clamp_min(LEAST_SCALE) / MOST
+        return {"weight": (weight / scale).round_().to(torch.int8), "scale": scale[:, 0].contiguous()}
 
     def pack(self, packed: Packed | None) -> None:
         """See `IntegerLinear`."""
@@ -124,9 +123,3 @@ class Int8Linear(IntegerLinear):
             rounded = nn.functional.pad(rounded, (0, 0, 0, missing))
         sums = torch._int_mm(rounded, self.weight.t())  # noqa: SLF001 - the only product of int8 that torch has
         return sums[: len(rows)] * self.scale
-
-
-def joined_outputs(layers: Sequence[IntegerLinear]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Scales and biases of several layers, one behind the other."""
-    biases: list[torch.Tensor] = [layer.bias for layer in layers if layer.bias is not None]
-    return torch.cat([layer.scale for layer in layers]), torch.cat(biases) if biases else None

@@ -6,12 +6,10 @@ The first of them that is called computes for all; the others take what is their
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
-
-from hub.model.int8 import IntegerLinear
 
 _NAMES = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # of layers in one module
 
@@ -51,13 +49,13 @@ class JoinedPart(nn.Module):
         return self.joined.take(x, self._place)
 
 
-def join_layers(model: nn.Module) -> None:
-    """Put one product for the layers of whole numbers that architectures give one input."""
+def join_layers(model: nn.Module, made: Callable[[Sequence[nn.Linear]], nn.Module]) -> None:
+    """Put one product in place of the linear layers that architectures give one input; it is `made` of them."""
     for module in list(model.modules()):
         for names in _NAMES:
-            layers = [layer for name in names if isinstance(layer := getattr(module, name, None), IntegerLinear)]
-            kinds = {(type(layer), layer.in_features, layer.bias is None) for layer in layers}
+            layers = [layer for name in names if type(layer := getattr(module, name, None)) is nn.Linear]
+            kinds = {(layer.in_features, layer.bias is None) for layer in layers}
             if len(layers) == len(names) and len(kinds) == 1:
-                joined = Joined(type(layers[0]).joined(layers), [layer.out_features for layer in layers])
+                joined = Joined(made(layers), [layer.out_features for layer in layers])
                 for place, name in enumerate(names):
                     setattr(module, name, JoinedPart(joined, place))

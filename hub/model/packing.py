@@ -15,7 +15,8 @@ from hub.model.int8 import Int8Linear, IntegerLinear, Packed
 
 _ROWS = (1, 8, 32)
 _FEW = (1, 2, 3, 4, 6, 8)
-_TIMES = 5
+_TIMES = 3
+_CACHE = 2**26  # bytes, more than most processors' caches hold
 _EXTREME = 127
 
 
@@ -24,18 +25,22 @@ def pack_layers(layers: Sequence[IntegerLinear], room: int) -> None:
     """Pack the layers for which that is faster with torch's present number of threads, as far as `room` bytes reach for those of 4 bits."""
     fits = sum(layer.in_features * layer.out_features for layer in layers if isinstance(layer, Int4Linear)) <= room
     faster: dict[tuple[type, int, int], int | None] = {}
+    between = torch.zeros(min(_CACHE, sum(layer.weight_bytes for layer in layers)), dtype=torch.uint8)
     for layer in layers:
         kind = type(layer), layer.out_features, layer.in_features
         if kind not in faster:
-            faster[kind] = _rows_that_stay(layer) if fits or isinstance(layer, Int8Linear) else None
+            faster[kind] = _rows_that_stay(layer, between) if fits or isinstance(layer, Int8Linear) else None
         few = faster[kind]
         if few is not None and isinstance(layer, Int4Linear):
             layer.few = few
         layer.pack(None if few is None else Packed(layer.in_int8()))
 
 
-def _rows_that_stay(layer: IntegerLinear) -> int | None:
-    """Up to how many rows the layer's own product is the faster one; None where packing is slower altogether, or does not work."""
+def _rows_that_stay(layer: IntegerLinear, between: torch.Tensor) -> int | None:
+    """Up to how many rows the layer's own product is the faster one; None where packing is slower altogether, or does not work.
+
+    Before each product the bytes `between` are written, as a model's other layers are read between two products of one.
+    """
     try:
         if not _sums_are_right(layer.out_features, layer.in_features):
             return None
@@ -46,8 +51,8 @@ def _rows_that_stay(layer: IntegerLinear) -> int | None:
 
     def ratio(count: int) -> float:
         """What packing makes of the time for so many rows."""
-        own = _seconds(layer.product, rows[:count])
-        return _seconds(lambda some: packed.product(some, layer.scale, torch.float32), rows[:count]) / own
+        own = _seconds(layer.product, rows[:count], between)
+        return _seconds(lambda some: packed.product(some, layer.scale, torch.float32), rows[:count], between) / own
 
     if isinstance(layer, Int4Linear):
         return max((count for count in _FEW if ratio(count) > 1), default=0)
@@ -68,10 +73,13 @@ def _sums_are_right(outputs: int, inputs: int) -> bool:
     return torch.equal(Packed(weight).product(rows, ones, torch.float32), expected)
 
 
-def _seconds(product: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor) -> float:
+def _seconds(
+    product: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, between: torch.Tensor
+) -> float:
     measured = []
     for _ in range(_TIMES):
         given = rows.clone()
+        between.add_(1)
         started = time.perf_counter()
         product(given)
         measured.append(time.perf_counter() - started)

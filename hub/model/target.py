@@ -57,10 +57,12 @@ class Target:
         exact: Exact = Exact.AUTO,
         threads: int | None = None,
         exit_head: Path | None = None,
+        rounded: Path | None = None,
     ) -> None:
         """Load `checkpoint`, as `load_checkpoint` takes it, with room for `kv_memory` bytes of K/V, None for the default.
 
         On a CPU `threads` is the number of torch's threads from here on, 0 for as many as are fastest, None for those it has.
+        Rounded weights are kept in the folder `rounded`, if there is one, from one target to the next.
         Raises SettingsError for more memory than there is, PairError for a checkpoint that can't be loaded, whose cache can't be
         truncated, or that the hub does not compute as plain `transformers` does, and for an `exit_head` that does not go with it.
         """
@@ -70,7 +72,8 @@ class Target:
         model = load_checkpoint(checkpoint, dtype=dtype, attention=NAME, refuse=_refuse_untruncatable)
         self._weights_hash = weights_hash(model)
         if weights is not Weights.AUTO:
-            round_layers(model, weights)  # before it moves: a GPU never holds the weights as they were
+            # Before it moves: a GPU never holds the weights as they were.
+            round_layers(model, weights, self._weights_hash, rounded)
         self.device = device
         self._model: Any = _moved(model, device)
         self.context = _context(model.config)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Sequence
+from typing import TypeVar
 
 import pytest
 import torch
@@ -17,12 +19,21 @@ from hub.model.linear import linear_bytes, replace_linear
 from hub.model.packing import pack_layers
 
 COUNTS = (1, 2, 3, 8, 17, 33, 64)
+AnyKind = TypeVar("AnyKind", Int8Linear, Int4Linear)
 
 
 @pytest.fixture
 def linear() -> nn.Linear:
     torch.manual_seed(0)
     return nn.Linear(96, 200)
+
+
+def alone(kind: type[AnyKind], linear: nn.Linear) -> AnyKind:
+    """The layer, rounded to that kind."""
+    bias = None if linear.bias is None else linear.bias.detach()
+    made = kind.made_of(kind.rounded_parts(linear.weight.detach()), bias)
+    assert isinstance(made, kind)
+    return made
 
 
 def packed(layer: Int8Linear) -> Int8Linear:
@@ -32,7 +43,7 @@ def packed(layer: Int8Linear) -> Int8Linear:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_packed_or_not_a_row_gets_the_same_bits_beside_any_others(linear: nn.Linear, dtype: torch.dtype) -> None:
-    layers = Int8Linear.rounded(linear), packed(Int8Linear.rounded(linear))
+    layers = alone(Int8Linear, linear), packed(alone(Int8Linear, linear))
     x = torch.randn(1, 64, 96).to(dtype)
     whole = layers[0](x)
     expected = linear(x.float()).detach()
@@ -45,7 +56,7 @@ def test_packed_or_not_a_row_gets_the_same_bits_beside_any_others(linear: nn.Lin
 
 
 def test_a_row_without_numbers_keeps_that_to_itself(linear: nn.Linear) -> None:
-    for layer in (Int8Linear.rounded(linear), packed(Int8Linear.rounded(linear))):
+    for layer in (alone(Int8Linear, linear), packed(alone(Int8Linear, linear))):
         x = torch.randn(5, 96)
         right = layer(x)
         x[1, 3], x[3] = float("nan"), float("inf")
@@ -55,7 +66,7 @@ def test_a_row_without_numbers_keeps_that_to_itself(linear: nn.Linear) -> None:
 
 
 def test_a_row_of_zeros_gives_the_bias(linear: nn.Linear) -> None:
-    for layer in (Int8Linear.rounded(linear), packed(Int8Linear.rounded(linear))):
+    for layer in (alone(Int8Linear, linear), packed(alone(Int8Linear, linear))):
         assert torch.equal(layer(torch.zeros(2, 96)), linear.bias.detach().expand(2, -1))
 
 
@@ -65,9 +76,9 @@ def test_layers_in_int8_are_packed_where_that_is_faster(
 ) -> None:
     own = Int8Linear.product
     monkeypatch.setattr(
-        packing, "_seconds", lambda product, _: 1.0 if product.__qualname__ == own.__qualname__ else took
+        packing, "_seconds", lambda product, *_: 1.0 if product.__qualname__ == own.__qualname__ else took
     )
-    layer = Int8Linear.rounded(nn.Linear(96, 208))
+    layer = alone(Int8Linear, nn.Linear(96, 208))
     pack_layers([layer], 0)
     assert hasattr(layer, "weight") == stays
 
@@ -78,10 +89,9 @@ def test_layers_in_int4_are_in_int8_too_where_there_is_room(monkeypatch: pytest.
     monkeypatch.setattr(
         packing,
         "_seconds",
-        lambda product, rows: len(rows) if product.__qualname__ == Int4Linear.product.__qualname__ else 3.5,
+        lambda product, rows, _: len(rows) if product.__qualname__ == Int4Linear.product.__qualname__ else 3.5,
     )
-    layer = Int4Linear.rounded(nn.Linear(96, 208))
-    assert isinstance(layer, Int4Linear)
+    layer = alone(Int4Linear, nn.Linear(96, 208))
     pack_layers([layer], room)
     assert not hasattr(layer, "q")
     assert (layer.few, layer._packed is None) == ((3, False) if room else (0, True))
@@ -103,9 +113,9 @@ class _Missing(Packed):
 def test_layers_stay_as_they_are_where_packing_is_wrong_or_fails(
     monkeypatch: pytest.MonkeyPatch, kind: type[Packed]
 ) -> None:
-    monkeypatch.setattr(packing, "_seconds", lambda product, _: 1.0 if "lambda" not in product.__qualname__ else 0.5)
+    monkeypatch.setattr(packing, "_seconds", lambda product, *_: 1.0 if "lambda" not in product.__qualname__ else 0.5)
     monkeypatch.setattr(packing, "Packed", kind)
-    layer = Int8Linear.rounded(nn.Linear(96, 208))
+    layer = alone(Int8Linear, nn.Linear(96, 208))
     pack_layers([layer], 0)
     assert hasattr(layer, "weight")
 
@@ -115,8 +125,7 @@ def test_layers_stay_as_they_are_where_packing_is_wrong_or_fails(
 def test_in_4_bits_both_products_give_a_row_the_same_bits(size: int, out: int, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     linear = nn.Linear(size, out)
-    layer, wide = Int4Linear.rounded(linear), Int4Linear.rounded(linear)
-    assert isinstance(wide, Int4Linear)
+    layer, wide = alone(Int4Linear, linear), alone(Int4Linear, linear)
     assert 0.5 <= layer.weight_bytes / linear.weight.numel() <= 0.65
     wide.pack(Packed(wide.in_int8()))
     wide.few = 2
@@ -137,7 +146,7 @@ def test_in_4_bits_no_sum_is_more_than_float32_holds() -> None:
     nn.init.constant_(linear.weight, 0.5)
     with torch.no_grad():
         linear.weight[:, ::3] = 0.497
-    few, wide = Int4Linear.rounded(linear), Int4Linear.rounded(linear)
+    few, wide = alone(Int4Linear, linear), alone(Int4Linear, linear)
     wide.pack(Packed(wide.in_int8()))
     assert few.most < 127
     x = torch.full((5, 16384), 0.8)
@@ -152,7 +161,7 @@ def test_in_4_bits_weights_are_nearer_than_by_blocks_around_zero() -> None:
     weight = linear.weight.detach()
     nn.init.normal_(weight)
     weight[:, ::97] *= 3
-    layer = Int4Linear.rounded(linear)
+    layer = alone(Int4Linear, linear)
     off = float((layer.in_int8() * layer.scale[:, None] - weight).norm() / weight.norm())
     blocks = weight.view(64, -1, BLOCK)
     step = blocks.abs().amax(-1, keepdim=True) / 7
@@ -163,14 +172,14 @@ def test_in_4_bits_weights_are_nearer_than_by_blocks_around_zero() -> None:
 def test_in_4_bits_weights_that_are_all_the_same_are_kept(value: float) -> None:
     linear = nn.Linear(64, 16, bias=False)
     nn.init.constant_(linear.weight, value)
-    layer = Int4Linear.rounded(linear)
+    layer = alone(Int4Linear, linear)
     torch.testing.assert_close(layer.in_int8() * layer.scale[:, None], linear.weight.detach())
 
 
 def test_layers_that_blocks_do_not_fit_are_in_int8() -> None:
-    assert type(Int4Linear.rounded(nn.Linear(96, 208))) is Int4Linear
-    assert type(Int4Linear.rounded(nn.Linear(100, 208))) is Int8Linear
-    assert type(Int4Linear.rounded(nn.Linear(96, 200))) is Int8Linear
+    assert Int4Linear.takes(208, 96)
+    assert not Int4Linear.takes(208, 100)
+    assert not Int4Linear.takes(200, 96)
 
 
 class _Attention(nn.Module):
@@ -180,7 +189,7 @@ class _Attention(nn.Module):
         self.q_proj = nn.Linear(64, 48, bias=biases[0])
         self.k_proj = nn.Linear(64, 16, bias=biases[1])
         self.v_proj = nn.Linear(64, 16, bias=biases[2])
-        self.o_proj = nn.Linear(48, 64)
+        self.o_proj = nn.Linear(64, 64)
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -194,9 +203,15 @@ def rounded(
     biases: tuple[bool, bool, bool] = (False, False, False),
 ) -> _Attention:
     attention = _Attention(biases=biases)
-    replace_linear(attention, kind.rounded)
+
+    def made(linears: Sequence[nn.Linear]) -> IntegerLinear:
+        parts = kind.rounded_parts(torch.cat([linear.weight.detach() for linear in linears]))
+        given = [linear.bias.detach() for linear in linears if linear.bias is not None]
+        return kind.made_of(parts, torch.cat(given) if given else None)
+
     if joined:
-        join_layers(attention)
+        join_layers(attention, made)
+    replace_linear(attention, lambda linear: made([linear]))
     return attention
 
 
@@ -206,23 +221,23 @@ def rounded(
 def test_joined_layers_give_what_each_gave_by_one_product(
     kind: type[Int8Linear | Int4Linear], biases: tuple[bool, bool, bool], rows: int
 ) -> None:
-    alone, joined = rounded(kind, joined=False, biases=biases), rounded(kind, joined=True, biases=biases)
+    apart, joined = rounded(kind, joined=False, biases=biases), rounded(kind, joined=True, biases=biases)
     products = []
     for layer in joined.modules():
         if isinstance(layer, IntegerLinear):
             layer.register_forward_hook(lambda *_: products.append(1))
     for x in (torch.randn(1, rows, 64), torch.randn(1, rows, 64)):
-        for ours, theirs in zip(joined.layers, alone.layers, strict=True):
+        for ours, theirs in zip(joined.layers, apart.layers, strict=True):
             assert torch.equal(ours(x), theirs(x))
     assert len(products) == 2
-    assert linear_bytes(joined) == linear_bytes(alone)
+    assert linear_bytes(joined) == linear_bytes(apart)
 
 
 def test_any_order_and_any_other_input_are_right_too() -> None:
-    alone, joined = rounded(joined=False), rounded(joined=True)
+    apart, joined = rounded(joined=False), rounded(joined=True)
     x, y = torch.randn(1, 3, 64), torch.randn(1, 3, 64)
     for place, given in ((2, x), (0, x), (0, x), (1, y), (1, x), (2, x), (0, y), (2, y)):
-        assert torch.equal(joined.layers[place](given), alone.layers[place](given))
+        assert torch.equal(joined.layers[place](given), apart.layers[place](given))
 
 
 def test_nothing_is_kept_once_all_was_taken() -> None:

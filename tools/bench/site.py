@@ -27,6 +27,7 @@ AnyTarget = TypeVar("AnyTarget", bound=Target)
 
 TRANSPORTS = ("broker", "memory")
 FOLDER = Path("build/shapes")
+_CACHE = Path("build/cache")
 MOST_SESSIONS = 128
 PROMPT = 128  # ids
 ANSWER = 96  # ids
@@ -155,6 +156,7 @@ class Rig:
             weights=self.weights,
             kv_memory=_KV_MEMORY,
             exit_head=None if self.exits is Exits.OFF else self.pair.exit_head,
+            rounded=_CACHE / "weights",
         )
 
     def at_site(
@@ -168,6 +170,7 @@ class Rig:
             finally:
                 transport.close()
         options = ["--max-sessions-per-node", str(MOST_SESSIONS), "--kv-memory", str(_KV_MEMORY)]
+        options += ["--cache", str(_CACHE.absolute())]
         options += ["--device", self.device, "--weights", self.weights.value, "--exits", self.exits.value]
         with running_hub([_NODE], str(self.pair.folder), options) as bed:
             over_broker = over(BrokerTransport(bed.broker.settings(_NODE), _NODE, bed.latest_stats))

@@ -1,0 +1,103 @@
+"""Rounded weights are kept for the next start, and a file that is damaged costs nothing but time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from hub.model import rounded_file
+from hub.model.batch import Row
+from hub.model.int4 import Int4Linear
+from hub.model.int8 import Int8Linear
+from hub.model.target import Target
+from hub.settings import Weights
+from tests import models
+
+CPU = torch.device("cpu")
+IDS = tuple(range(1, 30))
+
+
+def logits_of(target: Target) -> torch.Tensor:
+    pages: list[int] = []
+    target.pool.grow(pages, len(IDS))
+    return target.forward([Row(pages, 0, IDS, len(IDS))]).clone()
+
+
+def loaded(folder: str, cache: Path | None, weights: Weights = Weights.INT4) -> Target:
+    return Target(folder, device=CPU, dtype=torch.float32, kv_memory=1 << 20, weights=weights, rounded=cache)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> str:
+    return models.save(models.llama(), tmp_path / "checkpoint")
+
+
+def no_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: torch.Tensor) -> None:
+        raise AssertionError("it is rounded again")
+
+    for kind in (Int4Linear, Int8Linear):
+        monkeypatch.setattr(kind, "rounded_parts", refuse)
+
+
+@pytest.mark.parametrize("weights", [Weights.INT8, Weights.INT4])
+def test_what_was_rounded_once_is_read(
+    weights: Weights, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = loaded(checkpoint, tmp_path / "cache", weights)
+    no_rounding(monkeypatch)
+    again = loaded(checkpoint, tmp_path / "cache", weights)
+    assert again.bits == first.bits
+    assert torch.equal(logits_of(first), logits_of(again))
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
+
+
+def test_another_way_to_round_and_other_weights_have_files_of_their_own(checkpoint: str, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    loaded(checkpoint, cache)
+    loaded(checkpoint, cache, Weights.INT8)
+    loaded(models.save(models.llama(1), tmp_path / "other"), cache)
+    assert len(list(cache.iterdir())) == 3
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "of_others"])
+def test_a_damaged_file_is_made_anew(damage: str, checkpoint: str, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    right = logits_of(loaded(checkpoint, cache))
+    (file,) = cache.iterdir()
+    content = bytearray(file.read_bytes())
+    if damage == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    elif damage == "changed":
+        content[-5] ^= 0x10
+        file.write_bytes(content)
+    else:
+        file.write_bytes(b"GIF89a")
+    assert torch.equal(logits_of(loaded(checkpoint, cache)), right)
+    (file,) = cache.iterdir()
+    assert file.stat().st_size == len(content)
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing_else(checkpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file, no folder")
+    assert loaded(checkpoint, tmp_path / "cache").vocab_size > 0
+
+
+def test_a_full_disk_is_left_alone(checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounded_file, "_LEFT", 2**60)
+    loaded(checkpoint, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_few_files_stay_and_those_used_last(checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounded_file, "_MOST_FILES", 1)
+    cache = tmp_path / "cache"
+    loaded(checkpoint, cache)
+    (old,) = cache.iterdir()
+    os.utime(old, (1, 1))
+    loaded(checkpoint, cache, Weights.INT8)
+    (kept,) = cache.iterdir()
+    assert kept != old
