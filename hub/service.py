@@ -16,6 +16,7 @@ from hub.assembly import assemble
 from hub.intake import Intake
 from hub.model.device import pick_device, pick_dtype
 from hub.model.target import Target
+from hub.neighbours import Neighbours
 from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings, Sharing, Weights
 from shared.codec import encode, encode_in
@@ -45,6 +46,9 @@ class Hub:
         ends = end_ids(self._pair, tokenizer)
         device = pick_device(settings.device)
         dtype_name = self._pair.target_dtype if settings.dtype == "auto" else settings.dtype
+        self._neighbours = Neighbours()
+        if device.type == "cpu":
+            self._neighbours.watch()
         say(f"loading the target of {self._pair.name!r} on {device} in {dtype_name}")
         target = Target(
             self._pair.verify_target(),
@@ -55,10 +59,12 @@ class Hub:
             exact=settings.exact,
             threads=settings.threads,
             exit_head=self._exit_head(settings.exits),
+            crowded=lambda: self._neighbours.are_busy,
             rounded=settings.cache_folder and settings.cache_folder / "weights",
         )
         if device.type == "cpu":
-            say(f"computing with {torch.get_num_threads()} threads")
+            self._neighbours.threads = torch.get_num_threads()
+            say(f"computing with {self._neighbours.threads} threads")
         rounded = "" if settings.weights is Weights.AUTO else f"/{settings.weights.value}"
         self._target_id = f"{self._pair.name}/{dtype_name}{rounded}"
         self._bits = target.bits
@@ -117,6 +123,7 @@ class Hub:
             self._serves = False
             self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
             self._link.close()
+            self._neighbours.close()
 
     def _exit_head(self, exits: Exits) -> Path | None:
         head = self._pair.exit_head

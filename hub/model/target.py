@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -58,11 +58,13 @@ class Target:
         threads: int | None = None,
         exit_head: Path | None = None,
         rounded: Path | None = None,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         """Load `checkpoint`, as `load_checkpoint` takes it, with room for `kv_memory` bytes of K/V, None for the default.
 
         On a CPU `threads` is the number of torch's threads from here on, 0 for as many as are fastest, None for those it has.
-        Rounded weights are kept in the folder `rounded`, if there is one, from one target to the next.
+        `crowded` says whether other programs take cores that those need. Rounded weights are kept in the folder `rounded`, if there
+        is one, from one target to the next.
         Raises SettingsError for more memory than there is, PairError for a checkpoint that can't be loaded, whose cache can't be
         truncated, or that the hub does not compute as plain `transformers` does, and for an `exit_head` that does not go with it.
         """
@@ -91,7 +93,7 @@ class Target:
         if self._reads_in_place and not self._can_read_in_place():
             self._reads_in_place = False
         if threads is not None and device.type == "cpu":
-            torch.set_num_threads(threads or fastest_threads(self))
+            torch.set_num_threads(threads or fastest_threads(self, crowded=crowded()))
         settled = self._settle(exact, check)
         if self._reads_in_place:
             self._graphs = self._graphed(BUCKETS)

@@ -164,23 +164,26 @@ def test_devices_and_dtypes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "chosen"),
+    ("seconds", "chosen", "crowded"),
     [
-        ({4: 1.0, 2: 1.9, 1: 3.7}, 4),
-        ({4: 1.0, 2: 1.05, 1: 2.0}, 2),
-        ({4: 1.0, 2: 1.0, 1: 1.08}, 1),
-        ({4: 0.8, 2: 0.95, 1: 1.0}, 1),
-        ({4: 3.0, 2: 1.5, 1: 1.0}, 1),
+        ({4: 1.0, 2: 1.9, 1: 3.7}, 4, 4),
+        ({4: 1.0, 2: 1.05, 1: 2.0}, 2, 4),
+        ({4: 1.0, 2: 1.0, 1: 1.08}, 1, 4),
+        ({4: 0.8, 2: 0.95, 1: 1.0}, 1, 4),
+        ({4: 1.1, 2: 1.05, 1: 1.0}, 1, 4),
+        ({4: 1.5, 2: 1.05, 1: 1.0}, 1, 2),
+        ({4: 3.0, 2: 1.5, 1: 1.0}, 1, 1),
     ],
 )
-def test_twice_the_threads_must_be_worth_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], chosen: int
+def test_twice_the_threads_must_be_worth_it_while_nobody_else_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], chosen: int, crowded: int
 ) -> None:
     target = load(models.save(models.llama(), tmp_path))
     monkeypatch.setattr(probe, "forward_seconds", lambda *_: seconds[torch.get_num_threads()])
     before = torch.get_num_threads()
     try:
-        torch.set_num_threads(4)
-        assert probe.fastest_threads(target) == chosen
+        for is_crowded, expected in ((False, chosen), (True, crowded)):
+            torch.set_num_threads(4)
+            assert probe.fastest_threads(target, crowded=is_crowded) == expected
     finally:
         torch.set_num_threads(before)

@@ -29,8 +29,10 @@ from tools.bench import (
     invariance,
     latency,
     modes,
+    neighbour,
     overhead,
     pair,
+    peers,
     prefix,
     recovery,
     round_trip,
@@ -141,6 +143,33 @@ def _capacity(
         capacity.run_throughput(rig, sessions, drafting, pairs, as_json)
     else:
         capacity.run_slo(rig, _rate(slo), drafting, as_json)
+
+
+@app.command("neighbour")
+def _neighbour(
+    shape: Shape = "1.1b",
+    acceptance: Annotated[float, typer.Option(min=0, max=1, help="chance that a drafted token is right")] = 0.8,
+    pairs: Annotated[int, typer.Option(min=1, help="how often each is measured alone and beside it")] = 2,
+    seconds: Seconds = 4.0,
+    dtype: Dtype = "bfloat16",
+    weights: WeightForm = Weights.INT8,
+    as_json: Json = False,
+) -> None:
+    """What a hub on a CPU keeps of its throughput while another process computes on the same machine."""
+    neighbour.run(Rig(shape, dtype, weights, "cpu", "broker", seconds), Drafting(acceptance), pairs, as_json)
+
+
+@app.command("peers")
+def _peers(
+    shape: Shape = "1.1b",
+    acceptance: Annotated[float, typer.Option(min=0, max=1, help="chance that a drafted token is right")] = 0.8,
+    rounds: Annotated[int, typer.Option(min=1, help="how often both take turns")] = 2,
+    seconds: Seconds = 4.0,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="picture to save")] = Path("docs/peers.png"),
+    as_json: Json = False,
+) -> None:
+    """A hub on a CPU beside llama.cpp: BF16, Q8_0 and Q4_0, streaming and speculating, at 1, 8 and 32 sessions."""
+    peers.run(shape, Drafting(acceptance), rounds, seconds, out, as_json)
 
 
 def _rate(slo: str) -> float | None:

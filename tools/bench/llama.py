@@ -1,4 +1,4 @@
-"""llama.cpp beside the drafter: the same checkpoint in its own format, decoding token by token.
+"""llama.cpp beside a draft or a hub: the same checkpoint in its own format, decoding token by token.
 
 It and the package `gguf` are no dependencies; `pip install llama-cpp-python gguf` builds it for the machine that it is on.
 """
@@ -8,17 +8,25 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import json
+import os
+import shutil
+import subprocess
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file
+from safetensors.torch import load_file
 
-# The type of the matrices, by bits. The head has 8 bits, as in a draft graph: llama.cpp's own quantizer chooses the same.
-_TYPES = {4: "Q4_0", 8: "Q8_0"}
-_HEAD_TYPE = "Q8_0"
+from shared.errors import SettingsError
+
+# The types of the matrices and of the head, by bits. Beside 4 bits the head has 8, as in a draft graph: llama.cpp's own quantizer chooses the same.
+_TYPES = {4: ("Q4_0", "Q8_0"), 8: ("Q8_0", "Q8_0"), 16: ("BF16", "BF16")}
+_PROGRAM = "llama-batched-bench"
+_BATCH = 2048  # ids of a prompt that llama.cpp takes at once
 _NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
     "model.norm.weight": "output_norm.weight",
@@ -40,8 +48,83 @@ def is_installed() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("llama_cpp", "gguf"))
 
 
+@dataclass(frozen=True)
+class Rates:
+    """Tokens per second: of a prompt that is taken in, and of all sequences that are decoded together."""
+
+    prefilled_per_s: float
+    decoded_per_s: float
+
+
+class Peer(Protocol):
+    """llama.cpp, however it is there."""
+
+    name: str
+
+    def rates(self, path: Path, sequences: int, prompt: int, steps: int) -> Rates:
+        """Of the model in a file: a prompt of so many ids, which all sequences share, and so many tokens of each behind it."""
+
+
+class BatchedBench:
+    """By llama.cpp's own program for that."""
+
+    name = _PROGRAM
+
+    def rates(self, path: Path, sequences: int, prompt: int, steps: int) -> Rates:
+        """See `Peer`. Raises RuntimeError when the program fails."""
+        counts = ["-npp", str(prompt), "-ntg", str(steps), "-npl", str(sequences), "-pps"]
+        room = ["-c", str(prompt + sequences * steps), "-b", str(_BATCH), "-t", str(_cores())]
+        command = [_PROGRAM, "-m", str(path), *counts, *room, "--output-format", "jsonl"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        if done.returncode or not lines:
+            raise RuntimeError(f"{_PROGRAM} ended with status {done.returncode}: {done.stderr.strip()[-300:]}")
+        told = json.loads(lines[-1])
+        return Rates(told["speed_pp"], told["speed_tg"])
+
+
+class Binding:
+    """By llama.cpp's binding for Python."""
+
+    name = "llama_cpp"
+
+    def rates(self, path: Path, sequences: int, prompt: int, steps: int) -> Rates:
+        """See `Peer`. Raises RuntimeError when the model can't be loaded or decoded."""
+        context = prompt + sequences * (steps + 1)
+        llama = LlamaCpp(path, threads=_cores(), context=context, sequences=sequences)
+        try:
+            began = time.perf_counter()
+            llama.feed(range(1, prompt + 1))
+            prefilled = time.perf_counter()
+            llama.share(sequences)
+            llama.step([1] * sequences, prompt)  # the first step makes what the others use
+            stepped = time.perf_counter()
+            for step in range(1, steps):
+                llama.step([1] * sequences, prompt + step)
+            decoded = time.perf_counter()
+        finally:
+            llama.close()
+        return Rates(prompt / (prefilled - began), sequences * (steps - 1) / (decoded - stepped))
+
+
+def find_peer() -> Peer:
+    """The program if it is on the PATH, else the binding. Raises SettingsError where neither is there, or what writes its files."""
+    how = f"`pip install llama-cpp-python gguf` builds it for this machine, or put its program {_PROGRAM} on the PATH and `pip install gguf`"
+    if importlib.util.find_spec("gguf") is None:
+        raise SettingsError(f"the package gguf is missing, which writes llama.cpp's files; {how}")
+    if shutil.which(_PROGRAM) is not None:
+        return BatchedBench()
+    if is_installed():
+        return Binding()
+    raise SettingsError(f"llama.cpp is not installed; {how}")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
 def write_gguf(checkpoint: Path, bits: int, out: Path) -> None:
-    """Write the Llama checkpoint in a folder to the file `out`, quantized to 4 or 8 bits; it gets no tokenizer."""
+    """Write the Llama checkpoint in a folder to the file `out`, in 4, 8 or 16 bits; it gets no tokenizer."""
     import gguf
 
     config = json.loads((checkpoint / "config.json").read_text())
@@ -59,11 +142,11 @@ def write_gguf(checkpoint: Path, bits: int, out: Path) -> None:
     writer.add_rope_dimension_count(config["hidden_size"] // heads)
     writer.add_rope_freq_base(config["rope_theta"])
     for name, weight in load_file(checkpoint / "model.safetensors").items():
-        array = weight.astype(np.float32)
+        array = weight.float().numpy()
         if "q_proj" in name or "k_proj" in name:
             array = _interleaved(array, heads if "q_proj" in name else kv_heads)
         of_head = name in ("model.embed_tokens.weight", "lm_head.weight")
-        kind = gguf.GGMLQuantizationType[_HEAD_TYPE if of_head else _TYPES[bits]] if array.ndim == 2 else None
+        kind = gguf.GGMLQuantizationType[_TYPES[bits][of_head]] if array.ndim == 2 else None
         data = array if kind is None else gguf.quants.quantize(array, kind)
         writer.add_tensor(_renamed(name), data, raw_dtype=kind)
     writer.write_header_to_file()
@@ -88,7 +171,7 @@ def _interleaved(rows: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.fl
 class LlamaCpp:
     """A model in llama.cpp with a context of its own; K/V are float16, flash attention is on where llama.cpp chooses it."""
 
-    def __init__(self, path: Path, *, threads: int, context: int) -> None:
+    def __init__(self, path: Path, *, threads: int, context: int, sequences: int = 1) -> None:
         import llama_cpp
 
         self._api: Any = llama_cpp
@@ -96,6 +179,8 @@ class LlamaCpp:
         self._model = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = context
+        params.n_seq_max = sequences
+        params.kv_unified = True
         params.n_threads = params.n_threads_batch = threads
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._model or not self._context:
@@ -114,6 +199,24 @@ class LlamaCpp:
         pointer = self._api.llama_get_logits_ith(self._context, -1)
         logits: npt.NDArray[np.float32] = np.ctypeslib.as_array(pointer, shape=(self._vocab_size,))
         return logits
+
+    def share(self, sequences: int) -> None:
+        """Have so many sequences begin with what the first one holds."""
+        memory = self._api.llama_get_memory(self._context)
+        for other in range(1, sequences):
+            self._api.llama_memory_seq_cp(memory, 0, other, -1, -1)
+
+    def step(self, ids: Sequence[int], position: int) -> None:
+        """Append one id to each sequence, all at that position, and compute the logits behind each."""
+        batch = self._api.llama_batch_init(len(ids), 0, 1)
+        batch.n_tokens = len(ids)
+        for place, token in enumerate(ids):
+            batch.token[place], batch.pos[place], batch.logits[place] = token, position, 1
+            batch.n_seq_id[place], batch.seq_id[place][0] = 1, place
+        failed = self._api.llama_decode(self._context, batch)
+        self._api.llama_batch_free(batch)
+        if failed:
+            raise RuntimeError("llama.cpp cannot decode")
 
     def close(self) -> None:
         """Give its memory back."""
