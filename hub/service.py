@@ -14,6 +14,8 @@ import torch
 
 from hub.assembly import assemble
 from hub.intake import Intake
+from hub.kv.kept_pages import KeptPages
+from hub.kv.pages import PAGE_SIZE
 from hub.model.device import pick_device, pick_dtype
 from hub.model.target import Target
 from hub.neighbours import Neighbours
@@ -89,6 +91,11 @@ class Hub:
             answer_open=self._answer_open,
             publish=self._publish,
         )
+        self._kept = KeptPages(
+            settings.cache_folder and settings.cache_folder / "pages", self._bits, target.pool, target.cache
+        )
+        if settings.share_prefixes is not Sharing.OFF and (pages := self._kept.load()):
+            say(f"{pages * PAGE_SIZE} ids of common beginnings are known from before")
         self._intake = Intake(self._topics, limits, self.engine)
         self._serves = True  # until it is told to stop
         self._unsent = 0  # answers that found too many others waiting for the broker; the engine's thread counts them
@@ -124,6 +131,7 @@ class Hub:
             self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
             self._link.close()
             self._neighbours.close()
+            self._kept.save()
 
     def _exit_head(self, exits: Exits) -> Path | None:
         head = self._pair.exit_head

@@ -41,14 +41,18 @@ class KVCache:
         )
         return keys, values
 
+    def page(self, page: int) -> torch.Tensor:
+        """K and V of one page, [2, layers, PAGE_SIZE, kv_heads, head_dim]: a view."""
+        return self._both[:, :, page]
+
     def copy_page(self, source: int, destination: int) -> None:
         """Copy K and V of one page to another."""
-        self._both[:, :, destination] = self._both[:, :, source]
+        self.page(destination).copy_(self.page(source))
 
     def clear(self, pages: Sequence[int]) -> None:
         """Make what the pages hold zero."""
         for page in pages:
-            self._both[:, :, page].zero_()  # several times as fast as all at once
+            self.page(page).zero_()  # several times as fast as all at once
 
     @staticmethod
     def bytes_per_page(layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype) -> int:

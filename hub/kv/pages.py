@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from itertools import islice
 
 PAGE_SIZE = 16  # token slots of one page
 
@@ -46,6 +47,7 @@ class PagePool:
         self._kept: OrderedDict[int, None] = OrderedDict()  # longest unused first
         self._by_key: dict[bytes, int] = {}
         self._keys: dict[int, bytes] = {}
+        self._found: OrderedDict[bytes, None] = OrderedDict()  # keys of registered pages; those found last at the end
 
     @property
     def available(self) -> int:
@@ -80,7 +82,7 @@ class PagePool:
             page = self._free.pop()
         elif self._kept:
             page, _ = self._kept.popitem(last=False)
-            del self._by_key[self._keys.pop(page)]
+            self._forget(page)
         else:
             raise OutOfPages("every page is held")
         self._holders[page] = 1
@@ -100,9 +102,8 @@ class PagePool:
         """Whether the page's holder is the only one and may write it; from now on nobody finds it any more."""
         if self._holders[page] > 1:
             return False
-        key = self._keys.pop(page, None)
-        if key is not None:
-            del self._by_key[key]
+        if page in self._keys:
+            self._forget(page)
         return True
 
     def register(self, page: int, key: bytes) -> None:
@@ -119,6 +120,21 @@ class PagePool:
             self._kept.pop(page, None)
         return page
 
+    def found(self, keys: Sequence[bytes]) -> None:
+        """Note that the registered pages of those keys, the first of a text, were found by who had not computed them."""
+        for key in reversed(keys):  # a page is of no use without those before it
+            self._found[key] = None
+            self._found.move_to_end(key)
+
+    def last_found(self, most: int) -> list[tuple[bytes, int]]:
+        """Key and page of those that were found last, the last first."""
+        return [(key, self._by_key[key]) for key in islice(reversed(self._found), most)]
+
+    def _forget(self, page: int) -> None:
+        key = self._keys.pop(page)
+        del self._by_key[key]
+        self._found.pop(key, None)
+
     def check_integrity(self, tables: Sequence[list[int]]) -> None:
         """Raise AssertionError unless every page is free, kept, or held by just as many of `tables` as it counts."""
         held = Counter(page for table in tables for page in table)
@@ -127,4 +143,5 @@ class PagePool:
         assert pages == list(range(self.count)), "free, kept and held pages are not all pages, once each"
         assert self._keys == {page: key for key, page in self._by_key.items()}, "keys and pages disagree"
         assert not self._keys.keys() & set(self._free), "a free page is registered"
+        assert self._found.keys() <= self._by_key.keys(), "a found page is not registered"
         assert self._kept.keys() <= self._keys.keys(), "a kept page is not registered"

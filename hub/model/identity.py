@@ -12,13 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+
+from hub.tensor_file import sum_of_words
 
 _MOST = 256  # characters of what `bits_of` says
 _NAMED = 60  # characters of a processor's name
 _DIGITS = 8  # hexadecimal digits of a hash
-_WORD = 8  # bytes that are added up at a time
 _SETS = ("avx", "amx", "fma", "f16c", "sve", "sme", "asimd", "bf16", "i8mm")  # beginnings of instruction sets' names
 _CHOICES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")  # what libraries heed
 
@@ -44,13 +44,6 @@ def weights_hash(model: Any) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {sum_of_words(tensor)}\n".encode())
     return digest.hexdigest()[:_DIGITS]
-
-
-def sum_of_words(tensor: torch.Tensor) -> int:
-    """The bytes of a tensor on the CPU as words, added up."""
-    octets = tensor.detach().contiguous().flatten().view(torch.uint8).numpy()
-    whole = len(octets) // _WORD * _WORD
-    return int(octets[:whole].view(np.uint64).sum(dtype=np.uint64)) + int(octets[whole:].sum(dtype=np.uint64))
 
 
 def _gpu(device: torch.device) -> list[str]:

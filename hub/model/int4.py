@@ -29,9 +29,16 @@ class Int4Linear(IntegerLinear):
 
     name = "int4"
 
-    def __init__(self, q: torch.Tensor, blocks: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
+    def __init__(
+        self,
+        q: torch.Tensor,
+        blocks: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor | None,
+        shrink: torch.Tensor | None = None,
+    ) -> None:
         """Of `q` [out, in], step and zero of `blocks` [out, in / BLOCK, 2], both in int8, and outputs' `scale` [out]."""
-        super().__init__(q.shape[1], scale, bias)
+        super().__init__(q.shape[1], scale, bias, shrink)
         levels = (q - _LOWEST).to(torch.int32)
         self._q = torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels, _INNER)
         self._blocks = blocks.transpose(0, 1).to(torch.bfloat16).contiguous()
@@ -49,7 +56,7 @@ class Int4Linear(IntegerLinear):
         """See `IntegerLinear`."""
         pairs = parts["pairs"]
         levels = torch.stack([pairs & _LEVELS - 1, pairs >> _BITS], -1).flatten(1).to(torch.int8)
-        return cls(levels.add_(_LOWEST), parts["blocks"], parts["scale"], bias)
+        return cls(levels.add_(_LOWEST), parts["blocks"], parts["scale"], bias, parts.get("shrink"))
 
     @staticmethod
     def takes(outputs: int, inputs: int) -> bool:
@@ -57,10 +64,11 @@ class Int4Linear(IntegerLinear):
         return not (inputs % BLOCK or outputs % _OUTPUTS)
 
     @staticmethod
-    def rounded_parts(weight: torch.Tensor) -> Parts:
-        """`weight` [out, in], rounded."""
-        some = max(1, _AT_ONCE // weight.shape[1])
-        q, blocks, scale = (torch.cat(each) for each in zip(*map(_rounded, weight.split(some)), strict=True))
+    def rounded_parts(weight: torch.Tensor, importance: torch.Tensor | None = None) -> Parts:
+        """`weight` [out, in], rounded; an input's error counts by its `importance` [in]."""
+        counts = torch.ones(weight.shape[1]) if importance is None else importance
+        pieces = [_rounded(some, counts) for some in weight.split(max(1, _AT_ONCE // weight.shape[1]))]
+        q, blocks, scale = (torch.cat(each) for each in zip(*pieces, strict=True))
         levels = q.sub_(_LOWEST).to(torch.uint8)
         pairs = levels[:, ::2] | levels[:, 1::2] << _BITS
         return {"pairs": pairs, "blocks": blocks.to(torch.int8), "scale": scale}
@@ -87,8 +95,9 @@ class Int4Linear(IntegerLinear):
         return y
 
 
-def _rounded(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """q [out, in], steps and zeros [out, in / BLOCK, 2], scale [out] of `weight` [out, in], with small errors' squares."""
+def _rounded(weight: torch.Tensor, importance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """q [out, in], steps and zeros [out, in / BLOCK, 2], scale [out] of `weight` [out, in], with small errors' squares, which count by `importance` [in]."""
+    counts = importance.view(-1, BLOCK)
     scale = weight.abs().amax(1).clamp_min(LEAST_SCALE) / MOST
     wanted = (weight / scale[:, None]).view(len(weight), -1, BLOCK)
     low, high = wanted.amin(-1, keepdim=True), wanted.amax(-1, keepdim=True)
@@ -99,7 +108,7 @@ def _rounded(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Te
         q = ((wanted - zero) / step).round_().clamp_(_LOWEST, _HIGHEST)
         whole = q * step + zero
         q += (whole < -MOST).float() - (whole > MOST).float()
-        error = (q * step + zero - wanted).square().sum(-1, keepdim=True)
+        error = (q * step + zero - wanted).square().mul_(counts).sum(-1, keepdim=True)
         tried = error, q, step, zero
         better = error < found[0] if found else torch.ones_like(error, dtype=torch.bool)
         found = tuple(torch.where(better, new, old) for new, old in zip(tried, found or tried, strict=True))

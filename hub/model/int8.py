@@ -44,18 +44,23 @@ class IntegerLinear(nn.Module, ABC):
     """What its weights are rounded to."""
     weight_bytes: int
 
-    def __init__(self, inputs: int, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
-        """Each output has a `scale` [out]."""
+    def __init__(
+        self, inputs: int, scale: torch.Tensor, bias: torch.Tensor | None, shrink: torch.Tensor | None
+    ) -> None:
+        """Each output has a `scale` [out]. Inputs are multiplied by `shrink` [in], if it is given, before they are rounded."""
         super().__init__()
         self.in_features, self.out_features = inputs, len(scale)
         self.most = MOST
         """The largest whole number of a rounded row, 127 at most."""
         self.scale = nn.Buffer(scale, persistent=False)
         self.bias = None if bias is None else nn.Buffer(bias, persistent=False)
+        self.shrink = None if shrink is None else nn.Buffer(shrink, persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Multiply."""
         rows = x.reshape(-1, self.in_features).float()
+        if self.shrink is not None:
+            rows = rows * self.shrink
         scale = rows.abs().amax(1, keepdim=True).clamp_min_(LEAST_SCALE).div_(self.most)
         y = self.product((rows / scale).round_()).mul_(scale)
         if self.bias is not None:
@@ -85,9 +90,11 @@ class Int8Linear(IntegerLinear):
 
     name = "int8"
 
-    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
+    def __init__(
+        self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, shrink: torch.Tensor | None = None
+    ) -> None:
         """Multiply by `weight` [out, in], of which each output has a `scale` [out]."""
-        super().__init__(weight.shape[1], scale, bias)
+        super().__init__(weight.shape[1], scale, bias, shrink)
         self.weight_bytes = weight.nbytes
         self.weight = nn.Buffer(weight, persistent=False)
         self._packed: Packed | None = None
@@ -95,10 +102,10 @@ class Int8Linear(IntegerLinear):
     @classmethod
     def made_of(cls, parts: Parts, bias: torch.Tensor | None) -> Int8Linear:
         """See `IntegerLinear`."""
-        return cls(parts["weight"], parts["scale"], bias)
+        return cls(parts["weight"], parts["scale"], bias, parts.get("shrink"))
 
     @staticmethod
-    def rounded_parts(weight: torch.Tensor) -> Parts:
+    def rounded_parts(weight: torch.Tensor, _importance: torch.Tensor | None = None) -> Parts:
         """`weight` [out, in], rounded."""
         scale = weight.abs().amax(1, keepdim=True).clamp_min(LEAST_SCALE) / MOST
         return {"weight": (weight / scale).round_().to(torch.int8), "scale": scale[:, 0].contiguous()}

@@ -1,7 +1,13 @@
-"""A loaded model's linear layers, rounded to the whole numbers that the settings ask for."""
+"""A loaded model's linear layers, rounded to the whole numbers that the settings ask for.
+
+Few inputs of a layer are much larger than the others, and one scale has to reach them all. So inputs may be shrunk, each by a factor of its
+own, before they are rounded, and the weights that they meet stretched by as much. Some ways to choose the factors are tried on what the layer is given
+in texts of the model's own (SmoothQuant, arXiv:2211.10438, and AWQ, arXiv:2306.00978), and for each layer the one is taken that errs least.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,23 +15,35 @@ from typing import Any
 import torch
 from torch import nn
 
+from hub.model.calibration import inputs_of
 from hub.model.int4 import Int4Linear
 from hub.model.int8 import Int8Linear, IntegerLinear, Parts
 from hub.model.joined import join_layers
 from hub.model.linear import replace_linear
-from hub.model.rounded_file import RoundedFile
 from hub.settings import Weights
+from hub.tensor_file import TensorFile
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 2  # the version of what is in a file, which is part of its name
+_MOST_FILES = 3  # of rounded weights
+# Shares of the logarithm of an input's size, and of that of its weights, that a factor has.
+_WAYS = ((0.0, 0.0), (0.25, 0.0), (0.5, 0.0), (0.5, 0.5), (0.75, 0.25))
+_TRIED = 256  # outputs on which ways are tried
+_LEAST = 1e-5  # of sizes, as a share of the largest
 
 
-def round_layers(model: Any, weights: Weights, identity: str, folder: Path | None) -> None:
+def round_layers(model: Any, weights: Weights, identity: str, folder: Path | None, attention: str) -> None:
     """Round all linear layers, and join those that are given one input. A head in 4 bits would show in every probability: it is in int8.
 
-    What they are rounded to is kept in `folder`, if there is one, for the next model of the same `identity`.
+    What they are rounded to is kept in `folder`, if there is one, for the next model of the same `identity`. `attention` is the name of
+    the model's attention function, which it has again afterwards.
     """
     head = model.get_output_embeddings()
     names = {module: name for name, module in model.named_modules()}
-    file = RoundedFile(folder, f"{identity}-{weights.value}")
-    known = file.read()
+    file = TensorFile(folder, f"{identity}-{weights.value}-{_FORMAT}", _MOST_FILES)
+    known = _by_layer(file.read())
+    given = {} if known else _inputs(model, attention)
     fresh: dict[str, Parts] = {}
 
     def rounded(linears: Sequence[nn.Linear]) -> IntegerLinear:
@@ -33,14 +51,66 @@ def round_layers(model: Any, weights: Weights, identity: str, folder: Path | Non
         kind = _kind(Weights.INT8 if linears[0] is head else weights, linears)
         parts = known.get(name)
         if parts is None:
-            parts = kind.rounded_parts(torch.cat([linear.weight.detach().float() for linear in linears]))
-            fresh[name] = parts
+            weight = torch.cat([linear.weight.detach().float() for linear in linears])
+            parts = fresh[name] = _parts(kind, weight, given.get(linears[0]))
         return kind.made_of(parts, _bias(linears))
 
     join_layers(model, rounded)
     replace_linear(model, lambda linear: rounded([linear]))
     if fresh:
-        file.write(known | fresh)
+        layers = known | fresh
+        file.write({f"{layer}:{part}": tensor for layer, parts in layers.items() for part, tensor in parts.items()})
+
+
+def _by_layer(tensors: Parts) -> dict[str, Parts]:
+    layers: dict[str, Parts] = {}
+    for key, tensor in tensors.items():
+        layer, _, part = key.rpartition(":")
+        layers.setdefault(layer, {})[part] = tensor
+    return layers
+
+
+def _inputs(model: Any, attention: str) -> dict[nn.Module, torch.Tensor]:
+    try:
+        return inputs_of(model, attention)
+    except Exception as error:
+        # Architectures fail in many ways; rounding does without, and whether the hub computes the model is seen later.
+        log.warning("weights are rounded without a look at what they meet: %s", error)
+        return {}
+
+
+@torch.inference_mode()
+def _parts(kind: type[Int8Linear | Int4Linear], weight: torch.Tensor, given: torch.Tensor | None) -> Parts:
+    """What `weight` [out, in] is rounded to for inputs like those `given` [positions, in]."""
+    if given is None or not len(given) or not bool(given.isfinite().all()):
+        return kind.rounded_parts(weight)
+    some = weight[:: max(1, len(weight) // _TRIED)][:_TRIED]
+    some = some[: len(some) // 16 * 16] if len(some) >= 16 else some
+    expected = given @ some.T
+    sizes = given.abs().amax(0), weight.abs().amax(0)
+
+    def error(way: tuple[float, float]) -> float:
+        tried = kind.made_of(_shrunk(kind, some, given, sizes, way), None)
+        return float((tried(given) - expected).square().sum())
+
+    return _shrunk(kind, weight, given, sizes, min(_WAYS, key=error))
+
+
+def _shrunk(
+    kind: type[Int8Linear | Int4Linear],
+    weight: torch.Tensor,
+    given: torch.Tensor,
+    sizes: tuple[torch.Tensor, torch.Tensor],
+    way: tuple[float, float],
+) -> Parts:
+    """Rounded with factors chosen in that way."""
+    factors = torch.ones(weight.shape[1])
+    for size, share in zip(sizes, (way[0], -way[1]), strict=True):
+        factors *= size.clamp_min(_LEAST * float(size.max())).pow(share)
+    factors = (factors / factors.log().mean().exp()).contiguous()
+    importance = (given / factors).square().mean(0)
+    parts = kind.rounded_parts(weight * factors, importance + _LEAST * float(importance.max()))
+    return parts if way == _WAYS[0] else {**parts, "shrink": 1 / factors}
 
 
 def _kind(weights: Weights, linears: Sequence[nn.Linear]) -> type[Int8Linear | Int4Linear]:

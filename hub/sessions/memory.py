@@ -42,12 +42,15 @@ class KVMemory:
             return 0
         before = session.computed
         self.pool.shrink(session.kv.pages, before)
-        for key in self.keys(session, session.committed - 1)[before // PAGE_SIZE :]:
+        keys = self.keys(session, session.committed - 1)
+        for key in keys[before // PAGE_SIZE :]:
             page = self.pool.share(key)
             if page is None:
                 break
             session.kv.pages.append(page)
             session.fed(session.computed + PAGE_SIZE)
+        if session.computed > before:
+            self.pool.found(keys[before // PAGE_SIZE : session.computed // PAGE_SIZE])
         return session.computed - before
 
     def has_room(self, session: HubSession, length: int, victims: Sequence[HubSession]) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hub.model import rounded_file
+from hub import tensor_file
+from hub.model import rounding
 from hub.model.batch import Row
 from hub.model.int4 import Int4Linear
 from hub.model.int8 import Int8Linear
@@ -36,7 +37,7 @@ def checkpoint(tmp_path: Path) -> str:
 
 
 def no_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: torch.Tensor) -> None:
+    def refuse(*_: torch.Tensor) -> None:
         raise AssertionError("it is rounded again")
 
     for kind in (Int4Linear, Int8Linear):
@@ -87,13 +88,13 @@ def test_a_folder_that_cannot_be_written_costs_nothing_else(checkpoint: str, tmp
 
 
 def test_a_full_disk_is_left_alone(checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounded_file, "_LEFT", 2**60)
+    monkeypatch.setattr(tensor_file, "_LEFT", 2**60)
     loaded(checkpoint, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_few_files_stay_and_those_used_last(checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounded_file, "_MOST_FILES", 1)
+    monkeypatch.setattr(rounding, "_MOST_FILES", 1)
     cache = tmp_path / "cache"
     loaded(checkpoint, cache)
     (old,) = cache.iterdir()
