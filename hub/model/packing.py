@@ -73,9 +73,7 @@ def _sums_are_right(outputs: int, inputs: int) -> bool:
     return torch.equal(Packed(weight).product(rows, ones, torch.float32), expected)
 
 
-def _seconds(
-    product: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, between: torch.Tensor
-) -> float:
+def _seconds(product: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, between: torch.Tensor) -> float:
     measured = []
     for _ in range(_TIMES):
         given = rows.clone()

@@ -37,6 +37,16 @@ def test_capacity_in_memory_with_weights_in_int8() -> None:
     assert (figures["transport"], figures["weights"], figures["dtype"]) == ("memory", "int8", "float32")
 
 
+def test_neighbour() -> None:
+    figures = bench("neighbour", "--shape", "2m", "--dtype", "float32", "--pairs", "1", "--seconds", "1")
+    ratios = figures["ratios"]
+    assert {(mode, count) for mode, row in ratios.items() for count in row} == {
+        (mode, count) for mode in ("stream", "speculate") for count in ("1", "8")
+    }
+    assert figures["throughput_ratio_with_one_busy_process"] == min(r for row in ratios.values() for r in row.values())
+    assert figures["throughput_ratio_with_one_busy_process"] > 0
+
+
 def test_overhead() -> None:
     figures = bench("overhead", "--shape", "2m", "--dtype", "float32", "--pairs", "1", "--seconds", "1")
     assert all(figures[f"ratio_{n}"] > 0 and figures[f"step_ms_{n}"] > 0 for n in (1, 8, 32))

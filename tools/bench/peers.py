@@ -28,7 +28,8 @@ from tools.bench.site import PROMPT, Rig, Site
 from tools.rig.fleet import Drafting
 
 SESSIONS = (1, 8, 32)
-_STEPS = 24  # tokens of each sequence that llama.cpp decodes
+_STEPS = 16  # tokens of each sequence that llama.cpp decodes
+_ROUNDS = 6  # of each session at least
 _FILES = Path("build/peers")
 _DTYPE = "bfloat16"  # of the checkpoint that all formats are made of
 
@@ -67,7 +68,7 @@ def run(shape: str, drafting: Drafting, rounds: int, seconds: float, out: Path, 
         ("format", "sessions", "llama.cpp", "streaming", "ratio", "speculating", "ratio"),
         _rows(measured),
     )
-    facts = {"shape": shape, "device": f"{os.cpu_count()} CPU cores, torch with {torch.get_num_threads()} threads"}
+    facts: dict[str, Any] = {"shape": shape, "device": f"{os.cpu_count()} CPU cores, torch with {torch.get_num_threads()} threads"}
     facts |= {"acceptance": drafting.acceptance, "llama": peer.name, "picture": str(out)}
     _draw(f"Shape {shape}, {os.cpu_count()} CPU cores, acceptance {drafting.acceptance}", measured, out)
     show("beside llama.cpp", facts | figures, as_json)
@@ -111,8 +112,8 @@ def _measure(shape: str, each: Format, peer: Peer, drafting: Drafting, rounds: i
             turns = [sessions for _ in range(rounds) for sessions in SESSIONS]
             for sessions in bars.track(turns, description=f"{each.name}: hub and llama.cpp, in turn"):
                 site.hold(sessions)
-                found.stream.setdefault(sessions, []).append(site.measure(None).tokens_per_s)
-                found.speculate.setdefault(sessions, []).append(site.measure(drafting).tokens_per_s)
+                found.stream.setdefault(sessions, []).append(site.measure(None, _ROUNDS).tokens_per_s)
+                found.speculate.setdefault(sessions, []).append(site.measure(drafting, _ROUNDS).tokens_per_s)
                 rates = peer.rates(path, sessions, PROMPT, _STEPS)
                 found.llama.setdefault(sessions, []).append(rates.decoded_per_s)
                 found.llama_prefill.append(rates.prefilled_per_s)
