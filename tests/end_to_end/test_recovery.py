@@ -300,3 +300,21 @@ def test_ask_without_any_hub_marks_what_it_says_and_makes_no_call(bed: HubBed) -
     )
     assert figures["provisional"] == figures["text"] != ""
     assert figures["calls"] == []
+
+
+def test_a_hub_that_was_restarted_still_knows_what_chats_begin_with() -> None:
+    system = "You are the voice of a house with a garden. " * 12
+    with running_hub(["pi", "jetson"]) as bed:
+
+        def answer(name: str) -> str:
+            with connected(bed.node(name, mode=Mode.STREAM), system) as node:
+                return _told(node, "turn on the kitchen lights", Generation(temperature=0.0, max_tokens=32)).text
+
+        first = answer("pi")
+        assert answer("jetson") == first
+        before = bed.hub_stats()["shared_tokens"]
+        assert before > 64
+        bed.restart_hub()
+        assert bed.hub_stats()["shared_tokens"] == 0
+        assert answer("pi") == first
+        assert bed.hub_stats()["shared_tokens"] == before
