@@ -42,7 +42,7 @@ class TensorFile:
         try:
             with safe_open(path, "pt") as file:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dict
-                if (file.metadata() or {}).get(_SUMS) != _sums(tensors):
+                if (file.metadata() or {}).get(_SUMS) != checksum(tensors):
                     raise ValueError("its checksum is wrong")
             with suppress(OSError):
                 os.utime(path)
@@ -65,7 +65,7 @@ class TensorFile:
                 return
             with tempfile.TemporaryDirectory(dir=self._folder, prefix=".") as unfinished:
                 path = Path(unfinished) / self._name
-                save_file(dict(tensors), path, {_SUMS: _sums(tensors)})
+                save_file(dict(tensors), path, {_SUMS: checksum(tensors)})
                 path.replace(self._folder / self._name)
             files = [each for each in self._folder.iterdir() if each.name.endswith(_SUFFIX)]
             for old in sorted(files, key=lambda each: each.stat().st_mtime_ns, reverse=True)[self._most :]:
@@ -81,5 +81,6 @@ def sum_of_words(tensor: torch.Tensor) -> int:
     return int(octets[:whole].view(np.uint64).sum(dtype=np.uint64)) + int(octets[whole:].sum(dtype=np.uint64))
 
 
-def _sums(tensors: Mapping[str, torch.Tensor]) -> str:
+def checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Of tensors and their names."""
     return " ".join(f"{key}={sum_of_words(tensor):x}" for key, tensor in sorted(tensors.items()))

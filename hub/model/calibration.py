@@ -18,11 +18,23 @@ _KEPT = 96  # positions whose inputs are kept
 _PLAIN = "eager"  # an attention of transformers that every architecture has
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch computes with one thread in this context."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @torch.inference_mode()
+@one_thread()
 def inputs_of(model: Any, attention: str) -> dict[nn.Module, torch.Tensor]:
     """Inputs [positions, in], in float32, of every linear layer that was called, by the layer.
 
-    The model's attention is the function called `attention` again afterwards. Raises what an architecture raises that can't do without it.
+    It is computed by one thread: by several the sums would be others, and so the texts. The model's attention is the function called `attention` again afterwards. Raises what an architecture raises that can't do without it.
     """
     generator = torch.Generator().manual_seed(0)
     model.set_attn_implementation(_PLAIN)

@@ -46,6 +46,11 @@ def weights_hash(model: Any) -> str:
     return digest.hexdigest()[:_DIGITS]
 
 
+def short_hash(content: bytes) -> str:
+    """For people to compare."""
+    return hashlib.sha256(content).hexdigest()[:_DIGITS]
+
+
 def _gpu(device: torch.device) -> list[str]:
     return [
         torch.cuda.get_device_name(device)[:_NAMED],

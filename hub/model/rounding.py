@@ -15,17 +15,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from hub.model.calibration import inputs_of
+from hub.model.calibration import inputs_of, one_thread
+from hub.model.identity import short_hash
 from hub.model.int4 import Int4Linear
 from hub.model.int8 import Int8Linear, IntegerLinear, Parts
 from hub.model.joined import join_layers
 from hub.model.linear import replace_linear
 from hub.settings import Weights
-from hub.tensor_file import TensorFile
+from hub.tensor_file import TensorFile, checksum
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 2  # the version of what is in a file, which is part of its name
+_FORMAT = 3  # the version of what is in a file, which is part of its name
 _MOST_FILES = 3  # of rounded weights
 # Shares of the logarithm of an input's size, and of that of its weights, that a factor has.
 _WAYS = ((0.0, 0.0), (0.25, 0.0), (0.5, 0.0), (0.5, 0.5), (0.75, 0.25))
@@ -33,11 +34,11 @@ _TRIED = 256  # outputs on which ways are tried
 _LEAST = 1e-5  # of sizes, as a share of the largest
 
 
-def round_layers(model: Any, weights: Weights, identity: str, folder: Path | None, attention: str) -> None:
+def round_layers(model: Any, weights: Weights, identity: str, folder: Path | None, attention: str) -> str:
     """Round all linear layers, and join those that are given one input. A head in 4 bits would show in every probability: it is in int8.
 
     What they are rounded to is kept in `folder`, if there is one, for the next model of the same `identity`. `attention` is the name of
-    the model's attention function, which it has again afterwards.
+    the model's attention function, which it has again afterwards. Returns the rounded model's identity.
     """
     head = model.get_output_embeddings()
     names = {module: name for name, module in model.named_modules()}
@@ -57,9 +58,11 @@ def round_layers(model: Any, weights: Weights, identity: str, folder: Path | Non
 
     join_layers(model, rounded)
     replace_linear(model, lambda linear: rounded([linear]))
+    layers = known | fresh
+    tensors = {f"{layer}:{part}": tensor for layer, parts in layers.items() for part, tensor in parts.items()}
     if fresh:
-        layers = known | fresh
-        file.write({f"{layer}:{part}": tensor for layer, parts in layers.items() for part, tensor in parts.items()})
+        file.write(tensors)
+    return short_hash(f"{identity} {checksum(tensors)}".encode())
 
 
 def _by_layer(tensors: Parts) -> dict[str, Parts]:
@@ -86,31 +89,33 @@ def _parts(kind: type[Int8Linear | Int4Linear], weight: torch.Tensor, given: tor
         return kind.rounded_parts(weight)
     some = weight[:: max(1, len(weight) // _TRIED)][:_TRIED]
     some = some[: len(some) // 16 * 16] if len(some) >= 16 else some
-    expected = given @ some.T
     sizes = given.abs().amax(0), weight.abs().amax(0)
 
-    def error(way: tuple[float, float]) -> float:
-        tried = kind.made_of(_shrunk(kind, some, given, sizes, way), None)
+    def error(factors: torch.Tensor) -> float:
+        tried = kind.made_of(_stretched(kind, some, given, factors), None)
         return float((tried(given) - expected).square().sum())
 
-    return _shrunk(kind, weight, given, sizes, min(_WAYS, key=error))
+    with one_thread():
+        expected = given @ some.T
+        best = min((_factors(sizes, way) for way in _WAYS), key=error)
+    return _stretched(kind, weight, given, best)
 
 
-def _shrunk(
-    kind: type[Int8Linear | Int4Linear],
-    weight: torch.Tensor,
-    given: torch.Tensor,
-    sizes: tuple[torch.Tensor, torch.Tensor],
-    way: tuple[float, float],
-) -> Parts:
-    """Rounded with factors chosen in that way."""
-    factors = torch.ones(weight.shape[1])
+def _factors(sizes: tuple[torch.Tensor, torch.Tensor], way: tuple[float, float]) -> torch.Tensor:
+    """By how much weights are stretched [in], one on average, for `sizes` [in] of inputs and of weights."""
+    factors = torch.ones_like(sizes[0])
     for size, share in zip(sizes, (way[0], -way[1]), strict=True):
         factors *= size.clamp_min(_LEAST * float(size.max())).pow(share)
-    factors = (factors / factors.log().mean().exp()).contiguous()
+    return factors / factors.log().mean().exp()
+
+
+def _stretched(
+    kind: type[Int8Linear | Int4Linear], weight: torch.Tensor, given: torch.Tensor, factors: torch.Tensor
+) -> Parts:
+    """`weight` [out, in], stretched by `factors` [in] and rounded."""
     importance = (given / factors).square().mean(0)
     parts = kind.rounded_parts(weight * factors, importance + _LEAST * float(importance.max()))
-    return parts if way == _WAYS[0] else {**parts, "shrink": 1 / factors}
+    return parts if bool((factors == 1).all()) else {**parts, "shrink": 1 / factors}
 
 
 def _kind(weights: Weights, linears: Sequence[nn.Linear]) -> type[Int8Linear | Int4Linear]:

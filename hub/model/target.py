@@ -75,7 +75,7 @@ class Target:
         self._weights_hash = weights_hash(model)
         if weights is not Weights.AUTO:
             # Before it moves: a GPU never holds the weights as they were.
-            round_layers(model, weights, self._weights_hash, rounded, NAME)
+            self._weights_hash = round_layers(model, weights, self._weights_hash, rounded, NAME)
         self.device = device
         self._model: Any = _moved(model, device)
         self.context = _context(model.config)

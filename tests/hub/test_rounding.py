@@ -12,7 +12,7 @@ from hub import tensor_file
 from hub.model import rounding
 from hub.model.batch import Row
 from hub.model.int4 import Int4Linear
-from hub.model.int8 import Int8Linear
+from hub.model.int8 import Int8Linear, Parts
 from hub.model.target import Target
 from hub.settings import Weights
 from tests import models
@@ -102,3 +102,53 @@ def test_few_files_stay_and_those_used_last(checkpoint: str, tmp_path: Path, mon
     loaded(checkpoint, cache, Weights.INT8)
     (kept,) = cache.iterdir()
     assert kept != old
+
+
+@pytest.mark.parametrize("weights", [Weights.INT8, Weights.INT4])
+def test_a_model_is_rounded_alike_by_any_number_of_threads(weights: Weights, checkpoint: str, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    files = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            loaded(checkpoint, tmp_path / str(threads), weights)
+            assert torch.get_num_threads() == threads
+            (file,) = (tmp_path / str(threads)).iterdir()
+            files.append(file.read_bytes())
+    finally:
+        torch.set_num_threads(before)
+    assert files[0] == files[1] == files[2]
+
+
+def test_models_that_are_rounded_otherwise_say_so(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrated = loaded(checkpoint, None)
+    assert loaded(checkpoint, None).bits == calibrated.bits
+    monkeypatch.setattr(rounding, "inputs_of", lambda *_: {})
+    assert loaded(checkpoint, None).bits != calibrated.bits
+
+
+def test_inputs_that_stand_out_are_shrunk_and_outputs_come_nearer() -> None:
+    """One input in a hundred is fifty times larger than the others, as real models have them."""
+    torch.manual_seed(0)
+    weight, given = torch.randn(256, 512), torch.randn(96, 512)
+    given[:, ::100] *= 50
+    expected = given @ weight.T
+
+    def off(parts: Parts) -> float:
+        return float((Int8Linear.made_of(parts, None)(given) - expected).norm() / expected.norm())
+
+    chosen = rounding._parts(Int8Linear, weight, given)
+    assert "shrink" in chosen
+    assert off(chosen) < 0.7 * off(Int8Linear.rounded_parts(weight))
+
+
+def test_an_architecture_that_cannot_be_calibrated_is_rounded_all_the_same(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no cache of keys and values")
+
+    monkeypatch.setattr(rounding, "inputs_of", fail)
+    assert loaded(checkpoint, None).is_exact

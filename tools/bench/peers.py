@@ -68,7 +68,10 @@ def run(shape: str, drafting: Drafting, rounds: int, seconds: float, out: Path, 
         ("format", "sessions", "llama.cpp", "streaming", "ratio", "speculating", "ratio"),
         _rows(measured),
     )
-    facts: dict[str, Any] = {"shape": shape, "device": f"{os.cpu_count()} CPU cores, torch with {torch.get_num_threads()} threads"}
+    facts: dict[str, Any] = {
+        "shape": shape,
+        "device": f"{os.cpu_count()} CPU cores, torch with {torch.get_num_threads()} threads",
+    }
     facts |= {"acceptance": drafting.acceptance, "llama": peer.name, "picture": str(out)}
     _draw(f"Shape {shape}, {os.cpu_count()} CPU cores, acceptance {drafting.acceptance}", measured, out)
     show("beside llama.cpp", facts | figures, as_json)

@@ -31,7 +31,12 @@ class HubBed:
         self.broker = broker
         self.pair = pair
         self._log = folder / "hub.log"
-        own = ["--pair", pair, "--cache", str(folder / "cache")]  # what an earlier run knew would change the figures of this
+        own = [
+            "--pair",
+            pair,
+            "--cache",
+            str(folder / "cache"),
+        ]  # what an earlier run knew would change the figures of this
         self._command = hub_command(broker.settings(HUB), HUB, *own, *hub_options)
         self._hub = ExitStack()
         self.hub_pid = 0
