@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25  # seconds between two looks at what others take
 _MUCH = 0.2  # cores beyond those that the hub leaves free, from which on others are in the way
-_LITTLE = 0.1  # and below which they are not
+_MUCH_OF_MANY = 0.02  # or this share of all cores, of which each is counted in steps of 10 ms
 _QUIET_LOOKS = 8  # one after the other, before threads spin again
 _SPENT = (1, 2, 3, 6, 7, 8)  # fields of a line of /proc/stat: user, nice, system, irq, softirq and steal
 
@@ -31,7 +31,7 @@ class Neighbours:
 
     def __init__(self, *, taken: Callable[[], float] | None = None, look_s: float = _LOOK_S) -> None:
         """`taken` gives the seconds that others have computed so far, on all cores together."""
-        self.cores = len(os.sched_getaffinity(0))
+        self.cores = len(_own_cores())
         self.threads = self.cores
         """Threads that torch computes with; to be set once that is known."""
         self.are_busy = False
@@ -53,16 +53,17 @@ class Neighbours:
 
     def _watch(self) -> None:
         waits, quiet = _ShortWaits(), 0
+        much = max(_MUCH, _MUCH_OF_MANY * self.cores)
         try:
             before, at = self._taken(), time.monotonic()
             while not self._stop.wait(self._look_s):
                 now, until = self._taken(), time.monotonic()
-                too_many = (now - before) / (until - at) - (self.cores - self.threads)
+                too_many = (now - before) / (until - at) - max(0, self.cores - self.threads)
                 before, at = now, until
-                quiet = quiet + 1 if too_many < _LITTLE else 0
-                if self.threads > 1 and too_many > _MUCH and not self.are_busy:
+                quiet = quiet + 1 if too_many < much / 2 else 0
+                if self.threads > 1 and too_many > much and not self.are_busy:
                     self.are_busy = True
-                    waits.begin(self.cores - self.threads + 2)
+                    waits.begin(self.cores + 1)
                 elif self.are_busy and quiet >= _QUIET_LOOKS:
                     self.are_busy = False
                     waits.end()
@@ -95,14 +96,23 @@ class _ShortWaits:
     def _hold(self, team: int) -> None:
         import torch
 
-        torch.set_num_threads(team)  # of this thread alone
+        before = torch.get_num_threads()
+        torch.set_num_threads(team)
         torch.zeros(team << 16).add_(1)  # so much that each of them has a share
+        torch.set_num_threads(before)  # threads that have not computed yet begin with the last number that was set
         self._over.wait()
+
+
+def _own_cores() -> set[int]:
+    """The numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))  # macOS has no such thing
 
 
 def _taken_by_others() -> float:
     """Seconds that other programs, and other machines on the same processor, have computed on this process's cores."""
-    names = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    names = {f"cpu{core}" for core in _own_cores()}
     lines = [line.split() for line in Path("/proc/stat").read_text(encoding="ascii").splitlines()]
     ticks = sum(int(line[field]) for line in lines if line and line[0] in names for field in _SPENT)
     return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()

@@ -131,7 +131,7 @@ class Hub:
             self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
             self._link.close()
             self._neighbours.close()
-            self._kept.save()
+        self._kept.save()
 
     def _exit_head(self, exits: Exits) -> Path | None:
         head = self._pair.exit_head

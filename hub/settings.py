@@ -113,6 +113,8 @@ class HubSettings:
         require("max_queue", self.max_queue, 1, 1e6)
         require("max_draft", self.max_draft, 1, MAX_DRAFT)
         require("budget", self.budget, 2 * self.max_draft, 1e6)
+        if not self.cache:
+            raise SettingsError("cache is empty; use auto, off, or a folder")
         if self.kv_bytes is not None:
             require("kv_memory", self.kv_bytes, 2**20, 2**43)
         require("max_sessions", self.max_sessions, 1, 1e6)
@@ -124,7 +126,7 @@ class HubSettings:
         """Where to keep what takes long to compute; None for nowhere."""
         if self.cache == "off":
             return None
-        return cache_folder() if self.cache == "auto" else Path(self.cache).expanduser()
+        return cache_folder() if self.cache == "auto" else Path(self.cache)
 
     @property
     def kv_bytes(self) -> int | None:

@@ -2,11 +2,12 @@
 
 A system message is computed once in a hub's life, and is so at every start. Of the pages that sessions found others to have computed, the last found are
 written when the hub ends, with their keys, into one file for each order of bits; a hub that computes otherwise has no use for them.
-Pages that one session alone had, a chat, are not written.
+Pages that one node alone had, as those of a chat, are not written.
 """
 
 from __future__ import annotations
 
+import logging
 from hashlib import blake2b
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import torch
 from hub.kv.kv_cache import KVCache
 from hub.kv.pages import PagePool
 from hub.tensor_file import TensorFile
+
+log = logging.getLogger(__name__)
 
 _FORMAT = 1  # the version of what is in a file, which is part of its name
 _KEYS, _PAGES = "keys", "pages"
@@ -38,14 +41,22 @@ class KeptPages:
         tensors = self._file.read()
         if not tensors:
             return 0
-        keys, pages = tensors[_KEYS], tensors[_PAGES]
+        keys, pages = tensors.get(_KEYS), tensors.get(_PAGES)
+        size = self._cache.page(0)
+        if (
+            keys is None or pages is None or keys.dtype is not torch.uint8 or keys.ndim != 2
+            or pages.shape != (len(keys), *size.shape) or pages.dtype is not size.dtype
+        ):  # fmt: skip
+            log.warning("pages of an earlier hub are of another form, and not read")
+            return 0
         count = min(len(keys), int(self._pool.count * _MOST_SHARE))
-        for key, kept in zip(keys[:count], pages[:count], strict=True):
-            page = self._pool.take()
+        table = [self._pool.take() for _ in range(count)]
+        known = [bytes(key.tolist()) for key in keys[:count]]
+        for page, key, kept in zip(table, known, pages[:count], strict=True):
             self._cache.page(page).copy_(kept)
-            self._pool.register(page, bytes(key.tolist()))
-            self._pool.drop(page)
-        self._pool.found([bytes(key.tolist()) for key in keys[:count]])
+            self._pool.register(page, key, owner="")
+        self._pool.found(known, by=None)
+        self._pool.shrink(table, 0)  # the first pages of a text, which are the first here, are given away last
         return count
 
     def save(self) -> None:
@@ -53,5 +64,5 @@ class KeptPages:
         found = self._pool.last_found(_MOST_BYTES // self._cache.page(0).nbytes)
         if found:
             keys = torch.tensor([list(key) for key, _ in found], dtype=torch.uint8)
-            pages = torch.stack([self._cache.page(page) for _, page in found]).cpu()
+            pages = torch.stack([self._cache.page(page).cpu() for _, page in found])
             self._file.write({_KEYS: keys, _PAGES: pages})

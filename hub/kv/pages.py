@@ -47,6 +47,7 @@ class PagePool:
         self._kept: OrderedDict[int, None] = OrderedDict()  # longest unused first
         self._by_key: dict[bytes, int] = {}
         self._keys: dict[int, bytes] = {}
+        self._owners: dict[bytes, str] = {}  # of registered pages, by their keys: who computed them
         self._found: OrderedDict[bytes, None] = OrderedDict()  # keys of registered pages; those found last at the end
 
     @property
@@ -106,11 +107,12 @@ class PagePool:
             self._forget(page)
         return True
 
-    def register(self, page: int, key: bytes) -> None:
-        """Let a full, computed page be found by `key`; nothing happens when another is found by it already."""
+    def register(self, page: int, key: bytes, owner: str) -> None:
+        """Let a full, computed page of `owner` be found by `key`; nothing happens when another is found by it already."""
         if key not in self._by_key and page not in self._keys:
             self._by_key[key] = page
             self._keys[page] = key
+            self._owners[key] = owner
 
     def share(self, key: bytes) -> int | None:
         """The page registered under `key`, with one holder more, or None."""
@@ -120,11 +122,12 @@ class PagePool:
             self._kept.pop(page, None)
         return page
 
-    def found(self, keys: Sequence[bytes]) -> None:
-        """Note that the registered pages of those keys, the first of a text, were found by who had not computed them."""
+    def found(self, keys: Sequence[bytes], by: str | None) -> None:
+        """Note that the registered pages of those keys, the first of a text, were found by somebody; what an owner finds is not noted."""
         for key in reversed(keys):  # a page is of no use without those before it
-            self._found[key] = None
-            self._found.move_to_end(key)
+            if key in self._found or self._owners[key] != by:
+                self._found[key] = None
+                self._found.move_to_end(key)
 
     def last_found(self, most: int) -> list[tuple[bytes, int]]:
         """Key and page of those that were found last, the last first."""
@@ -133,6 +136,7 @@ class PagePool:
     def _forget(self, page: int) -> None:
         key = self._keys.pop(page)
         del self._by_key[key]
+        del self._owners[key]
         self._found.pop(key, None)
 
     def check_integrity(self, tables: Sequence[list[int]]) -> None:

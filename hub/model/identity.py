@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 
-from hub.tensor_file import sum_of_words
+from hub.tensor_file import fingerprint
 
 _MOST = 256  # characters of what `bits_of` says
 _NAMED = 60  # characters of a processor's name
+_DIGITS_OF_WEIGHTS = 16  # hexadecimal digits of the hash of a model: a file may be known by it
 _DIGITS = 8  # hexadecimal digits of a hash
 _SETS = ("avx", "amx", "fma", "f16c", "sve", "sme", "asimd", "bf16", "i8mm")  # beginnings of instruction sets' names
 _CHOICES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")  # what libraries heed
@@ -37,18 +38,18 @@ def bits_of(weights: str, device: torch.device, order: str, *, exact: bool) -> s
 def weights_hash(model: Any) -> str:
     """A short hash of the `config.json` of a model that was loaded from a folder, and of all its weights, which lie on the CPU.
 
-    Of a tensor it takes the sum of its words, which costs a fraction of a SHA-256. That tells checkpoints apart which differ by
+    Of a tensor it takes sums of its words, which cost a fraction of a SHA-256. That tells checkpoints apart which differ by
     training or by mistake, and is no protection against somebody who wants them to look alike.
     """
     digest = hashlib.sha256(Path(model.name_or_path, "config.json").read_bytes())
     for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} {sum_of_words(tensor)}\n".encode())
-    return digest.hexdigest()[:_DIGITS]
+        digest.update(f"{name} {fingerprint(tensor)}\n".encode())
+    return digest.hexdigest()[:_DIGITS_OF_WEIGHTS]
 
 
 def short_hash(content: bytes) -> str:
     """For people to compare."""
-    return hashlib.sha256(content).hexdigest()[:_DIGITS]
+    return hashlib.sha256(content).hexdigest()[:_DIGITS_OF_WEIGHTS]
 
 
 def _gpu(device: torch.device) -> list[str]:

@@ -30,6 +30,8 @@ _FORMAT = 3  # the version of what is in a file, which is part of its name
 _MOST_FILES = 3  # of rounded weights
 # Shares of the logarithm of an input's size, and of that of its weights, that a factor has.
 _WAYS = ((0.0, 0.0), (0.25, 0.0), (0.5, 0.0), (0.5, 0.5), (0.75, 0.25))
+_MOST_WEIGHTS = 2**29  # of a model that is calibrated
+_LEAST_POSITIONS = 32  # whose inputs say something of a layer; experts may be given fewer
 _TRIED = 256  # outputs on which ways are tried
 _LEAST = 1e-5  # of sizes, as a share of the largest
 
@@ -44,7 +46,7 @@ def round_layers(model: Any, weights: Weights, identity: str, folder: Path | Non
     names = {module: name for name, module in model.named_modules()}
     file = TensorFile(folder, f"{identity}-{weights.value}-{_FORMAT}", _MOST_FILES)
     known = _by_layer(file.read())
-    given = {} if known else _inputs(model, attention)
+    given = _inputs(model, attention) if not known and _is_small(model) else {}
     fresh: dict[str, Parts] = {}
 
     def rounded(linears: Sequence[nn.Linear]) -> IntegerLinear:
@@ -53,14 +55,14 @@ def round_layers(model: Any, weights: Weights, identity: str, folder: Path | Non
         parts = known.get(name)
         if parts is None:
             weight = torch.cat([linear.weight.detach().float() for linear in linears])
-            parts = fresh[name] = _parts(kind, weight, given.get(linears[0]))
+            parts = fresh[name] = _parts(kind, weight, (given or {}).get(linears[0]))
         return kind.made_of(parts, _bias(linears))
 
     join_layers(model, rounded)
     replace_linear(model, lambda linear: rounded([linear]))
     layers = known | fresh
     tensors = {f"{layer}:{part}": tensor for layer, parts in layers.items() for part, tensor in parts.items()}
-    if fresh:
+    if fresh and given is not None:
         file.write(tensors)
     return short_hash(f"{identity} {checksum(tensors)}".encode())
 
@@ -73,32 +75,39 @@ def _by_layer(tensors: Parts) -> dict[str, Parts]:
     return layers
 
 
-def _inputs(model: Any, attention: str) -> dict[nn.Module, torch.Tensor]:
+def _is_small(model: nn.Module) -> bool:
+    """Whether a model is calibrated: with more weights, one thread would take minutes for the texts."""
+    return sum(parameter.numel() for parameter in model.parameters()) <= _MOST_WEIGHTS
+
+
+def _inputs(model: Any, attention: str) -> dict[nn.Module, torch.Tensor] | None:
+    """What its layers are given; None where that can't be had."""
     try:
         return inputs_of(model, attention)
     except Exception as error:
         # Architectures fail in many ways; rounding does without, and whether the hub computes the model is seen later.
         log.warning("weights are rounded without a look at what they meet: %s", error)
-        return {}
+        return None
 
 
 @torch.inference_mode()
 def _parts(kind: type[Int8Linear | Int4Linear], weight: torch.Tensor, given: torch.Tensor | None) -> Parts:
     """What `weight` [out, in] is rounded to for inputs like those `given` [positions, in]."""
-    if given is None or not len(given) or not bool(given.isfinite().all()):
+    if given is None or len(given) < _LEAST_POSITIONS or not bool(given.isfinite().all()):
         return kind.rounded_parts(weight)
     some = weight[:: max(1, len(weight) // _TRIED)][:_TRIED]
     some = some[: len(some) // 16 * 16] if len(some) >= 16 else some
     sizes = given.abs().amax(0), weight.abs().amax(0)
 
     def error(factors: torch.Tensor) -> float:
-        tried = kind.made_of(_stretched(kind, some, given, factors), None)
+        tried = kind.made_of(_stretched(kind, some, _importance(given, factors), factors), None)
         return float((tried(given) - expected).square().sum())
 
     with one_thread():
         expected = given @ some.T
         best = min((_factors(sizes, way) for way in _WAYS), key=error)
-    return _stretched(kind, weight, given, best)
+        importance = _importance(given, best)
+    return _stretched(kind, weight, importance, best)
 
 
 def _factors(sizes: tuple[torch.Tensor, torch.Tensor], way: tuple[float, float]) -> torch.Tensor:
@@ -109,12 +118,17 @@ def _factors(sizes: tuple[torch.Tensor, torch.Tensor], way: tuple[float, float])
     return factors / factors.log().mean().exp()
 
 
+def _importance(given: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """How much an error of a stretched weight counts [in]."""
+    squares = (given / factors).square().mean(0)
+    return squares + _LEAST * float(squares.max())
+
+
 def _stretched(
-    kind: type[Int8Linear | Int4Linear], weight: torch.Tensor, given: torch.Tensor, factors: torch.Tensor
+    kind: type[Int8Linear | Int4Linear], weight: torch.Tensor, importance: torch.Tensor, factors: torch.Tensor
 ) -> Parts:
-    """`weight` [out, in], stretched by `factors` [in] and rounded."""
-    importance = (given / factors).square().mean(0)
-    parts = kind.rounded_parts(weight * factors, importance + _LEAST * float(importance.max()))
+    """`weight` [out, in], stretched by `factors` [in] and rounded; errors count by their `importance` [in]."""
+    parts = kind.rounded_parts(weight * factors, importance)
     return parts if bool((factors == 1).all()) else {**parts, "shrink": 1 / factors}
 
 

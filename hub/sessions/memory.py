@@ -50,7 +50,7 @@ class KVMemory:
             session.kv.pages.append(page)
             session.fed(session.computed + PAGE_SIZE)
         if session.computed > before:
-            self.pool.found(keys[before // PAGE_SIZE : session.computed // PAGE_SIZE])
+            self.pool.found(keys[before // PAGE_SIZE : session.computed // PAGE_SIZE], by=session.key.node)
         return session.computed - before
 
     def has_room(self, session: HubSession, length: int, victims: Sequence[HubSession]) -> bool:
@@ -83,7 +83,7 @@ class KVMemory:
         """Let others find the session's full pages."""
         keys = self.keys(session, session.computed)
         for page, key in zip(session.kv.pages[session.kv.offered :], keys[session.kv.offered :], strict=False):
-            self.pool.register(page, key)
+            self.pool.register(page, key, owner=session.key.node)
         session.kv.offered = len(keys)
 
     def release(self, session: HubSession) -> None:

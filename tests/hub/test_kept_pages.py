@@ -30,12 +30,12 @@ class Hub:
         for key in keys:
             page = self.pool.take()
             self.cache.page(page).copy_(of(key))
-            self.pool.register(page, key)
+            self.pool.register(page, key, "pi")
             table.append(page)
         for page in table:
             self.pool.drop(page)
 
-    def find(self, keys: list[bytes]) -> list[torch.Tensor]:
+    def find(self, keys: list[bytes], by: str = "jetson") -> list[torch.Tensor]:
         """What is found of a text's pages, one behind the other."""
         held = []
         for key in keys:
@@ -43,7 +43,7 @@ class Hub:
             if page is None:
                 break
             held.append(page)
-        self.pool.found(keys[: len(held)])
+        self.pool.found(keys[: len(held)], by)
         for page in held:
             self.pool.drop(page)
         return [self.cache.page(page).clone() for page in held]
@@ -67,6 +67,7 @@ def test_what_was_found_is_found_after_a_restart_and_nothing_else(tmp_path: Path
     first.compute(common)
     first.compute(chat)
     assert len(first.find(common)) == 3
+    assert len(first.find(chat, by="pi")) == 2  # who went on with it in another session
     first.kept.save()
     second = Hub(tmp_path / "pages")
     assert second.kept.load() == 3
@@ -145,3 +146,15 @@ def test_without_a_folder_or_a_disk_nothing_is_kept(tmp_path: Path) -> None:
         hub.find(keys)
         hub.kept.save()
         assert hub.kept.load() == 0
+
+
+def test_of_what_was_read_the_ends_of_texts_go_first(tmp_path: Path) -> None:
+    first, keys = Hub(tmp_path), text(1, 4)
+    first.compute(keys)
+    first.find(keys)
+    first.kept.save()
+    second = Hub(tmp_path)
+    second.kept.load()
+    table: list[int] = []
+    second.pool.grow(table, 5 * 16)
+    assert len(second.find(keys)) == 3

@@ -46,7 +46,7 @@ def test_a_registered_page_is_found_until_its_place_is_needed() -> None:
     pool, first, second = PagePool(2), no_pages(), no_pages()
     pool.grow(first, PAGE_SIZE)
     key = page_key(b"", range(PAGE_SIZE))
-    pool.register(first[0], key)
+    pool.register(first[0], key, "pi")
     pool.shrink(first, 0)
     assert pool.available == 2
     page = pool.share(key)
@@ -60,7 +60,7 @@ def test_a_registered_page_is_found_until_its_place_is_needed() -> None:
 def test_a_page_is_claimed_by_its_only_holder_and_found_no_more() -> None:
     pool, table = PagePool(2), no_pages()
     pool.grow(table, PAGE_SIZE)
-    pool.register(table[0], b"key")
+    pool.register(table[0], b"key", "pi")
     other = pool.share(b"key")
     assert other == table[0]
     assert not pool.claim(table[0])
@@ -75,7 +75,7 @@ def test_the_end_of_a_prefix_gives_way_before_its_beginning() -> None:
     pool.grow(table, 3 * PAGE_SIZE)
     keys = [bytes([n]) for n in range(3)]
     for page, key in zip(table, keys, strict=True):
-        pool.register(page, key)
+        pool.register(page, key, "pi")
     pool.shrink(table, 0)
     pool.take()
     assert [pool.share(key) is not None for key in keys] == [True, True, False]

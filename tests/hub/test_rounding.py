@@ -152,3 +152,40 @@ def test_an_architecture_that_cannot_be_calibrated_is_rounded_all_the_same(
 
     monkeypatch.setattr(rounding, "inputs_of", fail)
     assert loaded(checkpoint, None).is_exact
+
+
+def test_what_a_killed_hub_left_half_written_goes(checkpoint: str, tmp_path: Path) -> None:
+    old, new = tmp_path / ".unfinished-old", tmp_path / ".unfinished-new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "part").write_bytes(bytes(100))
+    os.utime(old, (1, 1))
+    loaded(checkpoint, tmp_path)
+    assert not old.exists()
+    assert new.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_cache_of_another_user_costs_nothing_else(checkpoint: str, tmp_path: Path) -> None:
+    loaded(checkpoint, tmp_path)
+    tmp_path.chmod(0)
+    try:
+        assert loaded(checkpoint, tmp_path).vocab_size > 0
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_what_is_decided_of_a_large_layer_does_not_depend_on_threads() -> None:
+    """Layers of the size at which torch gives each thread a share."""
+    torch.manual_seed(0)
+    weight, given = torch.randn(1024, 2048), torch.randn(96, 2048) * torch.rand(2048).pow(4)
+    before, made = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            made.append(rounding._parts(Int4Linear, weight, given))
+    finally:
+        torch.set_num_threads(before)
+    assert "shrink" in made[0]
+    for parts in made[1:]:
+        assert all(torch.equal(parts[name], tensor) for name, tensor in made[0].items())

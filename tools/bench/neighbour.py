@@ -22,7 +22,7 @@ from tools.bench.site import Load, Rig, Site
 from tools.rig.fleet import Drafting
 
 _SESSIONS = (1, 8)
-_SETTLE_S = 1.0  # seconds after which the hub has noticed that somebody came or went
+_SETTLE_S = 2.5  # seconds after which the hub has noticed that somebody came or went
 _ROUNDS = 10  # of each session at least
 _FOREVER = "while True: pass"
 

@@ -107,7 +107,9 @@ def _measure(shape: str, each: Format, peer: Peer, drafting: Drafting, rounds: i
     path = _FILES / f"{shape}-{each.name}.gguf"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_gguf(Path(rig.pair.target), each.bits, path)
+        partial = path.with_suffix(".part")
+        write_gguf(Path(rig.pair.target), each.bits, partial)
+        partial.replace(path)
     found = Measured()
 
     def take_turns(site: Site) -> None:

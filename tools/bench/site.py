@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -170,6 +171,7 @@ class Rig:
             finally:
                 transport.close()
         options = ["--max-sessions-per-node", str(MOST_SESSIONS), "--kv-memory", str(_KV_MEMORY)]
+        shutil.rmtree(_CACHE / "pages", ignore_errors=True)  # what an earlier run knew would change the figures of this
         options += ["--cache", str(_CACHE.absolute())]
         options += ["--device", self.device, "--weights", self.weights.value, "--exits", self.exits.value]
         with running_hub([_NODE], str(self.pair.folder), options) as bed:
