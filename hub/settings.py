@@ -89,7 +89,7 @@ class HubSettings:
     max_draft: int = 16
     """Most drafted tokens that are verified in one round, from 1 to 64."""
     cache: str = "auto"
-    """Folder for what takes longer to compute than to read (rounded weights, K/V of beginnings that sessions had in common): auto (below $XDG_CACHE_HOME or ~/.cache), off, or a folder."""
+    """Folder for what takes longer to compute than to read (rounded weights, K/V of beginnings that nodes had in common): auto (below $XDG_CACHE_HOME or ~/.cache), off, or a folder."""
     kv_memory: str = "auto"
     """Memory for K/V pages, from 1M to 8192G: bytes, a number with K, M or G, or auto (most of a GPU's, an eighth of the machine's on a CPU)."""
     share_prefixes: Sharing = Sharing.HUB

@@ -1,6 +1,6 @@
-"""Pages on disk, from one hub to the next: the beginnings that several sessions had in common.
+"""Pages on disk, from one hub to the next: the beginnings that several nodes had in common.
 
-A system message is computed once in a hub's life, and is so at every start. Of the pages that sessions found others to have computed, the last found are
+A system message is computed once in a hub's life, and is so at every start. Of the pages that nodes found others to have computed, the last found are
 written when the hub ends, with their keys, into one file for each order of bits; a hub that computes otherwise has no use for them.
 Pages that one node alone had, as those of a chat, are not written.
 """

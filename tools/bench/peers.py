@@ -12,10 +12,10 @@ of their own, and reach it over a broker. Sessions stream, or speculate with dra
 from __future__ import annotations
 
 import os
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -80,13 +80,13 @@ def run(shape: str, drafting: Drafting, rounds: int, seconds: float, out: Path, 
 def summed_up(measured: dict[str, Measured]) -> dict[str, Any]:
     """The figures of all formats."""
     ratios = {
-        name: {n: _median(each.stream[n]) / _median(each.llama[n]) for n in each.stream}
+        name: {n: median(each.stream[n]) / median(each.llama[n]) for n in each.stream}
         for name, each in measured.items()
     }
     counts = list(next(iter(ratios.values())))
     best = {
-        n: max(_median(each.speculate[n]) for each in measured.values())
-        / max(_median(each.llama[n]) for each in measured.values())
+        n: max(median(each.speculate[n]) for each in measured.values())
+        / max(median(each.llama[n]) for each in measured.values())
         for n in counts
     }
     return {
@@ -97,7 +97,7 @@ def summed_up(measured: dict[str, Measured]) -> dict[str, Any]:
         "speculate_tokens_per_s": {name: _medians(each.speculate) for name, each in measured.items()},
         "llama_tokens_per_s": {name: _medians(each.llama) for name, each in measured.items()},
         "llama_prefill_tokens_per_s": {
-            name: round(_median(each.llama_prefill), 1) for name, each in measured.items() if each.llama_prefill
+            name: round(median(each.llama_prefill), 1) for name, each in measured.items() if each.llama_prefill
         },
     }
 
@@ -131,19 +131,15 @@ def _rows(measured: dict[str, Measured]) -> list[Sequence[object]]:
     rows: list[Sequence[object]] = []
     for name, each in measured.items():
         for sessions in each.stream:
-            llama, stream = _median(each.llama[sessions]), _median(each.stream[sessions])
-            speculate = _median(each.speculate[sessions])
+            llama, stream = median(each.llama[sessions]), median(each.stream[sessions])
+            speculate = median(each.speculate[sessions])
             ratios = f"{stream / llama:.2f}", f"{speculate / llama:.2f}"
             rows.append((name, sessions, f"{llama:.1f}", f"{stream:.1f}", ratios[0], f"{speculate:.1f}", ratios[1]))
     return rows
 
 
-def _median(values: Sequence[float]) -> float:
-    return statistics.median(values)
-
-
 def _medians(values: dict[int, list[float]]) -> dict[str, float]:
-    return {str(n): round(_median(each), 2) for n, each in values.items()}
+    return {str(n): round(median(each), 2) for n, each in values.items()}
 
 
 def _rounded(values: dict[int, float]) -> dict[str, float]:
@@ -162,7 +158,7 @@ def _draw(title: str, measured: dict[str, Measured], out: Path) -> None:
         )
         counts = list(each.stream)
         for label, rates, color in lines:
-            axes.plot(counts, [_median(rates[n]) for n in counts], "o-", color=color, label=label)
+            axes.plot(counts, [median(rates[n]) for n in counts], "o-", color=color, label=label)
         axes.set(xscale="log", yscale="log", xlabel="sessions", title=name, xticks=counts)
         axes.set_xticklabels(counts)
         axes.minorticks_off()
