@@ -304,7 +304,8 @@ def test_ask_without_any_hub_marks_what_it_says_and_makes_no_call(bed: HubBed) -
 
 def test_a_hub_that_was_restarted_still_knows_what_chats_begin_with() -> None:
     system = "You are the voice of a house with a garden. " * 12
-    with running_hub(["pi", "jetson"]) as bed:
+    # A hub measures at its start with how many threads it is fastest, and pages are known by their number too.
+    with running_hub(["pi", "jetson"], hub_options=["--threads", "1"]) as bed:
 
         def answer(name: str) -> str:
             with connected(bed.node(name, mode=Mode.STREAM), system) as node:
