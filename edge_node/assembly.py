@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from edge_node.dialogue.conversation import Conversation
 from edge_node.dialogue.tokenizer import ChatTokenizer
@@ -14,11 +15,65 @@ from edge_node.drafting.onnx_drafter import SOURCE, OnnxDrafter
 from edge_node.drafting.prefix_drafter import PrefixDrafter
 from edge_node.drafting.prefix_files import files_of
 from edge_node.link.hub_link import HubLink
+from edge_node.link.node_link import NodeLink
 from edge_node.rounds.round_loop import RoundLoop
 from edge_node.settings import DrafterKind, HubLoss, Mode, NodeSettings
 from shared.errors import PairError
 from shared.messages import Opened
 from shared.pair import Pair, load_pair
+
+
+class Node:
+    """A node on the broker, whose conversations share its connection and its draft model."""
+
+    def __init__(self, settings: NodeSettings) -> None:
+        """Load the pair. Raises SledError when that can't be done."""
+        self.settings = settings
+        self.pair = load_pair(settings.pair)
+        self._tokenizer = ChatTokenizer(self.pair)
+        self._file = kept_in(f"{self.pair.name}-{settings.drafter.value}")
+        self._drafts_alone = settings.on_hub_loss is HubLoss.DRAFT
+        self._speculates = settings.mode is not Mode.STREAM or self._drafts_alone
+        self._model = pick_model(settings, self.pair, self._tokenizer) if self._speculates else None
+        self.link = NodeLink(settings.broker, settings.name, self.pair)
+        self._members: list[_Member] = []
+
+    def connect(self, *, at_once: bool = True) -> None:
+        """Connect to the broker, `at_once` or as soon as there is one. Raises LinkError."""
+        self.link.connect(at_once=at_once and not self._drafts_alone)
+
+    def conversation(self, system: str | None = None) -> Conversation:
+        """One more conversation, its session still to be opened by `begin` or the first request."""
+        settings, model = self.settings, self._model
+        calibration = Calibration.load(self._file)
+        if model is not None and self._members:
+            model = model.another()
+        prefixes = PrefixDrafter(model, files_of(self.pair, model)) if model is not None else None
+        drafter = pick_drafter(settings, self._tokenizer, prefixes, calibration) if self._speculates else None
+        presumed = None
+        if self._drafts_alone and drafter is not None:
+            presumed = _presumed(settings, self.pair, self._tokenizer, drafter.context)
+        loop = RoundLoop(HubLink(self.link), settings, drafter, calibration, presumed=presumed)
+        conversation = Conversation(self._tokenizer, loop, system)
+        self._members.append(_Member(conversation, calibration if drafter is not None else None, prefixes))
+        return conversation
+
+    def close(self) -> None:
+        """Leave the sessions and the broker, and keep what was learned."""
+        for member in self._members:
+            member.conversation.clear()
+        self.link.close()
+        for member in reversed(self._members):  # the first has the most to do, and is written last
+            if member.calibration is not None:
+                member.calibration.save(self._file)
+            if member.prefixes is not None:
+                member.prefixes.keep(member.conversation.beginning)
+
+
+class _Member(NamedTuple):
+    conversation: Conversation
+    calibration: Calibration | None
+    prefixes: PrefixDrafter | None
 
 
 @contextmanager
@@ -29,31 +84,15 @@ def connected(
 
     `on_wait` is told what an answer waits for, and "" when it goes on. Raises SledError when the pair can't be loaded or the broker can't be reached.
     """
-    pair = load_pair(settings.pair)
-    tokenizer = ChatTokenizer(pair)
-    file = kept_in(f"{pair.name}-{settings.drafter.value}")
-    calibration = Calibration.load(file)
-    drafts_alone = settings.on_hub_loss is HubLoss.DRAFT
-    speculates = settings.mode is not Mode.STREAM or drafts_alone
-    model = pick_model(settings, pair, tokenizer) if speculates else None
-    prefixes = PrefixDrafter(model, files_of(pair, model)) if model is not None else None
-    drafter = pick_drafter(settings, tokenizer, prefixes, calibration) if speculates else None
-    link = HubLink(settings.broker, settings.name, pair)
-    link.connect(at_once=not drafts_alone)
-    presumed = _presumed(settings, pair, tokenizer, drafter.context) if drafts_alone and drafter is not None else None
-    loop = RoundLoop(link, settings, drafter, calibration, presumed=presumed)
-    conversation = Conversation(tokenizer, loop, system)
-    if on_wait is not None:
-        loop.on_wait = on_wait
+    node = Node(settings)
+    node.connect()
     try:
+        conversation = node.conversation(system)
+        if on_wait is not None:
+            conversation.loop.on_wait = on_wait
         yield conversation
     finally:
-        conversation.clear()
-        link.close()
-        if drafter is not None:
-            calibration.save(file)
-        if prefixes is not None:
-            prefixes.keep(conversation.beginning)
+        node.close()
 
 
 def _presumed(settings: NodeSettings, pair: Pair, tokenizer: ChatTokenizer, context: int) -> Opened:

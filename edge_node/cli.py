@@ -44,7 +44,7 @@ def chat(
     stop: Stop = None,
 ) -> None:
     """Chat in the terminal; what is typed is answered exactly as the hub's target would."""
-    from edge_node.dialogue.conversation import Generation
+    from edge_node.dialogue.generation import Generation
     from edge_node.frontends.chat import chat as run_chat
 
     unwind()
@@ -55,7 +55,7 @@ def chat(
 @_WITH_SETTINGS
 def ask(
     settings: NodeSettings,
-    request: Annotated[str, typer.Argument(help="what to ask; - reads it from standard input")],
+    request: Annotated[list[str], typer.Argument(help="what to ask; - reads it from standard input")],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object: text, calls and figures")] = False,
     system: System = None,
@@ -65,13 +65,28 @@ def ask(
     top_p: TopP = None,
     stop: Stop = None,
 ) -> None:
-    """Answer one request, for scripts."""
-    from edge_node.dialogue.conversation import Generation
-    from edge_node.frontends.ask import ask as run_ask
+    """Answer one request, for scripts. Where `sled-node run` serves with the same settings, it is asked, which takes a fraction of the time."""
+    from edge_node.dialogue.generation import Generation
+    from edge_node.frontends.request import check_options, request_text
+    from edge_node.frontends.through_service import ask_service
 
     unwind()
     generation = Generation(temperature, top_k, top_p, seed, settings.max_tokens, tuple(stop or ()))
-    run_ask(settings, generation, system, request, as_json=as_json)
+    check_options(system, generation)
+    text = request_text(" ".join(request))
+    if not ask_service(settings, generation, system, text, as_json=as_json):
+        from edge_node.frontends.ask import ask as run_ask  # seconds of imports and loading, on a small device
+
+        run_ask(settings, generation, system, text, as_json=as_json)
+
+
+@app.command()
+@_WITH_SETTINGS
+def run(settings: NodeSettings) -> None:
+    """Answer requests that come over MQTT, until SIGTERM or Ctrl-C."""
+    from edge_node.frontends.run import run as run_service
+
+    run_service(settings)
 
 
 @app.command()

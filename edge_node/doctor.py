@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edge_node.assembly import connected, pick_drafter, pick_model
-from edge_node.dialogue.conversation import Answer, Generation
+from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Guess
@@ -20,7 +21,7 @@ from shared.errors import SledError
 from shared.mqtt import MqttLink
 from shared.pair import load_pair
 from shared.program import sentence
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from shared.settings import BrokerSettings
 from shared.streams import note, put, put_json
 from shared.topics import Topics

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass, field, fields
 from enum import Enum
 
 from shared.messages import MAX_DRAFT
 from shared.settings import BrokerSettings, default_name, require
+
+_OF_PROGRAM = (
+    "broker",
+    "at_once",
+    "queue",
+    "chat_s",
+    "wait_s",
+    "max_tokens",
+)  # no matter to how an answer comes about, or sent with each request
 
 
 class Mode(str, Enum):
@@ -75,6 +85,12 @@ class NodeSettings:
     """Most tokens of one answer, from 1 to 1000000."""
     credit: int = 32
     """Tokens that the hub may stream ahead, from 1 to 10000."""
+    at_once: int = 8
+    """Answers that the service writes at once, from 1 to 64."""
+    queue: int = 16
+    """Requests that may wait for the service, from 0 to 10000. Who asks more is told that it is busy."""
+    chat_s: float = 900.0
+    """Seconds after which the service forgets a chat with which nobody has gone on, from 1 to 1000000."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
 
     def __post_init__(self) -> None:
@@ -85,3 +101,12 @@ class NodeSettings:
         require("hub_timeout_s", self.hub_timeout_s, 0.1, 3600)
         require("max_tokens", self.max_tokens, 1, 1e6)
         require("credit", self.credit, 1, 1e4)
+        require("at_once", self.at_once, 1, 64)
+        require("queue", self.queue, 0, 1e4)
+        require("chat_s", self.chat_s, 1, 1e6)
+
+    @property
+    def fingerprint(self) -> str:
+        """Short text that two programs have in common whose answers come about by the same settings, at whatever broker."""
+        alike = [f"{each.name}={getattr(self, each.name)}" for each in fields(self) if each.name not in _OF_PROGRAM]
+        return hashlib.sha256("\n".join(alike).encode()).hexdigest()[:16]

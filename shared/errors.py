@@ -4,6 +4,7 @@
     ├── SettingsError          a setting is unknown, missing or out of range
     ├── PairError              a folder is not a pair, or its files do not belong together
     ├── RequestError           what is asked is no text, or there is nothing to ask
+    ├── AnswerCancelled        nobody wants more of an answer
     ├── OutputLost             standard output is closed or full
     ├── ProtocolError          bytes or fields that the protocol does not allow
     ├── LinkError
@@ -36,6 +37,10 @@ class PairError(SledError):
 
 class RequestError(SledError):
     """What is asked is no text, or there is nothing to ask."""
+
+
+class AnswerCancelled(SledError):
+    """Nobody wants more of an answer."""
 
 
 class OutputLost(SledError):

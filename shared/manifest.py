@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shared.errors import PairError
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from shared.settings import shown
 
 V = TypeVar("V")

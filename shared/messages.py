@@ -19,7 +19,7 @@ from shared.fields import (
     optional,
     text,
 )
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 
 MAX_DRAFT = 64  # drafted tokens of one round
 MAX_APPEND = 131_072  # ids of one prompt

@@ -40,13 +40,14 @@ _AT_LEAST_ONCE = 1  # a QoS: a lost round costs a timeout, a repeated round cost
 _SILENT_S = 1.0  # seconds without an acknowledgement after which the broker counts as silent
 _OVERHEAD = 64  # bytes of a publish besides topic and payload, at most
 
-Handler = Callable[[str, bytes], None]
+Handler = Callable[[str, bytes], object]  # what it returns does not matter
+Listener = Callable[[Publish], object]
 
 
 class _Subscription(NamedTuple):
     options: SubscribeOptions
-    handler: Handler  # of new messages
-    kept: Handler  # of those that the broker kept from before
+    handler: Listener  # of new messages
+    kept: Listener  # of those that the broker kept from before
 
 
 class MqttLink:
@@ -79,7 +80,7 @@ class MqttLink:
         self._qos = _AT_LEAST_ONCE  # the highest that the broker has
         self._subscriptions: dict[str, _Subscription] = {}  # by filter
         self._matching = MQTTMatcher()  # the same by topic; never changed, but replaced, since two threads use it
-        self._greetings: list[Callable[[], None]] = []
+        self._greetings: list[Callable[[], object]] = []
         self._connected = threading.Event()
         self._refusal: str | None = None
         self._answered = threading.Event()  # the broker has accepted or refused the first connection, or closed it
@@ -152,9 +153,18 @@ class MqttLink:
         Returns when the broker has confirmed the subscription, or at once while the link is not connected. Raises LinkError
         when the broker does not confirm it within `timeout_s`.
         """
+        self._subscribe(topic_filter, _of_payload(handler), _of_payload(kept or handler), retained, timeout_s)
+
+    def listen(self, topic_filter: str, listener: Listener, *, timeout_s: float = 10.0) -> None:
+        """As `subscribe`, for who wants new messages whole, with their properties. Raises LinkError."""
+        self._subscribe(topic_filter, listener, listener, False, timeout_s)
+
+    def _subscribe(
+        self, topic_filter: str, handler: Listener, kept: Listener, retained: bool, timeout_s: float
+    ) -> None:
         handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
         options = SubscribeOptions(qos=_AT_LEAST_ONCE, retainHandling=handling)
-        self._subscriptions[topic_filter] = _Subscription(options, handler, kept or handler)
+        self._subscriptions[topic_filter] = _Subscription(options, handler, kept)
         matching = MQTTMatcher()
         for each, subscription in self._subscriptions.items():
             matching[each] = subscription
@@ -168,7 +178,7 @@ class MqttLink:
         if not granted.wait(timeout_s):
             raise LinkError(f"the broker did not confirm the subscription to {topic_filter}")
 
-    def greet(self, greeting: Callable[[], None]) -> None:
+    def greet(self, greeting: Callable[[], object]) -> None:
         """Call `greeting` now and after every reconnect. Its messages replace the last will."""
         self._greetings.append(greeting)
         greeting()
@@ -181,16 +191,17 @@ class MqttLink:
         droppable: bool = False,
         retain: bool = False,
         expiry_s: int | None = None,
-    ) -> None:
-        """Send at QoS 1 without waiting, or at QoS 0 to a broker that has no other.
+        correlation: bytes = b"",
+    ) -> Callable[[], bool]:
+        """Send at QoS 1 without waiting, or at QoS 0 to a broker that has no other; what is returned says whether the broker has it.
 
         What is published while there is no connection is lost, and so is what the broker has not acknowledged when the
         connection ends: whoever needs an answer asks again. Raises LinkError when MAX_OUTGOING messages already wait for
         the broker, or for a message that it does not take. A droppable message is sent at QoS 0, and dropped while any
-        other message waits to be written.
+        other message waits to be written. `correlation` goes along as MQTT 5's correlation data.
         """
         if not self._client.is_connected() or (droppable and self._client.want_write()):
-            return
+            return _never
         if len(payload) + _OVERHEAD + len(topic) > self._broker_takes:
             raise LinkError(
                 f"the broker takes packets of at most {self._broker_takes} bytes, and {len(payload)} are to be sent; "
@@ -198,12 +209,16 @@ class MqttLink:
             )
         qos = _AT_MOST_ONCE if droppable else self._qos
         properties = None
-        if expiry_s is not None:
+        if expiry_s is not None or correlation:
             properties = Properties(PacketTypes.PUBLISH)
-            properties.MessageExpiryInterval = expiry_s
+            if expiry_s is not None:
+                properties.MessageExpiryInterval = expiry_s
+            if correlation:
+                properties.CorrelationData = correlation
         info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
         if info.rc is MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
             raise LinkError(f"{MAX_OUTGOING} messages already wait for the broker; this one is not sent")
+        return info.is_published if info.rc is MQTTErrorCode.MQTT_ERR_SUCCESS else _never
 
     def publish_json(self, topic: str, value: dict[str, Any]) -> None:
         """Send `value` as a JSON object, retained by a broker that does; state that can't be sent now is left to the next greeting."""
@@ -255,7 +270,7 @@ class MqttLink:
         for subscription in self._matching.iter_match(publish.topic):
             try:
                 handler = subscription.kept if publish.retained else subscription.handler
-                handler(publish.topic, publish.payload)
+                handler(publish)
             except Exception:
                 # An exception would end the client's thread, and the device would receive nothing more.
                 self.handler_errors += 1
@@ -329,3 +344,12 @@ class MqttLink:
 def _without_delay(_client: paho.Client, _userdata: Any, sock: Any) -> None:
     # With Nagle's algorithm a message behind a PUBACK waits for a delayed ACK: 44 ms on each side in each round.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _of_payload(handler: Handler) -> Listener:
+    return lambda publish: handler(publish.topic, publish.payload)
+
+
+def _never() -> bool:
+    """Of a message that was not sent."""
+    return False

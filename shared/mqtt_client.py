@@ -58,7 +58,7 @@ class WriteThroughClient(paho.Client):
         self.__asked_bytes = 0  # sent since then
         self.__refused = False  # whether the broker refused the last attempt to connect
         self.__writing = threading.Lock()
-        self.__afterwards: deque[Callable[[], None]] = deque()
+        self.__afterwards: deque[Callable[[], object]] = deque()
         self.__closing = threading.Event()
         self.__thread: threading.Thread | None = None
         self.__alarm: socket.socket | None = None
@@ -77,7 +77,7 @@ class WriteThroughClient(paho.Client):
         if self.__thread is not None:
             self.__thread.join(_LONGEST_STOP_S)
 
-    def afterwards(self, work: Callable[[], None]) -> None:
+    def afterwards(self, work: Callable[[], object]) -> None:
         """Have `work` done as soon as paho's callback has returned."""
         self.__afterwards.append(work)
 

@@ -20,6 +20,8 @@ _QOS = 0b0110
 _RETAIN = 0b0001
 _PUBACK = b"\x40\x02"
 _LONGEST = 4  # bytes of a variable byte integer
+_RESPONSE_TOPIC, _CORRELATION_DATA, _SUBSCRIPTION_ID, _USER_PROPERTY = 0x08, 0x09, 0x0B, 0x26  # of a publish
+_FIXED = {0x01: 1, 0x02: 4, 0x23: 2}  # bytes of the properties that have a fixed length
 
 
 class MalformedStream(Exception):
@@ -54,6 +56,7 @@ class Publish(NamedTuple):
     topic: str
     payload: bytes
     retained: bool  # kept from before the subscription
+    properties: bytes = b""  # of MQTT 5, as they came
 
 
 class Received(NamedTuple):
@@ -89,7 +92,9 @@ class PacketReader:
                 acknowledgements += _PUBACK + data[topic_end:behind] if first & _QOS else b""
                 topic = data[body + 2 : topic_end]
                 if self._gate.admits(topic, end - start):
-                    publishes.append(Publish(_text(topic), _payload(data, behind, end), bool(first & _RETAIN)))
+                    properties = _properties(data, behind, end)
+                    payload = data[properties.stop : end]
+                    publishes.append(Publish(_text(topic), payload, bool(first & _RETAIN), data[properties]))
                 else:
                     self.refused += 1
             elif first >> 4 == _ACKNOWLEDGEMENT and data[body + 2 : body + 3] == _TOO_LARGE:
@@ -109,12 +114,33 @@ def _packet(data: bytes, start: int) -> tuple[int, int] | None:
     return (body, body + value) if body + value <= len(data) else None
 
 
-def _payload(data: bytes, start: int, end: int) -> bytes:
-    """What lies behind a publish's properties, which begin at `start` with their length."""
+def reply_wanted(properties: bytes) -> tuple[str, bytes]:
+    """The response topic and the correlation data among a publish's properties; nothing for what is not there, or broken."""
+    topic, correlation, at = "", b"", 0
+    try:
+        while at < len(properties):
+            kind, at = properties[at], at + 1
+            if kind in _FIXED:
+                at += _FIXED[kind]
+            elif kind == _SUBSCRIPTION_ID:
+                at = (_variable(properties, at) or (0, len(properties)))[1]
+            else:
+                for _ in range(2 if kind == _USER_PROPERTY else 1):
+                    value = properties[at + 2 : at + 2 + int.from_bytes(properties[at : at + 2], "big")]
+                    at += 2 + len(value)
+                topic = value.decode() if kind == _RESPONSE_TOPIC else topic
+                correlation = value if kind == _CORRELATION_DATA else correlation
+    except (MalformedStream, UnicodeDecodeError):
+        return "", b""
+    return topic, correlation
+
+
+def _properties(data: bytes, start: int, end: int) -> slice:
+    """Where a publish's properties are; they begin at `start` with their length. Raises MalformedStream."""
     length = _variable(data, start)
     if length is None or length[1] + length[0] > end:
         raise MalformedStream("a publish is shorter than its properties")
-    return data[length[1] + length[0] : end]
+    return slice(length[1], length[1] + length[0])
 
 
 def _variable(data: bytes, start: int) -> tuple[int, int] | None:

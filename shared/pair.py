@@ -43,7 +43,7 @@ from pathlib import Path
 
 from shared.errors import PairError
 from shared.manifest import Table
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from shared.settings import shown
 from shared.text_file import read_toml
 

@@ -11,14 +11,14 @@ batches in torch.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.sampling_parameters import MAX_VOCAB, WORD, Sampling
+
 RULE_VERSION = 1
-MAX_VOCAB = 2**20
 # One over the resolution of a nucleus weight. MAX_VOCAB weights sum below 2**63, so the sum is exact in any order.
 WEIGHT_ONE = 2**40
 
@@ -35,46 +35,9 @@ MIX_1, MIX_2 = 0x21F0AAAD, 0x735A2D97
 UNMIX_1, UNMIX_2 = pow(MIX_1, -1, 2**32), pow(MIX_2, -1, 2**32)
 
 _GOLDEN = 0x9E3779B97F4A7C15
-_WORD = 2**64 - 1
 
 Hashes = NDArray[np.uint32]
 Reals = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How an answer is sampled. Raises ValueError for a value out of range or of another type.
-
-    temperature: 0 to 100; 0 takes the likeliest token and ignores the rest.
-    top_k: keep the k likeliest tokens; 0 keeps all.
-    top_p: then keep the fewest of the likeliest that hold this share of what is left; 1 keeps all.
-    seed: 64 bits. The same seed, prompt and target give the same text.
-    """
-
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        temperature, top_p = _real(self.temperature), _real(self.top_p)
-        if not 0 <= temperature <= 100:
-            raise ValueError("temperature must be a number from 0 to 100: use 0 for the likeliest token")
-        if type(self.top_k) is not int or not 0 <= self.top_k <= MAX_VOCAB:
-            raise ValueError(f"top_k must be a whole number from 0 to {MAX_VOCAB}: use 0 to keep every token")
-        if not 0 < top_p <= 1:
-            raise ValueError("top_p must be a number above 0 and at most 1: use 1 to keep every token")
-        if type(self.seed) is not int or not 0 <= self.seed <= _WORD:
-            raise ValueError(f"seed must be a whole number from 0 to {_WORD}: leave it out to use 0")
-        object.__setattr__(self, "temperature", temperature)
-        object.__setattr__(self, "top_p", top_p)
-
-
-def _real(value: Any) -> float:
-    """Return an int or a float as a float; NaN, which fails every range test, for anything else."""
-    if type(value) not in (int, float) or abs(value) > 1e3:
-        return math.nan
-    return float(value)
 
 
 def position_key(seed: int, position: int) -> tuple[int, int]:
@@ -82,17 +45,17 @@ def position_key(seed: int, position: int) -> tuple[int, int]:
 
     position counts from the prompt's first token. Raises ValueError if either does not fit 64 bits.
     """
-    if not 0 <= seed <= _WORD or not 0 <= position <= _WORD:
-        raise ValueError(f"seed and position must be from 0 to {_WORD}, not {seed} and {position}")
+    if not 0 <= seed <= WORD or not 0 <= position <= WORD:
+        raise ValueError(f"seed and position must be from 0 to {WORD}, not {seed} and {position}")
     key = _splitmix64(_splitmix64(_splitmix64(RULE_VERSION) ^ seed) ^ position)
     return key >> 32, key & 0xFFFFFFFF
 
 
 def _splitmix64(x: int) -> int:
     """Return the output of splitmix64 (Steele, Lea and Flood 2014) for state x: a bijection of 64-bit words."""
-    x = (x + _GOLDEN) & _WORD
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _WORD
+    x = (x + _GOLDEN) & WORD
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & WORD
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & WORD
     return x ^ (x >> 31)
 
 

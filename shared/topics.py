@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shared.errors import ProtocolError, SettingsError
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+STREAM = "stream"  # the level of an answer's pieces, which therefore nobody is called who has topics of its own
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
 
@@ -50,13 +51,24 @@ class Topics:
         """Where `node` writes to itself, "there" and "back", to see how long that takes."""
         return f"{self.prefix}/node/{node}/echo/{way}"
 
-    def ask(self, node: str, asker: str) -> str:
-        """Where `asker` asks `node`."""
-        return f"{self.prefix}/node/{node}/ask/{asker}"
+    def node(self, node: str, leaf: str, asker: str = "") -> str:
+        """Where people and programs talk with `node`; `asker` is the level of one that has topics of its own.
 
-    def answer(self, node: str, asker: str) -> str:
-        """Where `node` answers `asker`."""
-        return f"{self.prefix}/node/{node}/answer/{asker}"
+        Leaves are `ask` and `cancel`, which the node reads, and `answer`, `call`, `status`, `info` and `stats`, which it writes.
+        """
+        return "/".join([self.prefix, "node", node, leaf, *([asker] if asker else [])])
+
+    def stream(self, answer: str) -> str:
+        """Where an answer that will stand on the topic `answer` is told piece by piece."""
+        return f"{answer}/{STREAM}"
+
+    def asker_of(self, topic: str) -> str:
+        """The asker in an `ask` or `cancel` topic; "" in the one for all. Raises ProtocolError for another topic."""
+        levels = self._levels(topic)
+        asker = levels[3] if len(levels) == 4 else ""
+        if not 3 <= len(levels) <= 4 or levels[0] != "node" or (asker and not _NAME.fullmatch(asker)):
+            raise ProtocolError(f"{topic!r} is not a topic on which a node is asked")
+        return asker
 
     @property
     def flush(self) -> str:

@@ -79,6 +79,13 @@ class CallReader:
                 refused.append(RefusedCall(line, str(error)))
         return ParsedAnswer(tuple(calls), "\n".join(said), tuple(refused))
 
+    def allowed(self, call: Call) -> Call | None:
+        """`call`, if the pair has it and its schema allows it."""
+        try:
+            return None if self._schemas is None else self._checked(call)
+        except ValueError:
+            return None
+
     def _checked(self, call: Call) -> Call:
         """`call`, if its schema allows it. Raises ValueError."""
         try:

@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 
+from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.provisional import ProvisionalTurn, SettledTurn
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.link.channel import Channel
 from edge_node.rounds.round_loop import RoundLoop
 from edge_node.rounds.round_stats import RoundStats
-from shared.errors import PromptTooLong, SettingsError
-from shared.messages import Opened
-from shared.sampling import Sampling
+from shared.errors import AnswerCancelled, PromptTooLong
+from shared.sampling_parameters import Sampling
 
 
-@dataclass(frozen=True)
-class Generation:
-    """How an answer is generated; None leaves the choice to the pair's defaults (for `seed`: to chance)."""
+class Ending(str, Enum):
+    """How an answer came to its end."""
 
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    max_tokens: int = 256
-    stop: tuple[str, ...] = ()
-
-    def sampling(self, defaults: Opened | Sampling) -> Sampling:
-        """The parameters of one answer over those defaults. Raises SettingsError."""
-        try:
-            return Sampling(
-                defaults.temperature if self.temperature is None else self.temperature,
-                defaults.top_k if self.top_k is None else self.top_k,
-                defaults.top_p if self.top_p is None else self.top_p,
-                secrets.randbits(64) if self.seed is None else self.seed,
-            )
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
+    END = "end"  # the target ended its turn
+    LENGTH = "length"  # as long as it may be, or as the context has room for
+    STOP = "stop"  # a stop string came up
+    CANCELLED = "cancelled"  # nobody wanted more of it, or it broke off
 
 
 @dataclass
@@ -45,6 +30,7 @@ class Answer:
     """An answer, complete when the iteration over its text has ended."""
 
     text: str = ""
+    ending: Ending = Ending.CANCELLED
     ids: tuple[int, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     stats: RoundStats = field(default_factory=RoundStats)
@@ -91,6 +77,17 @@ class Conversation:
         """Begin a new chat under another system message, or under none."""
         self._opening = _opening(system)
         self.clear()
+
+    def resume(self, system: str | None, turns: Sequence[Turn]) -> None:
+        """Go on with another chat: `turns` behind that system message. The session stays, and what both chats begin with is not sent again."""
+        self._opening = _opening(system)
+        self.turns = [*self._opening, *turns]
+        self._provisional = []
+
+    @property
+    def said(self) -> list[Turn]:
+        """The turns behind the system message."""
+        return self.turns[len(self._opening) :]
 
     def ask(self, request: str, generation: Generation, answer: Answer) -> Iterator[str]:
         """Yield the text of the reply piece by piece and fill `answer`. Raises SledError; the turns stay as they were.
@@ -191,13 +188,15 @@ class Conversation:
                     yield ""
                 if cut is not None:
                     answer.provisional = ""
+                    answer.ending = Ending.STOP
                     self.loop.cancel()
                     return
-        except (GeneratorExit, KeyboardInterrupt):
+        except (GeneratorExit, KeyboardInterrupt, AnswerCancelled):
             self.loop.cancel()
             raise
         if answer.provisional:
             return
+        answer.ending = Ending.END if answer.ids and answer.ids[-1] in end_ids else Ending.LENGTH
         answer.text = self._tokenizer.decode(kept)
         if len(answer.text) > visible:
             yield answer.text[visible:]

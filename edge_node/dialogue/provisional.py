@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_node.dialogue.tokenizer import Turn
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 
 
 @dataclass(frozen=True)

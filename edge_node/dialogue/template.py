@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -24,7 +25,7 @@ class ChatTemplate:
 
     It may compute for 2 to 3 seconds of a processor's time and hold 256 MiB for each prompt, and for being read; past
     that its process ends, and the next prompt starts another. What is not bounded is how long the process waits for a
-    processor that is busy otherwise. One thread at a time may use it.
+    processor that is busy otherwise. Threads take turns.
     """
 
     def __init__(self, path: Path, variables: Mapping[str, Any] | None) -> None:
@@ -38,6 +39,7 @@ class ChatTemplate:
         self._known = variables is not None
         self._opening = {"source": read_text(path, "the chat template", PairError), "variables": dict(variables or {})}
         self._process: subprocess.Popen[bytes] | None = None
+        self._turn = threading.Lock()  # a request and its reply are one step
         self._start()
 
     def loaded(self) -> ChatTemplate:
@@ -55,6 +57,10 @@ class ChatTemplate:
 
     def render(self, messages: Sequence[Mapping[str, str]]) -> str:
         """The text of a chat up to where the assistant begins to write. Raises PairError."""
+        with self._turn:
+            return self._rendered(messages)
+
+    def _rendered(self, messages: Sequence[Mapping[str, str]]) -> str:
         if self._process is None:
             self._start()
             self.loaded()

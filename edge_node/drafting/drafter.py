@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 
 
 @dataclass(frozen=True, slots=True)

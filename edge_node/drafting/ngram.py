@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Drafter, Guess
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 
 SOURCE = "ngram"
 _CONFIDENCES = {2: 0.5, 3: 0.6, 4: 0.7, 5: 0.8}  # assumed by the number of ids that agree, until verdicts tell

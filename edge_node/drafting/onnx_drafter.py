@@ -20,7 +20,8 @@ import onnxruntime as ort
 
 from edge_node.drafting.drafter import Guess
 from shared.errors import PairError
-from shared.sampling import Sampling, draw
+from shared.sampling import draw
+from shared.sampling_parameters import Sampling
 from shared.transcript import common_length
 
 logger = logging.getLogger(__name__)
@@ -60,10 +61,17 @@ class OnnxDrafter:
     """
 
     def __init__(
-        self, path: Path, *, threads: int = 0, vocab_size: int | None = None, end_ids: frozenset[int] = frozenset()
+        self,
+        path: Path,
+        *,
+        threads: int = 0,
+        vocab_size: int | None = None,
+        end_ids: frozenset[int] = frozenset(),
+        loaded: ort.InferenceSession | None = None,
     ) -> None:
+        """`loaded` is the graph, if it is loaded already."""
         self.path = path
-        self._session = _open(path, self._options(path, threads))
+        self._session = loaded or _open(path, self._options(path, threads))
         facts = _facts(self._session, path)
         self.context = facts["context"]
         self.vocab_size = facts["vocab_size"] if vocab_size is None else vocab_size
@@ -91,6 +99,10 @@ class OnnxDrafter:
         self._inputs = {"seqlens_k": _value(self._last), "total_length": _value(self._total)}
         self._inputs |= {f"past_key_values.{name}": cache for name, cache in caches.items()}
         self._outputs = {"logits": _value(logits)} | {f"present.{name}": cache for name, cache in caches.items()}
+
+    def another(self) -> OnnxDrafter:
+        """A drafter with a cache of its own, for another conversation, by the same graph in memory."""
+        return OnnxDrafter(self.path, vocab_size=self.vocab_size, end_ids=self._end_ids, loaded=self._session)
 
     @property
     def held(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from itertools import chain
 from edge_node.drafting.drafter import Guess
 from edge_node.drafting.onnx_drafter import OnnxDrafter
 from edge_node.drafting.prefix_files import PrefixFiles, PrefixReader
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from shared.transcript import common_length
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer, Conversation, Generation
+from edge_node.dialogue.conversation import Answer, Conversation
+from edge_node.dialogue.generation import Generation
 from edge_node.frontends.request import check_options, typed_line
 from edge_node.settings import NodeSettings
 from shared.errors import OutputLost, RequestError, SledError

@@ -1,16 +1,23 @@
-"""What a user types: an argument, standard input, a line of a chat; refused in a sentence where it is no text to ask."""
+"""What a user types: an argument, standard input, a line of a chat; refused in a sentence where it is no text to ask. And how waiting is told."""
 
 from __future__ import annotations
 
 import sys
 
-from edge_node.dialogue.conversation import Generation
+from edge_node.dialogue.generation import Generation
 from shared.errors import RequestError
-from shared.sampling import Sampling
-from shared.streams import put
+from shared.program import sentence
+from shared.sampling_parameters import Sampling
+from shared.streams import note, put
 
 _MOST = 2**20  # bytes of a request
 _FROM_INPUT = "-"
+PROVISIONAL = "[provisional] "  # in front of text that no hub has verified
+
+
+def tell_wait(what: str) -> None:
+    """Say on standard error what an answer waits for; "" when it goes on."""
+    note(f"sled-node: waiting: {sentence(what)}" if what else "sled-node: going on")
 
 
 def request_text(argument: str) -> str:

@@ -32,3 +32,4 @@ class News(Enum):
     CONNECTED = "the broker is there again"
     HUB = "a hub has come or gone"
     OPENED = "a session is open that was asked for"
+    CANCELLED = "nobody wants more of the answer"

@@ -15,7 +15,7 @@ from edge_node.rounds.timing import RoundTimes, Timing
 from edge_node.settings import NodeSettings
 from shared.errors import HubSilent
 from shared.messages import Draft, Verdict
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 
 log = logging.getLogger(__name__)
 

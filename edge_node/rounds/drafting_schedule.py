@@ -12,7 +12,7 @@ from edge_node.rounds.lookahead import Lookahead
 from edge_node.rounds.session import NodeSession
 from edge_node.settings import NodeSettings
 from shared.messages import Early
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 
 
 @dataclass(frozen=True)

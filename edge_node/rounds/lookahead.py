@@ -16,7 +16,7 @@ from math import prod
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Drafter, Guess
 from edge_node.rounds.skill import DraftSkill
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 
 _LEAST_CHANCE = 0.05  # a token that is less likely to be of use is not drafted while waiting
 _FEW_IDS = 16  # ids that a drafter takes in about as fast as one

@@ -25,9 +25,9 @@ from edge_node.rounds.session import NodeSession, VerdictRuling
 from edge_node.rounds.skill import DraftSkill
 from edge_node.rounds.timing import RoundTimes
 from edge_node.settings import HubLoss, NodeSettings
-from shared.errors import HubSilent, LinkError, SessionError
+from shared.errors import AnswerCancelled, HubSilent, LinkError, SessionError
 from shared.messages import Draft, Early, Fault, Finish, Opened, Verdict
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from shared.transcript import common_length
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ class RoundLoop:
         self.gate = Gate(self.pace, settings.mode)
         self.on_wait: Callable[[str], None] = log.info  # told what an answer waits for, and "" when it goes on
         self._waits_for = ""  # what the person was told last
+        self.is_unwanted: Callable[[], bool] = lambda: False  # whether nobody wants more of the answer in progress
+        self._link = link
         self._settings = settings
         self._clock = clock
         self._presumed = presumed
@@ -155,6 +157,10 @@ class RoundLoop:
             if draft is not None:
                 self._publish(answer, draft)
 
+    def wake(self) -> None:
+        """Have `is_unwanted` asked now, from any thread. Where it says so, AnswerCancelled is raised out of what the loop is doing."""
+        self._link.tell(News.CANCELLED)
+
     def cancel(self) -> None:
         """Stop the hub from decoding on; what is committed stays."""
         if self._answer is not None:
@@ -211,6 +217,7 @@ class RoundLoop:
         lost it may draft for the reader instead.
         """
         while True:
+            self._look_whether_wanted()
             arrival = self._hub.receive(0.0)
             if arrival is None and not self._works(answer):
                 arrival = self._hub.receive(0.0 if self._alone.goes_on(answer) else answer.patience.wait_s)
@@ -222,6 +229,10 @@ class RoundLoop:
             self._look(answer, arrival)
             if self._alone.goes_on(answer) and self._alone.write(answer, len(self.session), end_ids):
                 return Progress((), answer.provisional)
+
+    def _look_whether_wanted(self) -> None:
+        if self.is_unwanted():
+            raise AnswerCancelled("nobody wants more of this answer")
 
     def _take_in(self, answer: AnswerInProgress, arrival: HubMessage) -> tuple[int, ...] | None:
         """The ids that a message of the hub commits; None if it commits nothing."""
@@ -261,6 +272,7 @@ class RoundLoop:
 
     def _tell(self, what: str) -> None:
         """Tell the person what is waited for, if it is something else than before."""
+        self._look_whether_wanted()
         if what != self._waits_for:
             self._waits_for = what
             self.on_wait(what)

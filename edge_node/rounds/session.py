@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from shared.messages import Draft, Finish, Verdict
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from shared.transcript import Transcript
 
 

@@ -1,13 +1,16 @@
 """Which topics a user may read and write: the rules of each role, and mosquitto's ACL file made of them.
 
 Every user has a block of its own, and there is no rule for everybody: who is not enrolled has no rights at all. Hubs, nodes
-and askers are named in what nodes and askers may write, and `+` stands only in what is read, and in what a hub writes to
+and askers are named in what nodes, askers and homes may write, and `+` stands only in what is read, and in what a hub writes to
 nodes. So a device can leave retained messages on a few topics only, whatever it does.
+
+An asker has topics of its own at each node, and sees its own answers only. A home is what acts for the whole house, such as Home Assistant,
+Node-RED or a robot: it asks on the topics that all homes share, and reads all answers and calls there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,6 +20,8 @@ _NOBODY = (
     "# Who has no name may do nothing. Without any rule mosquitto would let everybody do everything.\ntopic deny #"
 )
 HUB_STATE = ("status", "info", "stats")  # a hub's retained topics
+NODE_STATE = HUB_STATE  # those of a node that runs as a service
+_ASKED = ("ask", "cancel")  # what is written to a node
 
 
 class Role(Enum):
@@ -25,6 +30,7 @@ class Role(Enum):
     HUB = "hub"  # verifies drafts
     NODE = "node"  # a device that drafts
     ASKER = "asker"  # may ask nodes and read their answers to it
+    HOME = "home"  # may ask nodes, and read what they answer and the calls they make
     OBSERVER = "observer"  # may read the state of hubs
 
 
@@ -45,6 +51,7 @@ def rules(name: str, roles: Mapping[str, Role], topics: Topics) -> list[Rule]:
         Role.HUB: _of_hub,
         Role.NODE: _of_node,
         Role.ASKER: _of_asker,
+        Role.HOME: _of_home,
         Role.OBSERVER: lambda *_: _state(topics),
     }
     return [*of_role[roles[name]](name, roles, topics), Rule("write", topics.flush)]
@@ -81,14 +88,38 @@ def _of_node(node: str, roles: Mapping[str, Role], topics: Topics) -> list[Rule]
         *(Rule("write", topics.draft(hub, node)) for hub in hubs),
         Rule("read", topics.verdict("+", node)),
         *(Rule("readwrite", topics.echo(node, way)) for way in ("there", "back")),
-        *([Rule("read", topics.ask(node, "+"))] if askers else []),
-        *(Rule("write", topics.answer(node, asker)) for asker in askers),
+        *(Rule("readwrite", topics.node(node, leaf)) for leaf in NODE_STATE),
+        *(Rule("read", topics.node(node, leaf)) for leaf in _ASKED),
+        *(Rule("read", topics.node(node, leaf, "+")) for leaf in _ASKED),
+        Rule("write", topics.node(node, "call")),
+        # On its own topics as an asker another program of the device asks the one that runs as a service.
+        *(Rule("write", topics.node(node, leaf, node)) for leaf in _ASKED),
+        *_answers("write", node, ["", *askers], topics),
+        *_answers("readwrite", node, [node], topics),
     ]
 
 
 def _of_asker(asker: str, roles: Mapping[str, Role], topics: Topics) -> list[Rule]:
     nodes = _named(roles, Role.NODE)
-    return [*(Rule("write", topics.ask(node, asker)) for node in nodes), Rule("read", topics.answer("+", asker))]
+    return [
+        *(Rule("write", topics.node(node, leaf, asker)) for node in nodes for leaf in _ASKED),
+        *_answers("read", "+", [asker], topics),
+    ]
+
+
+def _of_home(_: str, roles: Mapping[str, Role], topics: Topics) -> list[Rule]:
+    nodes = _named(roles, Role.NODE)
+    return [
+        *_state(topics),
+        *(Rule("read", topics.node("+", leaf)) for leaf in (*NODE_STATE, "call")),
+        *(Rule("write", topics.node(node, leaf)) for node in nodes for leaf in _ASKED),
+        *_answers("read", "+", [""], topics),
+    ]
+
+
+def _answers(access: str, node: str, askers: Iterable[str], topics: Topics) -> list[Rule]:
+    answers = [topics.node(node, "answer", asker) for asker in askers]
+    return [Rule(access, topic) for answer in answers for topic in (answer, topics.stream(answer))]
 
 
 def _state(topics: Topics) -> list[Rule]:

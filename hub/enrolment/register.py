@@ -8,7 +8,7 @@ from datetime import datetime
 
 from hub.enrolment.access import Role
 from shared.errors import SettingsError
-from shared.topics import Topics, check_name
+from shared.topics import STREAM, Topics, check_name
 
 _SCHEMA = 1
 _KINDS = {"host": str, "port": int, "certificate_port": int, "prefix": str}
@@ -34,6 +34,10 @@ class Register:
     def require_free(self, name: str, what: str) -> None:
         """Raise SettingsError for a name that can't be one or is taken: no two users share a name. `what` it would be of."""
         check_name(name, f"{what}'s name")
+        if name == STREAM:
+            raise SettingsError(
+                f"nobody can be called {STREAM!r}: the pieces of nodes' answers have that level; take another name"
+            )
         if name in self.roles:
             raise SettingsError(
                 f"{name!r} is enrolled already, as a {self.roles[name].value}; "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 
 if TYPE_CHECKING:
     import torch

@@ -14,16 +14,15 @@ from hub.model.batch import Row
 from shared.sampling import (
     LARGE_VOCAB,
     LOUD,
-    MAX_VOCAB,
     MIX_1,
     MIX_2,
     UNMIX_1,
     UNMIX_2,
     WEIGHT_ONE,
-    Sampling,
     floor,
     position_key,
 )
+from shared.sampling_parameters import MAX_VOCAB, Sampling
 
 _WORD = 0xFFFFFFFF
 _FIRST_WIDTH = 256  # ids that are sorted first in search of a nucleus

@@ -9,7 +9,7 @@ from enum import Enum
 from hub.sessions.acceptance import Acceptance
 from hub.sessions.held_kv import HeldKV
 from shared.messages import Draft, Fault, FaultCode, Finish, Verdict
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from shared.transcript import Transcript
 
 

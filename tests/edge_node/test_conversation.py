@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from edge_node.dialogue.conversation import Answer, Conversation, Generation
+from edge_node.dialogue.conversation import Answer, Conversation
+from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.rounds.round_loop import RoundLoop
 from edge_node.settings import Mode, NodeSettings

@@ -22,7 +22,7 @@ from edge_node.rounds.timing import RoundTimes
 from edge_node.settings import Mode, NodeSettings, Policy
 from shared.messages import Draft, Early, Finish, Verdict
 from shared.running_mean import RunningMean
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from tests.clock import Clock
 
 PROMPT = [7, 8, 9]

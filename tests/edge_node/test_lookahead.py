@@ -10,7 +10,7 @@ from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Guess
 from edge_node.rounds.lookahead import Lookahead
 from edge_node.rounds.skill import DraftSkill
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 
 PROMPT = [7, 8, 9]
 LONG_S = 1e3

@@ -9,7 +9,7 @@ import pytest
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Guess, first_tokens
 from edge_node.drafting.ngram import Cascade, NgramDrafter, longest_agreement
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 
 GREEDY = Sampling()
 

@@ -17,7 +17,8 @@ import transformers as hf
 
 from edge_node.drafting.drafter import Guess, first_tokens
 from edge_node.drafting.onnx_drafter import DraftGraphError, OnnxDrafter
-from shared.sampling import Sampling, draw
+from shared.sampling import draw
+from shared.sampling_parameters import Sampling
 from tools.export.export import ExportError, export_draft
 
 CONTEXT = 320  # longer than one chunk of a prefill

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer, Generation
+from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting import prefix_drafter
 from edge_node.drafting.drafter import Guess
@@ -20,7 +21,7 @@ from edge_node.drafting.prefix_drafter import PrefixDrafter
 from edge_node.drafting.prefix_files import PrefixFiles, files_of
 from edge_node.settings import DrafterKind, Mode
 from shared.pair import load_pair
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from tests import models
 from tools.export.export import export_draft
 from tools.rig.testbed import HubBed

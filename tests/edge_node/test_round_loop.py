@@ -17,7 +17,7 @@ from edge_node.rounds.round_stats import RoundStats
 from edge_node.settings import HubLoss, Mode, NodeSettings, Policy
 from shared.errors import HubRefused, HubSilent
 from shared.messages import Early, Fault, FaultCode, Verdict
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from tests.scripted_hub import ScriptedHub
 from tools.rig.emulated import EmulatedDrafter, Skill
 

@@ -12,7 +12,7 @@ import pytest
 _DRAFTS = """
 from edge_node.drafting.onnx_drafter import OnnxDrafter
 from shared.pair import load_pair
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 print(next(OnnxDrafter(load_pair("home").draft).draft([1, 2], Sampling())).token)
 """
 _TOOL = "import tools, onnxruntime; print(onnxruntime.get_device())"

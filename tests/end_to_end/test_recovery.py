@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer, Conversation, Generation
+from edge_node.dialogue.conversation import Answer, Conversation
+from edge_node.dialogue.generation import Generation
 from edge_node.settings import HubLoss, Mode
 from shared.codec import decode, encode
 from shared.messages import AnyMessage, Open, Opened
@@ -44,7 +45,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubBed, Ki
         log = tmp_path_factory.mktemp("hubs") / "other.log"
         other = Killable(hub_command(bed.broker.settings(OTHER), OTHER, "--threads", "1", "--kv-memory", "64M"), log)
         other.start()
-        wait_until(lambda: bed._observer.seen(OTHER).online, 60)
+        wait_until(lambda: bed._observer.directory.seen(OTHER).online, 60)
         try:
             yield bed, other
         finally:
@@ -145,9 +146,9 @@ def test_another_hub_takes_over_in_the_middle_of_an_answer(house: tuple[HubBed, 
         if how == "freeze":
             other.thaw()
         else:
-            wait_until(lambda: not bed._observer.seen(OTHER).online, 10)
+            wait_until(lambda: not bed._observer.directory.seen(OTHER).online, 10)
             other.start()
-        wait_until(lambda: bed._observer.seen(OTHER).online, 60)
+        wait_until(lambda: bed._observer.directory.seen(OTHER).online, 60)
         return took
 
     one_of_a_few_within(2.0, trial)
@@ -202,7 +203,7 @@ def test_ask_says_within_a_second_what_it_waits_for(house: tuple[HubBed, Killabl
 
 def test_a_hub_that_the_broker_only_tells_of_costs_no_answer(house: tuple[HubBed, Killable]) -> None:
     bed, _ = house
-    info = bed._observer.seen(HUB).info
+    info = bed._observer.directory.seen(HUB).info
     say(bed, GHOST, "info", info)
     say(bed, GHOST, "stats", {"sessions": 0})
     say(bed, GHOST, "status", {"online": True})
@@ -242,7 +243,7 @@ def test_a_hub_says_its_bits_only_to_who_can_read_them(house: tuple[HubBed, Kill
     link.close()
     assert [message.bits for message in heard if isinstance(message, Opened)] == [
         "",
-        bed._observer.seen(HUB).info["bits"],
+        bed._observer.directory.seen(HUB).info["bits"],
     ]
     assert len(encode(heard[0])) < len(encode(heard[1]))
 

@@ -26,7 +26,7 @@ from hub.sessions.book import SessionBook
 from hub.sessions.memory import KVMemory
 from hub.sessions.session import Limits, SessionKey
 from shared.messages import AnyMessage, Close, Draft, Early, Fault, FaultCode, Finish, Open, Opened, Verdict
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from tests import models
 from tools.rig.oracle import Oracle, Rule
 

@@ -30,7 +30,7 @@ from shared.messages import (
     Opened,
     Verdict,
 )
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from tools.fuzz.frames import Frames
 
 SESSION, TOKENIZER = bytes(range(16)), bytes(range(16, 32))

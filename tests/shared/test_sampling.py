@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from hub.model import sampling as on_torch
-from shared.sampling import LARGE_VOCAB, LOUD, MAX_NOISE, Sampling, draw, gumbel, loud_ids, noise_hash, position_key
+from shared.sampling import LARGE_VOCAB, LOUD, MAX_NOISE, draw, gumbel, loud_ids, noise_hash, position_key
+from shared.sampling_parameters import Sampling
 from tools.rig import oracle
 
 P_VALUE = 1e-4  # the seeds are fixed: a test that passes once passes always

@@ -11,7 +11,7 @@ from edge_node.assembly import load_drafter
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.drafter import first_tokens
 from shared.pair import MANIFEST, load_pair
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from tools.exits.manifest import record
 from tools.home.assemble import assemble
 from tools.home.training.model import home_config, new_model

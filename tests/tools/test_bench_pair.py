@@ -18,7 +18,8 @@ from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.drafter import first_tokens
 from edge_node.rounds.round_stats import RoundStats
 from shared.pair import load_pair
-from shared.sampling import Sampling, draw
+from shared.sampling import draw
+from shared.sampling_parameters import Sampling
 from tools.bench.asking import drawn
 from tools.bench.confusion import NOTHING, UNREADABLE, Confusion, calls_of, right
 from tools.bench.coupling import Coupling, judged, overlap, probabilities

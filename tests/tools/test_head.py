@@ -14,7 +14,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from edge_node.drafting.onnx_drafter import OnnxDrafter
 from shared.program import Program
-from shared.sampling import Sampling, draw
+from shared.sampling import draw
+from shared.sampling_parameters import Sampling
 from tests.full_disk import full_disk
 from tests.odd_inputs.case import judge, run
 from tools.export.__main__ import main

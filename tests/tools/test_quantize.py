@@ -20,7 +20,7 @@ from edge_node.drafting.drafter import first_tokens
 from edge_node.drafting.onnx_drafter import OnnxDrafter
 from shared.pair import load_pair
 from shared.program import Program
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from tests.odd_inputs.case import judge, run
 from tools.export import quantize as quantizing
 from tools.export.__main__ import main

@@ -44,7 +44,7 @@ def page_with(text: str, measured: str) -> str:
 
 def examples() -> dict[Path, str]:
     """The files in deploy/mosquitto."""
-    roles = {"den": Role.HUB, "pi": Role.NODE, "tablet": Role.ASKER, "panel": Role.OBSERVER}
+    roles = {"den": Role.HUB, "pi": Role.NODE, "tablet": Role.ASKER, "house": Role.HOME, "panel": Role.OBSERVER}
     written = {"sled.conf": configuration(_FOLDER, listeners(_FOLDER, 8883, 8884)), "sled.acl": acl(roles, Topics())}
     return {EXAMPLES / name: _EXAMPLE + text for name, text in written.items()}
 

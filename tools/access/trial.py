@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hub.enrolment.access import HUB_STATE, Role
+from hub.enrolment.access import HUB_STATE, NODE_STATE, Role
 from hub.enrolment.broker_folder import BrokerFolder
 from hub.enrolment.configuration import ACL, PASSWORDS
 from hub.enrolment.passwords import new_password, password_line, with_line
@@ -57,7 +57,9 @@ def topic_forms() -> dict[str, tuple[str, ...]]:
         *(topics.hub("HUB", leaf) for leaf in HUB_STATE), topics.open("HUB", "NODE"), topics.open("HUB", "HUB"),
         topics.opened("NODE"), topics.draft("HUB", "NODE"), topics.verdict("HUB", "NODE"),
         topics.echo("NODE", "there"), topics.echo("NODE", "back"),
-        topics.ask("NODE", "ASKER"), topics.answer("NODE", "ASKER"), topics.flush, f"{topics.prefix}/else", "else",
+        *(topics.node("NODE", leaf, asker) for asker in ("", "ASKER", "NODE") for leaf in ("ask", "cancel")),
+        *(each for asker in ("", "ASKER", "NODE") for answer in [topics.node("NODE", "answer", asker)] for each in (answer, topics.stream(answer))),
+        topics.node("NODE", "call"), *(topics.node("NODE", leaf) for leaf in NODE_STATE), topics.flush, f"{topics.prefix}/else", "else",
     ]  # fmt: skip
     return {form: tuple(form.split("/")) for form in every}
 
@@ -122,7 +124,7 @@ def trial_broker(folder: Path) -> Iterator[Trial]:
         for name, role, certificate in (
             ("den", Role.HUB, False), ("attic", Role.HUB, False), ("pi", Role.NODE, False), ("jetson", Role.NODE, False),
             ("pico", Role.NODE, True), ("lost", Role.NODE, False), ("gone", Role.NODE, True), ("zero", Role.NODE, True),
-            ("tablet", Role.ASKER, False), ("phone", Role.ASKER, False), ("panel", Role.OBSERVER, False),
+            ("tablet", Role.ASKER, False), ("phone", Role.ASKER, False), ("house", Role.HOME, False), ("panel", Role.OBSERVER, False),
         )
     }  # fmt: skip
     for name in ("jetson", "zero"):
@@ -145,7 +147,7 @@ def _credentials(bundles: dict[str, Bundle], folder: Path) -> list[Credential]:
     return [
         of("hub `den`", "den"), of("another hub", "attic"),
         of("node `pi`", "pi"), of("node, by certificate", "pico", node="pico"), of("another node", "jetson"),
-        of("asker `tablet`", "tablet"), of("another asker", "phone"), of("observer", "panel"),
+        of("asker `tablet`", "tablet"), of("another asker", "phone"), of("home `house`", "house"), of("observer", "panel"),
         of("revoked password", "lost", node="lost"), of("revoked certificate", "gone", node="gone"),
         of("rotated password", "jetson, old", node="jetson"), of("rotated certificate", "zero, old", node="zero"),
         Credential("no credential", nameless, "pi"),

@@ -10,12 +10,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer, Conversation, Generation
+from edge_node.dialogue.conversation import Answer, Conversation
+from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.drafter import first_tokens
 from edge_node.drafting.onnx_drafter import OnnxDrafter
 from edge_node.settings import Mode, Policy
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from tools.bench.report import progress
 from tools.home.data.generate import Dialogue, Exchange, dialogue
 from tools.home.data.invent import Source

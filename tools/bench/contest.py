@@ -13,6 +13,7 @@ from edge_node.assembly import load_drafter
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.drafter import Drafter
 from edge_node.link.hub_link import HubLink
+from edge_node.link.node_link import NodeLink
 from edge_node.rounds.pace import Pace
 from edge_node.rounds.round_loop import RoundLoop
 from edge_node.rounds.round_stats import RoundStats
@@ -21,7 +22,7 @@ from edge_node.rounds.timing import RoundTimes
 from edge_node.settings import Mode, NodeSettings, Policy
 from shared.pair import Pair, load_pair
 from shared.running_mean import RunningMean
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from tools.bench.site import PROMPT, Rig
 from tools.rig.delay_proxy import delayed
 from tools.rig.emulated import EmulatedDrafter, Skill
@@ -95,10 +96,10 @@ def contest(bed: HubBed, pair: Pair, group: Conditions) -> Iterator[Contest]:
     with delayed(bed.broker.port, group.rtt_ms) as port:
         settings = bed.node(_NODE)
         settings = replace(settings, broker=replace(settings.broker, port=port), hub_timeout_s=30.0)
-        link = HubLink(settings.broker, settings.name, pair)
+        link = NodeLink(settings.broker, settings.name, pair)
         link.connect()
         try:
-            yield Contest(link, settings, pair, group)
+            yield Contest(HubLink(link), settings, pair, group)
         finally:
             link.close()
 

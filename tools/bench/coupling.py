@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from edge_node.dialogue.conversation import Answer
 from edge_node.drafting.onnx_drafter import OnnxDrafter
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 
 Reals = npt.NDArray[np.float64]
 

@@ -43,7 +43,7 @@ from hub.settings import Exits
 from shared.errors import PairError
 from shared.messages import AnyMessage, Close, Draft, Fault, Finish, Open, Opened, Verdict
 from shared.pair import Pair, load_pair
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from tools.bench.report import progress, show
 from tools.bench.site import MIDDLE, Rig, Site
 from tools.bench.watch import Round, Watch

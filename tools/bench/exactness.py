@@ -27,7 +27,8 @@ import torch
 from tokenizers import Tokenizer
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer, Conversation, Generation
+from edge_node.dialogue.conversation import Answer, Conversation
+from edge_node.dialogue.generation import Generation
 from edge_node.rounds.gate import Gate
 from edge_node.rounds.pace import Pace
 from edge_node.settings import DrafterKind, Mode, Policy

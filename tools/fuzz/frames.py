@@ -21,7 +21,7 @@ from shared.messages import (
     Opened,
     Verdict,
 )
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 
 LIMIT = 2**20  # bytes of the largest payload that is sent: more than a broker of deploy/mosquitto takes
 _ODD_NUMBERS = (0, 1, 127, 128, 255, 2**15, 2**16 - 1, 2**24, 2**31 - 1, 2**32 - 1)

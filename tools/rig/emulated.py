@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edge_node.drafting.drafter import Guess
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from shared.transcript import common_length
 
 SOURCE = "emulated"

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from edge_node.rounds.session import NodeSession, VerdictRuling
 from shared.messages import AnyMessage, Close, Draft, Fault, Finish, Open, Opened, Verdict
-from shared.sampling import Sampling
+from shared.sampling_parameters import Sampling
 from tools.rig.transport import Transport
 
 _CREDIT = 16  # tokens that a streaming device lets the hub decode ahead

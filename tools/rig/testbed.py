@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edge_node.link.hub_link import HubLink
+from edge_node.link.node_link import NodeLink
 from edge_node.settings import NodeSettings
 from shared.pair import load_pair
 from tools.demo import hub_command
@@ -41,7 +41,7 @@ class HubBed:
         self._hub = ExitStack()
         self.hub_pid = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._observer = HubLink(broker.settings(_OBSERVER), _OBSERVER, load_pair(pair))
+        self._observer = NodeLink(broker.settings(_OBSERVER), _OBSERVER, load_pair(pair))
         self._observer.connect()
 
     def start_hub(self) -> None:
@@ -49,7 +49,7 @@ class HubBed:
         hub = self._hub.enter_context(started(self._command, self._log))
         self.hub_pid, self._process = hub.pid, hub
         deadline = time.monotonic() + _START_S
-        while not self._observer.seen(HUB).online:
+        while not self._observer.directory.seen(HUB).online:
             if hub.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the hub did not start:\n{self._log.read_text()}")
             time.sleep(0.05)
@@ -57,7 +57,7 @@ class HubBed:
     def restart_hub(self) -> None:
         """End the hub, which forgets its sessions, and start it again."""
         self._hub.close()
-        while self._observer.seen(HUB).online:
+        while self._observer.directory.seen(HUB).online:
             time.sleep(0.02)
         self.start_hub()
 
@@ -83,7 +83,7 @@ class HubBed:
 
     def latest_stats(self) -> dict[str, Any]:
         """The hub's figures as it published them last, at `at_us` of its clock."""
-        return dict(self._observer.seen(HUB).stats)
+        return dict(self._observer.directory.seen(HUB).stats)
 
     def hub_stats(self) -> dict[str, Any]:
         """The hub's figures, including all that happened before the call."""
@@ -93,7 +93,7 @@ class HubBed:
     @property
     def context(self) -> int:
         """Ids that a session on the hub can hold."""
-        return int(self._observer.seen(HUB).info["context"])
+        return int(self._observer.directory.seen(HUB).info["context"])
 
 
 @contextmanager

@@ -1,0 +1,36 @@
+"""An answer as one JSON object, for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_node.dialogue.calls import CallReader, calls_that_may_be_made
+from edge_node.dialogue.conversation import Answer
+
+
+def answer_json(answer: Answer, reader: CallReader, error: str = "") -> dict[str, Any]:
+    """Its text, calls and figures; `error` is the sentence of what broke it off."""
+    stats = answer.stats
+    reading = reader.read(answer.text + answer.provisional)
+    calls = calls_that_may_be_made(reader, answer.text, answer.provisional)
+    return {
+        "text": answer.text + answer.provisional,
+        "provisional": answer.provisional,
+        "calls": [{"name": call.name, "arguments": call.arguments} for call in calls],
+        "say": reading.say,
+        "refused_calls": [{"text": line.text, "error": line.error} for line in reading.refused],
+        "finish": "error" if error else answer.ending.value,
+        "mode": stats.mode,
+        "tokens": stats.tokens,
+        "streamed": stats.streamed,
+        "rounds": stats.rounds,
+        "drafted": stats.drafted,
+        "accepted": stats.accepted,
+        "ms_per_token": round(stats.ms_per_token, 3),
+        "first_token_ms": round(1e3 * stats.first_token_s, 3),
+        "rtt_ms": round(stats.rtt_ms, 3),
+        "seed": answer.sampling.seed,
+        "temperature": answer.sampling.temperature,
+        "notice": answer.notice,
+        **({"error": error} if error else {}),
+    }

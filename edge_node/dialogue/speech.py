@@ -1,0 +1,37 @@
+"""What of an answer is to be spoken, while it grows: the lines that are no calls, and where its sentences end."""
+
+from __future__ import annotations
+
+import re
+
+_SENTENCE_END = re.compile(r"[.!?…]+[\"'\u201d\u2019)\]]*(?=\s)|[\u3002\uff01\uff1f]|\n")
+_AFTER_LINE = re.compile(r"(?<=\n)")
+
+
+class Speech:
+    """Takes an answer piece by piece."""
+
+    def __init__(self) -> None:
+        self.text = ""  # what is to be spoken so far
+        self.sentences = 0  # characters of it that are whole sentences
+        self._in_call: bool | None = None  # of the line under way; None while it has no character
+        self._looked = 0
+
+    def take(self, piece: str) -> str:
+        """What a piece of the answer adds to what is spoken."""
+        before = len(self.text)
+        for line in filter(None, _AFTER_LINE.split(piece)):
+            if self._in_call is None:
+                self._in_call = line.startswith("{")
+            if not self._in_call:
+                self.text += line
+            if line.endswith("\n"):
+                self._in_call = None
+        for end in _SENTENCE_END.finditer(self.text, self._looked):
+            self.sentences = end.end()
+        self._looked = self.sentences
+        return self.text[before:]
+
+    def finish(self) -> None:
+        """The answer is complete, and so is its last sentence."""
+        self.sentences = len(self.text)

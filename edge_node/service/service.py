@@ -1,0 +1,237 @@
+"""The service: requests in, answers and calls out, and what it tells about itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+from edge_node.assembly import Node
+from edge_node.dialogue.calls import Call, CallReader
+from edge_node.dialogue.conversation import Ending
+from edge_node.dialogue.report import answer_json
+from edge_node.service.chats import Chat, Chats
+from edge_node.service.desk import Desk
+from edge_node.service.outbox import Outbox
+from edge_node.service.requests import BadRequest, read_cancel, read_request
+from edge_node.service.stop_words import is_stop, stop_call
+from edge_node.service.tally import Tally
+from edge_node.service.worker import Job, Reply, Worker
+from edge_node.settings import NodeSettings
+from shared.errors import LinkError, ProtocolError
+from shared.mqtt import MqttLink
+from shared.mqtt_packets import Publish, reply_wanted
+from shared.topics import Topics
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # the version of what is written on the topics
+_CALL_S = 30.0  # seconds for which a call is good: a lamp that goes on minutes later frightens people
+_ANSWER_S = 600.0  # seconds for which an answer is
+_LOOK_S = 1.0  # seconds between two looks at what has changed
+_MOST_ARRIVALS = 256  # events that wait for the service's thread, before messages are dropped
+_STOPPED = "Stopping."
+_BUSY = "the node is busy: {} requests wait already; ask again later"
+
+Event = Callable[[], None]  # something to be done on the service's thread
+
+
+class NodeService:
+    """Answers in the name of a node. All but the answering itself happens on the thread that calls `run`."""
+
+    def __init__(self, settings: NodeSettings, node: Node) -> None:
+        """Raises SledError for a pair whose calls can't be read."""
+        self._settings, self._node = settings, node
+        self._topics = Topics(settings.broker.prefix)
+        self._reader = CallReader(node.pair)
+        self._stop_call = stop_call(self._reader)
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._tally = Tally()
+        self._lost = 0  # messages that found too many others waiting; the MQTT client's thread counts them
+        self._ends = False
+        self._instance = secrets.token_hex(8)
+        self._link = MqttLink(
+            settings.broker, settings.name, will=(self._own("status"), {"online": False, "instance": self._instance})
+        )
+        self._outbox = Outbox(self._link)
+        hire = partial(Worker, tell=self._tell, done=self._done)
+        self._desk = Desk(lambda: hire(node.conversation()), settings.at_once, settings.queue, Chats(settings.chat_s))
+
+    def end(self) -> None:
+        """Have `run` return, from any thread or a signal's handler."""
+        self._ends = True
+        self._events.put(lambda: None)
+
+    def run(self, ready: Callable[[], None], beat: Callable[[], None]) -> None:
+        """Connect, and serve until `end` is called. `ready` is called once requests are answered, `beat` about once a second.
+
+        Raises LinkError when the broker can't be reached.
+        """
+        self._link.connect()
+        try:
+            for leaf, take in (("ask", self._take), ("cancel", self._cancel)):
+                for asker in ("", "+"):
+                    self._link.listen(self._own(leaf, asker), partial(self._queue, take))
+            self._link.greet(lambda: self._events.put(self._greet))
+            ready()
+            looked_at = -_LOOK_S
+            while not self._ends:
+                with suppress(queue.Empty):
+                    self._events.get(timeout=_LOOK_S)()
+                if time.monotonic() >= looked_at + _LOOK_S:
+                    looked_at = time.monotonic()
+                    self._look()
+                    beat()
+        finally:
+            self._ends = True
+            self._end(self._desk.cancel_all())
+            self._desk.close()
+            while not self._events.empty():
+                self._events.get()()  # what was under way is answered as far as it came
+            self._link.publish_json(self._own("status"), {"online": False, "instance": self._instance})
+            self._link.close()
+
+    # On the MQTT client's thread, and on those of the workers
+
+    def _queue(self, take: Callable[[Publish], None], publish: Publish) -> None:
+        if self._events.qsize() < _MOST_ARRIVALS:
+            self._events.put(partial(take, publish))
+        else:
+            self._lost += 1
+
+    def _done(self, worker: Worker, job: Job) -> None:
+        self._events.put(partial(self._finish, worker, job))
+
+    def _tell(self, job: Job, piece: dict[str, Any]) -> None:
+        """Send a piece of an answer; one that is lost with the connection is not missed, as the answer has it all."""
+        try:
+            self._link.publish(self._topics.stream(job.reply.topic), _json(piece), correlation=job.reply.correlation)
+        except LinkError as error:
+            log.warning("%s", error)
+
+    # On the service's thread
+
+    def _greet(self) -> None:
+        """The broker is there, or there again."""
+        info = {
+            "format": FORMAT,
+            "pair": self._node.pair.name,
+            "settings": self._settings.fingerprint,
+            "max_tokens": self._settings.max_tokens,
+            "version": version("sled-mqtt"),
+        }
+        self._link.publish_json(self._own("info"), info)
+        self._link.publish_json(self._own("status"), {"online": True, "instance": self._instance})
+        self._tally.forget_told()
+        self._outbox.send_again()
+
+    def _look(self) -> None:
+        """Tell what has changed since the last look."""
+        self._desk.chats.forget_old()
+        stats = self._tally.changed(
+            waiting=len(self._desk.waiting),
+            answering=len(self._desk.answering),
+            chats=len(self._desk.chats),
+            lost=self._lost,
+            hub=self._node.link.directory.choose(None, set(), None),
+        )
+        if stats is not None:
+            self._link.publish_json(self._own("stats"), stats)
+
+    def _take(self, publish: Publish) -> None:
+        asker, reply = self._asker(publish)
+        if reply is None:
+            return
+        try:
+            asked = read_request(publish.payload, self._settings.max_tokens)
+        except BadRequest as error:
+            self._refuse(error.id, str(error), "error", reply)
+            return
+        before = self._desk.repeated(asker, asked)
+        if self._ends:
+            self._refuse(asked.id, "the service is ending", "busy", reply)
+        elif before is not None:
+            if before.is_over:
+                self._answer(before, reply)
+        elif is_stop(asked.text) and self._stop_call is not None:
+            self._stop(Job(asked, asker, reply, Chat(None)), self._stop_call)
+        elif self._desk.take(asked, asker, reply) is None:
+            self._refuse(asked.id, _BUSY.format(len(self._desk.waiting)), "busy", reply)
+
+    def _cancel(self, publish: Publish) -> None:
+        asker, reply = self._asker(publish)
+        if reply is None:
+            return
+        try:
+            self._end(self._desk.cancel(asker, read_cancel(publish.payload)))
+        except BadRequest as error:
+            self._refuse("", str(error), "error", reply)
+
+    def _asker(self, publish: Publish) -> tuple[str, Reply | None]:
+        """Who asks, and where the answer goes: where the request says, if that is below the asker's own answers."""
+        try:
+            asker = self._topics.asker_of(publish.topic)
+        except ProtocolError as error:
+            log.warning("%s", error)
+            return "", None
+        topic, correlation = reply_wanted(publish.properties)
+        own = self._own("answer", asker)
+        is_below = topic.startswith(f"{own}/") and not set(topic) & set("+#\0")
+        return asker, Reply(topic if is_below else own, correlation)
+
+    def _stop(self, job: Job, call: Call) -> None:
+        """Stop at once, and end whatever might move the robot on."""
+        self._call(job, [call])
+        job.answer.text = _json({"name": call.name, "arguments": call.arguments}) + f"\n{_STOPPED}"
+        job.answer.ending = Ending.END
+        job.is_over = True
+        self._desk.remember(job)
+        self._answer(job, job.reply)
+        self._end(self._desk.cancel_all())
+
+    def _finish(self, worker: Worker, job: Job) -> None:
+        """A request has been answered, or not."""
+        self._end([job])
+        self._desk.finished(worker, job)
+
+    def _end(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            job.is_over = True
+            self._tally.add(job)
+            if job.may_act:
+                self._call(job, list(self._reader.read(job.answer.text).calls))
+            self._answer(job, job.reply)
+
+    def _call(self, job: Job, calls: list[Call]) -> None:
+        for number, call in enumerate(calls):
+            message = {
+                "id": f"{job.asked.id}/{number}",
+                "answer": job.asked.id,
+                "name": call.name,
+                "arguments": call.arguments,
+                "asker": job.asker,
+                "chat": job.asked.chat,
+            }
+            self._outbox.send(self._own("call"), _json(message), good_for_s=_CALL_S)
+
+    def _answer(self, job: Job, reply: Reply) -> None:
+        content = {"id": job.asked.id, "chat": job.asked.chat, **answer_json(job.answer, self._reader, job.error)}
+        self._outbox.send(reply.topic, _json(content), good_for_s=_ANSWER_S, correlation=reply.correlation)
+
+    def _refuse(self, request_id: str, reason: str, finish: str, reply: Reply) -> None:
+        content = {"id": request_id, "finish": finish, "error": reason}
+        self._outbox.send(reply.topic, _json(content), good_for_s=_ANSWER_S, correlation=reply.correlation)
+
+    def _own(self, leaf: str, asker: str = "") -> str:
+        return self._topics.node(self._settings.name, leaf, asker)
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False)

@@ -1,0 +1,49 @@
+"""What a service has done so far, as its `stats` tell it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_node.service.worker import Job
+
+
+class Tally:
+    """Counts answers; tells its figures when they have changed."""
+
+    def __init__(self) -> None:
+        self._sums = dict.fromkeys(("answers", "errors", "cancelled", "tokens", "drafted", "accepted"), 0)
+        self._last: dict[str, Any] = {}  # of the last answer
+        self._told: dict[str, Any] | None = None
+
+    def add(self, job: Job) -> None:
+        """A request is over."""
+        stats = job.answer.stats
+        added = {
+            "answers": 1,
+            "errors": int(bool(job.error)),
+            "cancelled": int(job.is_unwanted.is_set()),
+            "tokens": stats.tokens,
+            "drafted": stats.drafted,
+            "accepted": stats.accepted,
+        }
+        self._sums = {name: total + added[name] for name, total in self._sums.items()}
+        if stats.tokens:
+            self._last = {
+                "mode": stats.mode,
+                "tokens_per_s": round(1e3 / stats.ms_per_token, 2) if stats.ms_per_token else None,
+                "first_token_ms": round(1e3 * stats.first_token_s, 2),
+                "rtt_ms": round(stats.rtt_ms, 2),
+                "acceptance": round(stats.accepted / stats.drafted, 3) if stats.drafted else None,
+            }
+
+    def changed(self, **now: Any) -> dict[str, Any] | None:
+        """The figures and `now`, if anything has changed since they were told last."""
+        figures = {**self._sums, **self._last, **now}
+        if figures == self._told:
+            return None
+        self._told = figures
+        return figures
+
+    def forget_told(self) -> None:
+        """Tell all again: the broker may have forgotten."""
+        self._told = None

@@ -1,0 +1,140 @@
+"""A thread that answers one request after the other over a conversation of its own."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_node.dialogue.conversation import Answer, Conversation, Ending
+from edge_node.dialogue.speech import Speech
+from edge_node.service.chats import Chat
+from edge_node.service.requests import Asked
+from shared.errors import AnswerCancelled, SledError
+from shared.program import sentence
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Where an answer goes: its topic, and what the asker wants to find it by."""
+
+    topic: str
+    correlation: bytes = b""
+
+
+@dataclass(eq=False)
+class Job:
+    """A request under way."""
+
+    asked: Asked
+    asker: str
+    reply: Reply
+    chat: Chat
+    is_unwanted: threading.Event = field(default_factory=threading.Event)
+    answer: Answer = field(default_factory=Answer)
+    error: str = ""
+    is_over: bool = False
+
+    @property
+    def may_act(self) -> bool:
+        """Whether its calls may be made: it has come to its end, and a hub has verified all of it."""
+        done = self.answer.ending is Ending.END and not self.answer.provisional
+        return done and not self.error and not self.is_unwanted.is_set()
+
+
+Tell = Callable[[Job, dict[str, Any]], None]  # sends a piece of an answer
+
+
+class Worker:
+    """To be given jobs by one thread, one at a time; `done` is called on its own thread with each job that has ended."""
+
+    def __init__(self, conversation: Conversation, tell: Tell, done: Callable[[Worker, Job], None]) -> None:
+        self.job: Job | None = None  # written by the thread that gives jobs
+        self.chat: Chat | None = None  # that it has answered last
+        self._conversation, self._tell, self._done = conversation, tell, done
+        self._jobs: queue.Queue[Job | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
+        self._thread.start()
+
+    def give(self, job: Job) -> None:
+        """Have a job done."""
+        self.job = job
+        self._jobs.put(job)
+
+    def cancel(self) -> None:
+        """End the job under way."""
+        if self.job is not None:
+            self.job.is_unwanted.set()
+            self._conversation.loop.wake()
+
+    def close(self) -> None:
+        """End the job under way, and the thread."""
+        self.cancel()
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._answer(job)
+            except AnswerCancelled:
+                log.info("request %s was cancelled", job.asked.id)
+            except SledError as error:
+                job.error = sentence(str(error))
+            except Exception as error:
+                # An exception would end this thread, and nobody would be answered any more.
+                log.exception("request %s failed", job.asked.id)
+                job.error = sentence(f"this is a mistake in the program; report it with the log ({error!r})")
+            self._done(self, job)
+
+    def _answer(self, job: Job) -> None:
+        conversation, asked = self._conversation, job.asked
+        conversation.loop.is_unwanted = job.is_unwanted.is_set
+        if job.is_unwanted.is_set():
+            return
+        if job.chat is not self.chat:
+            conversation.resume(job.chat.system, job.chat.turns)
+        self.chat = job.chat
+        pieces = _Pieces(job, self._tell)
+        conversation.loop.on_wait = pieces.wait
+        for piece in conversation.ask(asked.prompt, asked.generation, job.answer):
+            pieces.take(piece)
+        pieces.finish()
+        job.chat.turns = tuple(conversation.said)
+
+
+class _Pieces:
+    """An answer as its stream tells it, each message with the next number."""
+
+    def __init__(self, job: Job, tell: Tell) -> None:
+        self._job, self._send = job, tell
+        self._speech = Speech()
+        self._number = 0
+        self._provisional = ""
+
+    def take(self, piece: str) -> None:
+        """A piece of the answer's text, or "" where only its provisional part has changed."""
+        said = self._speech.take(piece)
+        provisional = self._job.answer.provisional
+        if piece or provisional != self._provisional:
+            more = {"provisional": provisional} if provisional or self._provisional else {}
+            self._provisional = provisional
+            self._tell(text=piece, say=said, sentences=self._speech.sentences, **more)
+
+    def wait(self, what: str) -> None:
+        """The answer waits for something, or goes on."""
+        self._tell(text="", say="", sentences=self._speech.sentences, waits_for=sentence(what) if what else "")
+
+    def finish(self) -> None:
+        """The answer is complete."""
+        self._speech.finish()
+        self._tell(text="", say="", sentences=self._speech.sentences, last=True)
+
+    def _tell(self, **content: Any) -> None:
+        self._send(self._job, {"id": self._job.asked.id, "seq": self._number, **content})
+        self._number += 1
