@@ -37,6 +37,8 @@ MAX_PACKET = MAX_FRAME + 1024  # bytes of an MQTT packet: a frame with its sessi
 _AT_MOST_ONCE = 0  # a QoS: a message without a PUBACK costs both sides half as much
 _AT_LEAST_ONCE = 1  # a QoS: a lost round costs a timeout, a repeated round costs nothing
 
+_NOBODY = "No matching subscribers"  # MQTT 5's name for what a PUBACK may say
+
 _SILENT_S = 1.0  # seconds without an acknowledgement after which the broker counts as silent
 _OVERHEAD = 64  # bytes of a publish besides topic and payload, at most
 
@@ -48,6 +50,26 @@ class _Subscription(NamedTuple):
     options: SubscribeOptions
     handler: Listener  # of new messages
     kept: Listener  # of those that the broker kept from before
+
+
+class Sent:
+    """What becomes of a message."""
+
+    def __init__(self, info: paho.MQTTMessageInfo | None, unheard: set[int]) -> None:
+        self._info, self._unheard = info, unheard
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the broker has it."""
+        return self._info is not None and self._info.is_published()
+
+    @property
+    def was_read(self) -> bool:
+        """Whether the broker has given it to somebody, as far as it tells."""
+        return self._info is not None and self._info.is_published() and self._info.mid not in self._unheard
+
+
+NOT_SENT = Sent(None, set())
 
 
 class MqttLink:
@@ -84,6 +106,7 @@ class MqttLink:
         self._connected = threading.Event()
         self._refusal: str | None = None
         self._answered = threading.Event()  # the broker has accepted or refused the first connection, or closed it
+        self._unheard: set[int] = set()  # ids of messages that the broker had nobody to give to
         self._grants: dict[int, threading.Event] = {}
         self._grants_lock = threading.Lock()  # a SUBACK can arrive before subscribe() has returned its id
         # The id is random and told to nobody: a client that connects with another's id would disconnect it.
@@ -192,8 +215,8 @@ class MqttLink:
         retain: bool = False,
         expiry_s: int | None = None,
         correlation: bytes = b"",
-    ) -> Callable[[], bool]:
-        """Send at QoS 1 without waiting, or at QoS 0 to a broker that has no other; what is returned says whether the broker has it.
+    ) -> Sent:
+        """Send at QoS 1 without waiting, or at QoS 0 to a broker that has no other. What is returned tells what becomes of it.
 
         What is published while there is no connection is lost, and so is what the broker has not acknowledged when the
         connection ends: whoever needs an answer asks again. Raises LinkError when MAX_OUTGOING messages already wait for
@@ -201,7 +224,7 @@ class MqttLink:
         other message waits to be written. `correlation` goes along as MQTT 5's correlation data.
         """
         if not self._client.is_connected() or (droppable and self._client.want_write()):
-            return _never
+            return NOT_SENT
         if len(payload) + _OVERHEAD + len(topic) > self._broker_takes:
             raise LinkError(
                 f"the broker takes packets of at most {self._broker_takes} bytes, and {len(payload)} are to be sent; "
@@ -218,7 +241,7 @@ class MqttLink:
         info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
         if info.rc is MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
             raise LinkError(f"{MAX_OUTGOING} messages already wait for the broker; this one is not sent")
-        return info.is_published if info.rc is MQTTErrorCode.MQTT_ERR_SUCCESS else _never
+        return Sent(info, self._unheard) if info.rc is MQTTErrorCode.MQTT_ERR_SUCCESS else NOT_SENT
 
     def publish_json(self, topic: str, value: dict[str, Any]) -> None:
         """Send `value` as a JSON object, retained by a broker that does; state that can't be sent now is left to the next greeting."""
@@ -320,8 +343,9 @@ class MqttLink:
             log.warning("lost the broker (%s); reconnecting", reason)
 
     def _on_publish(
-        self, _client: paho.Client, _userdata: Any, _mid: int, reason: ReasonCode, _: Properties | None
+        self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _: Properties | None
     ) -> None:
+        (self._unheard.add if reason == _NOBODY else self._unheard.discard)(mid)  # ids are used again
         if reason.is_failure:
             self.refused_publishes += 1
             self._client.afterwards(lambda: self.on_refused(str(reason)))
@@ -348,8 +372,3 @@ def _without_delay(_client: paho.Client, _userdata: Any, sock: Any) -> None:
 
 def _of_payload(handler: Handler) -> Listener:
     return lambda publish: handler(publish.topic, publish.payload)
-
-
-def _never() -> bool:
-    """Of a message that was not sent."""
-    return False

@@ -6,12 +6,13 @@ import json
 import queue
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from edge_node.dialogue.generation import Generation
 from edge_node.frontends.request import PROVISIONAL, tell_wait
-from edge_node.settings import HubLoss, NodeSettings
+from edge_node.settings import NodeSettings
 from shared.errors import HubSilent, LinkError, SessionError
 from shared.mqtt import MqttLink
 from shared.streams import put, put_json
@@ -25,7 +26,7 @@ _LOOK_S = 0.5
 def ask_service(
     settings: NodeSettings, generation: Generation, system: str | None, request: str, *, as_json: bool
 ) -> bool:
-    """Print what the service answers, as `ask` does; False where none runs on this node with the same settings.
+    """Print what the service answers, as `ask` does; False where none can be reached that runs on this node with the same settings.
 
     Raises SledError; what was answered by then is printed all the same.
     """
@@ -33,9 +34,7 @@ def ask_service(
     try:
         link.connect()
     except LinkError:
-        if settings.on_hub_loss is HubLoss.DRAFT:
-            return False  # this device can answer alone
-        raise
+        return False  # whoever answers without the service says why, or does without a broker
     try:
         asking = _Asking(link, settings)
         if not asking.serves(settings.fingerprint):
@@ -89,6 +88,7 @@ class _Asking:
         self._info: dict[str, Any] = {}
         self._gone_at: float | None = None  # when the service was there last, if it is gone
         self._is_refused = False
+        self._send: Callable[[], object] = lambda: None  # sends the request, as soon as there is one
 
     def serves(self, fingerprint: str) -> bool:
         """Whether a service runs in this node's name that answers as this program would."""
@@ -107,8 +107,8 @@ class _Asking:
         for topic in (answer, stream):
             self._link.subscribe(topic, self._note, retained=False)
         ask = self._topics.node(self._name, "ask", self._name)
-        # After every reconnection too: the service knows the id, and answers once.
-        self._link.greet(lambda: self._link.publish(ask, json.dumps(request)))
+        self._send = lambda: self._link.publish(ask, json.dumps(request))
+        self._send()
         try:
             while not self._is_refused:
                 topic, content = self._next()
@@ -151,6 +151,7 @@ class _Asking:
             return
         if topic.endswith("/status"):
             self._status = content
+            self._send()  # it may not have been there before; it knows the id, and answers once
         elif topic.endswith("/info"):
             self._info = content
         else:

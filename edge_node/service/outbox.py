@@ -1,4 +1,4 @@
-"""What must reach people: kept until the broker has confirmed it, and sent again where the connection was lost before."""
+"""What must reach people: kept until the broker has given it to somebody, and sent again where the connection was lost, or nobody was there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.errors import LinkError
-from shared.mqtt import MqttLink
+from shared.mqtt import NOT_SENT, MqttLink, Sent
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class _Message:
     payload: str
     correlation: bytes
     until: float  # by time.monotonic
-    has_arrived: Callable[[], bool]
+    sent: Sent = NOT_SENT
 
 
 class Outbox:
@@ -34,30 +34,34 @@ class Outbox:
 
     def send(self, topic: str, payload: str, *, good_for_s: float, correlation: bytes = b"") -> None:
         """Send a message, and again as long as the broker has not confirmed it and it is still good for something."""
-        while self._waiting and (len(self._waiting) >= _MOST or self._waiting[0].has_arrived()):
+        while self._waiting and (len(self._waiting) >= _MOST or self._waiting[0].sent.was_read):
             first = self._waiting.popleft()
-            if not first.has_arrived():
+            if not first.sent.was_read:
                 log.warning("more than %d messages wait for the broker: one to %s is lost", _MOST, first.topic)
-        message = _Message(topic, payload, correlation, self._clock() + good_for_s, lambda: False)
+        message = _Message(topic, payload, correlation, self._clock() + good_for_s)
         self._waiting.append(message)
         self._publish(message)
 
-    def send_again(self) -> None:
-        """The connection is there again: send what has not arrived. Who reads it knows by its id what it has had before."""
+    def send_again(self, *, lost: bool) -> None:
+        """Send what nobody has been given, and where the connection was `lost` what may never have come to the broker.
+
+        Who reads it knows by its id what it has had before.
+        """
         waiting, self._waiting = self._waiting, deque()
         for message in waiting:
-            if message.has_arrived():
+            if message.sent.was_read:
                 continue
             if self._clock() > message.until:
-                log.warning("the broker was away for too long: a message to %s is not sent any more", message.topic)
+                log.warning("nobody has read a message to %s in time; it is not sent any more", message.topic)
                 continue
             self._waiting.append(message)
-            self._publish(message)
+            if lost or message.sent.is_answered:
+                self._publish(message)
 
     def _publish(self, message: _Message) -> None:
         left_s = max(1, round(message.until - self._clock()))
         try:
-            message.has_arrived = self._link.publish(
+            message.sent = self._link.publish(
                 message.topic, message.payload, expiry_s=left_s, correlation=message.correlation
             )
         except LinkError as error:

@@ -33,8 +33,7 @@ from shared.topics import Topics
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # the version of what is written on the topics
-_CALL_S = 30.0  # seconds for which a call is good: a lamp that goes on minutes later frightens people
-_ANSWER_S = 600.0  # seconds for which an answer is
+_GOOD_S = 30.0  # seconds for which answers and calls are sent again: a lamp that goes on minutes later frightens people
 _LOOK_S = 1.0  # seconds between two looks at what has changed
 _MOST_ARRIVALS = 256  # events that wait for the service's thread, before messages are dropped
 _STOPPED = "Stopping."
@@ -130,11 +129,12 @@ class NodeService:
         self._link.publish_json(self._own("info"), info)
         self._link.publish_json(self._own("status"), {"online": True, "instance": self._instance})
         self._tally.forget_told()
-        self._outbox.send_again()
+        self._outbox.send_again(lost=True)
 
     def _look(self) -> None:
         """Tell what has changed since the last look."""
         self._desk.chats.forget_old()
+        self._outbox.send_again(lost=False)
         stats = self._tally.changed(
             waiting=len(self._desk.waiting),
             answering=len(self._desk.answering),
@@ -219,15 +219,15 @@ class NodeService:
                 "asker": job.asker,
                 "chat": job.asked.chat,
             }
-            self._outbox.send(self._own("call"), _json(message), good_for_s=_CALL_S)
+            self._outbox.send(self._own("call"), _json(message), good_for_s=_GOOD_S)
 
     def _answer(self, job: Job, reply: Reply) -> None:
         content = {"id": job.asked.id, "chat": job.asked.chat, **answer_json(job.answer, self._reader, job.error)}
-        self._outbox.send(reply.topic, _json(content), good_for_s=_ANSWER_S, correlation=reply.correlation)
+        self._outbox.send(reply.topic, _json(content), good_for_s=_GOOD_S, correlation=reply.correlation)
 
     def _refuse(self, request_id: str, reason: str, finish: str, reply: Reply) -> None:
         content = {"id": request_id, "finish": finish, "error": reason}
-        self._outbox.send(reply.topic, _json(content), good_for_s=_ANSWER_S, correlation=reply.correlation)
+        self._outbox.send(reply.topic, _json(content), good_for_s=_GOOD_S, correlation=reply.correlation)
 
     def _own(self, leaf: str, asker: str = "") -> str:
         return self._topics.node(self._settings.name, leaf, asker)

@@ -36,6 +36,7 @@ from tools.bench import (
     prefix,
     recovery,
     round_trip,
+    service,
     sessions,
     soak,
 )
@@ -157,6 +158,16 @@ def _neighbour(
 ) -> None:
     """What a hub on a CPU keeps of its throughput while another process computes on the same machine."""
     neighbour.run(Rig(shape, dtype, weights, "cpu", "broker", seconds), Drafting(acceptance), pairs, as_json)
+
+
+@app.command("service")
+def _service(
+    answers: Annotated[int, typer.Option(min=1, help="while the broker is restarted")] = 200,
+    restarts: Annotated[int, typer.Option(min=0, help="of the broker")] = 20,
+    as_json: Json = False,
+) -> None:
+    """What `sled-node run` adds to an answer, and whether it answers and calls once, whatever the broker does."""
+    service.run(answers, restarts, as_json)
 
 
 @app.command("peers")

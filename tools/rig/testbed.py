@@ -103,14 +103,17 @@ def running_hub(
     hub_options: Sequence[str] = (),
     other_hubs: Sequence[str] = (),
     crowds: Sequence[str] = (),
+    homes: Sequence[str] = (),
 ) -> Iterator[HubBed]:
     """Start a broker and a hub that serves `pair`; they end with the context. Raises RuntimeError if one fails.
 
-    `other_hubs` are known to the broker too, and not started; `crowds` are users that can be any node.
+    `other_hubs` are known to the broker too, and not started; `crowds` are users that can be any node, `homes` may ask them.
     """
     with tempfile.TemporaryDirectory(prefix="sled-bench-") as name:
         folder = Path(name)
-        with private_broker(folder, hubs=[HUB, *other_hubs], nodes=[*nodes, _OBSERVER], crowds=crowds) as broker:
+        with private_broker(
+            folder, hubs=[HUB, *other_hubs], nodes=[*nodes, _OBSERVER], homes=homes, crowds=crowds
+        ) as broker:
             bed = HubBed(broker, pair, hub_options, folder)
             try:
                 bed.start_hub()
