@@ -37,7 +37,7 @@ _GOOD_S = 30.0  # seconds for which answers and calls are sent again: a lamp tha
 _LOOK_S = 1.0  # seconds between two looks at what has changed
 _MOST_ARRIVALS = 256  # events that wait for the service's thread, before messages are dropped
 _STOPPED = "Stopping."
-_BUSY = "the node is busy: {} requests wait already; ask again later"
+_BUSY = "the node is busy, and as many requests wait as may ({}); ask again later"
 
 Event = Callable[[], None]  # something to be done on the service's thread
 

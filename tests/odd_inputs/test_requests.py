@@ -18,7 +18,7 @@ def _asked(name: str, says: str, *args: str, status: int = 1, stdin: bytes = b""
 
 _REQUESTS = (
     _asked("nothing at all", "Missing argument 'request'; see sled ask --help", status=2),
-    _asked("two requests", "Got unexpected extra argument", "a", "b", status=2),
+    _asked("words without quotes", "no MQTT broker answers", "turn", "on", "the", "light"),
     _asked("an empty request", "the request is empty; say what to ask", ""),
     _asked("spaces alone", "the request is empty; say what to ask", "   "),
     _asked("lines alone", "the request is empty; say what to ask", "\n\t\r\n"),

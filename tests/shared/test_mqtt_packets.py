@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties, VariableByteIntegers
 
-from shared.mqtt_packets import MalformedStream, OpenGate, PacketReader, Publish, Received
+from shared.mqtt_packets import MalformedStream, OpenGate, PacketReader, Publish, Received, reply_wanted
 
 PINGRESP = b"\xd0\x00"
 
@@ -71,7 +71,31 @@ def test_a_publish_is_what_paho_packs(payload: bytes, expiry_s: int, user: list[
     packed = properties.pack()
     body = b"\0\3a/b" + b"\0\7" + packed + payload
     length = bytes(VariableByteIntegers.encode(len(body)))
-    assert read(b"\x32" + length + body, []).publishes == [Publish("a/b", payload, retained=False)]
+    came = read(b"\x32" + length + body, []).publishes
+    assert came == [Publish("a/b", payload, retained=False, properties=came[0].properties)]
+    assert reply_wanted(came[0].properties) == ("", b"")
+
+
+@given(st.binary(max_size=40), st.integers(0, 65_535), st.text("abc/é", min_size=1), st.booleans())
+def test_what_a_request_wants_for_a_reply_is_found(correlation: bytes, expiry_s: int, topic: str, named: bool) -> None:
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.MessageExpiryInterval = expiry_s
+    properties.UserProperty = [("a", "b"), ("", "")]
+    properties.CorrelationData = correlation
+    properties.PayloadFormatIndicator = 1
+    if named:
+        properties.ResponseTopic = topic
+    packed = properties.pack()
+    body = b"\0\3a/b" + packed + b"x"
+    [came] = read(b"\x30" + bytes(VariableByteIntegers.encode(len(body))) + body, []).publishes
+    assert reply_wanted(came.properties) == (topic if named else "", correlation)
+
+
+@given(st.binary(max_size=60))
+def test_broken_properties_want_no_reply_that_cannot_be(properties: bytes) -> None:
+    topic, correlation = reply_wanted(properties)
+    assert isinstance(topic, str)
+    assert isinstance(correlation, bytes)
 
 
 def test_a_puback_that_says_too_large_is_one_that_paho_takes() -> None:

@@ -36,9 +36,19 @@ def test_nobody_has_rights_in_anothers_session(rights: dict[str, Rights]) -> Non
 
 
 def test_an_asker_may_only_ask_and_read_its_answers(rights: dict[str, Rights]) -> None:
+    own = "sled/node/NODE/"
+    answers = frozenset({f"{own}answer/ASKER", f"{own}answer/ASKER/stream"})
     assert rights["asker `tablet`"] == Rights(
-        True, frozenset({"sled/node/NODE/answer/ASKER"}), frozenset({"sled/node/NODE/ask/ASKER", "sled/flush"})
+        True, answers, frozenset({f"{own}ask/ASKER", f"{own}cancel/ASKER", "sled/flush"})
     )
+
+
+def test_a_home_asks_and_reads_what_is_for_all_homes(rights: dict[str, Rights]) -> None:
+    own = "sled/node/NODE/"
+    home = rights["home `house`"]
+    assert home.write == frozenset({f"{own}ask", f"{own}cancel", "sled/flush"})
+    assert {f"{own}answer", f"{own}answer/stream", f"{own}call", f"{own}status"} <= home.read
+    assert not any("ASKER" in topic or "session" in topic for topic in home.read)
 
 
 def test_a_certificate_gives_what_a_password_gives(rights: dict[str, Rights]) -> None:

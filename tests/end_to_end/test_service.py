@@ -1,0 +1,205 @@
+"""`sled-node run` as a program on a real broker, asked as a house asks it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from shared.mqtt import MqttLink
+from shared.mqtt_packets import Publish
+from tools.demo import node_command
+from tools.rig.household import Household, running_service
+from tools.rig.testbed import HubBed, running_hub
+
+pytestmark = pytest.mark.slow
+
+LONG: dict[str, Any] = {"temperature": 100.0, "seed": 3, "max_tokens": 700}  # writes nonsense that comes to no end
+
+
+@dataclass
+class Place:
+    bed: HubBed
+    house: Household
+    process: subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[HubBed]:
+    with running_hub(["pi", "jetson"], homes=["house"], crowds=["guest"]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def place(bed: HubBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    log = tmp_path_factory.mktemp("service") / "log"
+    with (
+        running_service(bed.broker.settings("pi"), "pi", log, ["--at-once", "2", "--queue", "1"]) as process,
+        closing(Household(bed.broker.settings("house"), "house", "pi")) as house,
+    ):
+        yield Place(bed, house, process)
+
+
+def wait_until(satisfied: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not satisfied():
+        assert time.monotonic() < deadline, "what was waited for has not come"
+        time.sleep(0.01)
+
+
+def test_a_request_is_streamed_answered_and_called(place: Place) -> None:
+    request = place.house.ask("turn on the kitchen lights", temperature=0.0)
+    answer, told = place.house.answer(request), place.house.told[request]
+    wait_until(lambda: told.calls)
+    assert {key: answer[key] for key in ("id", "chat", "finish", "calls", "say", "provisional", "refused_calls")} == {
+        "id": request,
+        "chat": "",
+        "finish": "end",
+        "calls": [{"name": "HassTurnOn", "arguments": {"area": "kitchen", "domain": "light"}}],
+        "say": "Turned on the lights in the kitchen.",
+        "provisional": "",
+        "refused_calls": [],
+    }
+    assert told.calls == [
+        {
+            "id": f"{request}/0",
+            "answer": request,
+            "name": "HassTurnOn",
+            "arguments": {"area": "kitchen", "domain": "light"},
+            "asker": "",
+            "chat": "",
+        }
+    ]
+    assert [piece["seq"] for piece in told.stream] == list(range(len(told.stream)))
+    assert "".join(piece["text"] for piece in told.stream) == answer["text"]
+    assert "".join(piece["say"] for piece in told.stream) == answer["say"]
+    assert [piece.get("last", False) for piece in told.stream] == [False] * (len(told.stream) - 1) + [True]
+    assert told.stream[-1]["sentences"] == len(answer["say"])
+
+
+def test_a_chat_goes_on_and_others_know_nothing_of_it(place: Place) -> None:
+    def ask(text: str, **chat: str) -> str:
+        return str(place.house.answer(place.house.ask(text, temperature=0.0, **chat))["text"])
+
+    ask("turn on the kitchen lights", chat="a")
+    assert "kitchen" in ask("now turn them off", chat="a")
+    assert "kitchen" not in ask("now turn them off", chat="b")
+    assert "kitchen" not in ask("now turn them off")
+
+
+def test_what_is_no_request_gets_a_sentence(place: Place) -> None:
+    place.house.send("ask", '{"id": "odd", "text": 5}')
+    wait_until(lambda: "odd" in place.house.told)
+    assert place.house.answer("odd") == {
+        "id": "odd",
+        "finish": "error",
+        "error": "text must be text of at most 65536 characters",
+    }
+
+
+def test_who_asks_too_much_is_told_and_a_cancel_frees_the_hub(place: Place) -> None:
+    requests = [place.house.ask("tell me everything", **LONG) for _ in range(5)]
+    refused = {"finish": "busy", "error": "the node is busy, and as many requests wait as may (1); ask again later"}
+    for request in requests[3:]:
+        answer = place.house.answer(request)
+        assert {key: answer[key] for key in refused} == refused
+    wait_until(lambda: all(place.house.told[each].stream for each in requests[:2]))
+    place.house.send("cancel", requests[0])
+    assert place.house.answer(requests[0])["finish"] == "cancelled"
+    place.house.send("cancel", "")
+    for request in requests[1:3]:
+        assert place.house.answer(request)["finish"] == "cancelled"
+    assert not any(place.house.told[each].calls for each in requests)
+    decided = place.bed.hub_stats()["target_forwards"]
+    assert place.bed.hub_stats()["target_forwards"] == decided
+
+
+def test_a_repeated_request_is_answered_once_and_told_again(place: Place) -> None:
+    request = place.house.ask("turn off the bedroom lights", "mine", temperature=0.0)
+    place.house.ask("turn off the bedroom lights", "mine", temperature=0.0)
+    place.house.answer(request)
+    place.house.ask("turn off the bedroom lights", "mine", temperature=0.0)
+    told = place.house.told[request]
+    wait_until(lambda: len(told.answers) == 2)
+    assert told.answers[0] == told.answers[1]
+    assert len(told.calls) == 1
+
+
+def test_stop_waits_for_nothing(place: Place) -> None:
+    busy = [place.house.ask("tell me everything", **LONG) for _ in range(3)]
+    wait_until(lambda: place.house.told[busy[0]].stream)
+    began = time.monotonic()
+    stop = place.house.ask("Stop!")
+    answer = place.house.answer(stop)
+    assert time.monotonic() - began < 0.5
+    assert answer["calls"] == [{"name": "RobotStop", "arguments": {}}]
+    assert [place.house.answer(each)["finish"] for each in busy] == ["cancelled"] * 3  # nothing may move it on
+
+
+def test_an_answer_goes_where_the_request_says_below_the_nodes_answers(place: Place) -> None:
+    with closing(MqttLink(place.bed.broker.settings("guest"), "guest")) as guest:
+        guest.connect()
+        came: list[Publish] = []
+        guest.listen("sled/node/pi/answer/#", came.append)
+        guest.listen("elsewhere", came.append)
+        for topic in ("sled/node/pi/answer/pi", "elsewhere"):
+            wanted = Properties(PacketTypes.PUBLISH)
+            wanted.ResponseTopic, wanted.CorrelationData = topic, b"\0seven"
+            guest._client.publish("sled/node/pi/ask", "what time is it?", qos=1, properties=wanted)
+        wait_until(lambda: {"sled/node/pi/answer/pi", "sled/node/pi/answer"} <= {each.topic for each in came})
+        assert not any(each.topic == "elsewhere" for each in came)
+        assert all(b"\0seven" in each.properties for each in came)
+
+
+def test_ask_finds_the_service_and_prints_what_a_node_alone_prints(place: Place) -> None:
+    def typed(node: str, *options: str) -> str:
+        command = node_command(place.bed.broker.settings(node), node, "ask", "--temperature", "0", *options)
+        limits = ["--at-once", "2", "--queue", "1"]
+        return subprocess.run(
+            [*command, *limits, "turn", "on", "the", "lights"], capture_output=True, text=True, check=True
+        ).stdout
+
+    assert typed("pi") == typed("jetson") != ""
+    answered, alone = json.loads(typed("pi", "--json")), json.loads(typed("jetson", "--json"))
+    assert answered.keys() == {"id", "chat", *alone.keys()}
+    assert "id" not in json.loads(typed("pi", "--json", "--mode", "stream"))  # it would answer otherwise
+
+
+def test_a_service_tells_when_it_is_there(place: Place) -> None:
+    assert place.house.status["online"] is True
+    wait_until(lambda: place.house.stats.get("answers", 0) > 0)
+    assert place.house.stats["hub"] == "bench-hub"
+
+
+def test_systemd_is_told_and_sigterm_ends_it_in_order(bed: HubBed, tmp_path: Path) -> None:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor,
+        closing(Household(bed.broker.settings("house"), "house", "jetson")) as house,
+    ):
+        supervisor.bind(str(tmp_path / "notify"))
+        supervisor.settimeout(20)
+        command = node_command(bed.broker.settings("jetson"), "jetson", "run")
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "PATH": "/usr/bin", "HOME": str(tmp_path)}
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+            assert supervisor.recv(99) == b"READY=1"
+            assert supervisor.recv(99) == b"WATCHDOG=1"
+            request = house.ask("tell me everything", **LONG)
+            wait_until(lambda: house.told[request].stream)
+            process.send_signal(signal.SIGTERM)
+            while (told := supervisor.recv(99)) == b"WATCHDOG=1":
+                pass
+            assert told == b"STOPPING=1"
+            assert process.wait(20) == 0
+        assert house.answer(request)["finish"] == "cancelled"
+        wait_until(lambda: house.status["online"] is False)
