@@ -56,10 +56,14 @@ class HubBed:
 
     def restart_hub(self) -> None:
         """End the hub, which forgets its sessions, and start it again."""
-        self._hub.close()
+        self.end_hub()
         while self._observer.directory.seen(HUB).online:
             time.sleep(0.02)
         self.start_hub()
+
+    def end_hub(self) -> None:
+        """End the hub."""
+        self._hub.close()
 
     def close(self) -> None:
         """End the hub and the observer."""

@@ -1,0 +1,1 @@
+"""A simulated robot that a node's service drives over MQTT."""
