@@ -118,5 +118,31 @@ def join(
         join_broker(bundle, "node", config, check_broker, put_line)
 
 
+@app.command("install-service")
+def install_service(
+    config: Annotated[
+        Optional[Path], typer.Option(help="settings file; written if it is not there. Default: /etc/sled/node.toml.")
+    ] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be written and run")] = False,
+) -> None:
+    """Have systemd run this node from now on, and start it whenever the device starts."""
+    from edge_node.unit import NODE_SERVICE
+    from shared.service_unit import install
+
+    unwind()
+    install(NODE_SERVICE, config, dry_run=dry_run, say=put_line)
+
+
+@app.command("uninstall-service")
+def uninstall_service() -> None:
+    """End the service; settings and credential stay."""
+    from edge_node.unit import NODE_SERVICE
+    from shared.service_unit import uninstall
+
+    unwind()
+    uninstall(NODE_SERVICE, say=put_line)
+
+
 if __name__ == "__main__":
     app()

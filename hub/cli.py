@@ -73,6 +73,32 @@ def join(
         join_broker(bundle, "hub", config, check_broker, put_line)
 
 
+@app.command("install-service")
+def install_service(
+    config: Annotated[
+        Optional[Path], typer.Option(help="settings file; written if it is not there. Default: /etc/sled/hub.toml.")
+    ] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be written and run")] = False,
+) -> None:
+    """Have systemd run this hub from now on, and start it whenever the machine starts."""
+    from hub.unit import HUB_SERVICE
+    from shared.service_unit import install
+
+    unwind()
+    install(HUB_SERVICE, config, dry_run=dry_run, say=put_line)
+
+
+@app.command("uninstall-service")
+def uninstall_service() -> None:
+    """End the service; settings and credential stay."""
+    from hub.unit import HUB_SERVICE
+    from shared.service_unit import uninstall
+
+    unwind()
+    uninstall(HUB_SERVICE, say=put_line)
+
+
 app.command("init-broker")(commands.init_broker)
 app.command("enroll")(commands.enroll)
 app.command("rotate")(commands.rotate)

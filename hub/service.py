@@ -26,6 +26,7 @@ from shared.errors import LinkError
 from shared.messages import AnyMessage, Early, Fault, FaultCode, Open, Opened
 from shared.mqtt import MqttLink
 from shared.pair import load_pair
+from shared.systemd import READY, STOPPING, Heartbeat, notify
 from shared.topics import Topics, check_name
 from shared.vocabulary import end_ids, ids_below, load_tokenizer, require_known
 
@@ -122,8 +123,10 @@ class Hub:
             self._link.greet(self._announce)
             self._say(f"hub {self._name!r} serves {self._pair.name!r}")
             stats.start()
-            self.engine.run(stop)
+            notify(READY)
+            self.engine.run(stop, Heartbeat().beat)
         finally:
+            notify(STOPPING)
             stop.set()
             if stats.is_alive():
                 stats.join()

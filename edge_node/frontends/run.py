@@ -9,7 +9,7 @@ from edge_node.assembly import Node
 from edge_node.service.service import NodeService
 from edge_node.settings import NodeSettings
 from shared.streams import note
-from shared.systemd import ALIVE, READY, STOPPING, notify
+from shared.systemd import READY, STOPPING, Heartbeat, notify
 
 
 def run(settings: NodeSettings) -> None:
@@ -25,7 +25,7 @@ def run(settings: NodeSettings) -> None:
         signal.signal(number, end)
     node.connect()
     try:
-        service.run(lambda: _ready(settings), lambda: notify(ALIVE))
+        service.run(lambda: _ready(settings), Heartbeat().beat)
     finally:
         node.close()
 

@@ -99,10 +99,11 @@ class Engine:
         """Queue a message for the loop, from any thread. When too many wait one is lost, which `lost` counts."""
         self._inbox.put(arrival)
 
-    def run(self, stop: threading.Event) -> None:
-        """The loop, until `stop` is set."""
+    def run(self, stop: threading.Event, beat: Callable[[], None] = lambda: None) -> None:
+        """The loop, until `stop` is set. `beat` is called once around it, and at least once a second while there is nothing to do."""
         while not stop.is_set():
             self.step()
+            beat()
 
     def step(self) -> None:
         """Once around the loop."""
