@@ -37,13 +37,14 @@ class Desk:
 
     def take(self, asked: Asked, asker: str, reply: Reply) -> Job | None:
         """Let a request wait for its turn; None where too many do."""
-        if len(self.waiting) >= self._most_waiting and len(self.answering) >= self._most_workers:
-            return None
         chat = self.chats.find(asker, asked.chat, asked.system) if asked.chat else Chat(asked.system)
         job = Job(asked, asker, reply, chat)
-        self.remember(job)
         self.waiting.append(job)
         self.assign()
+        if job in self.waiting and len(self.waiting) > self._most_waiting:
+            self.waiting.remove(job)
+            return None
+        self.remember(job)
         return job
 
     def remember(self, job: Job) -> None:

@@ -25,7 +25,7 @@ from edge_node.service.stop_words import is_stop, stop_call
 from edge_node.service.tally import Tally
 from edge_node.service.worker import Job, Reply, Worker
 from edge_node.settings import NodeSettings
-from shared.errors import LinkError, ProtocolError
+from shared.errors import LinkError, ProtocolError, SettingsError
 from shared.mqtt import MqttLink
 from shared.mqtt_packets import Publish, reply_wanted
 from shared.topics import Topics
@@ -55,6 +55,7 @@ class NodeService:
         self._tally = Tally()
         self._lost = 0  # messages that found too many others waiting; the MQTT client's thread counts them
         self._ends = False
+        self._other = False  # whether another service answers in this node's name
         self._instance = secrets.token_hex(8)
         self._link = MqttLink(
             settings.broker, settings.name, will=(self._own("status"), {"online": False, "instance": self._instance})
@@ -71,19 +72,20 @@ class NodeService:
     def run(self, ready: Callable[[], None], beat: Callable[[], None]) -> None:
         """Connect, and serve until `end` is called. `ready` is called once requests are answered, `beat` about once a second.
 
-        Raises LinkError when the broker can't be reached.
+        Raises LinkError when the broker can't be reached, SettingsError when another service of this name begins.
         """
         self._link.connect()
         try:
             for leaf, take in (("ask", self._take), ("cancel", self._cancel)):
                 for asker in ("", "+"):
                     self._link.listen(self._own(leaf, asker), partial(self._queue, take))
+            self._link.subscribe(self._own("status"), self._note_status, retained=False)
             self._link.greet(lambda: self._events.put(self._greet))
             ready()
             looked_at = -_LOOK_S
             while not self._ends:
                 with suppress(queue.Empty):
-                    self._events.get(timeout=_LOOK_S)()
+                    self._do(self._events.get(timeout=_LOOK_S))
                 if time.monotonic() >= looked_at + _LOOK_S:
                     looked_at = time.monotonic()
                     self._look()
@@ -93,9 +95,14 @@ class NodeService:
             self._end(self._desk.cancel_all())
             self._desk.close()
             while not self._events.empty():
-                self._events.get()()  # what was under way is answered as far as it came
-            self._link.publish_json(self._own("status"), {"online": False, "instance": self._instance})
+                self._do(self._events.get())  # what was under way is answered as far as it came
+            if not self._other:
+                self._link.publish_json(self._own("status"), {"online": False, "instance": self._instance})
             self._link.close()
+        if self._other:
+            raise SettingsError(
+                f"another `sled-node run` has begun to answer as {self._settings.name!r}, so this one ends; give each node a name of its own"
+            )
 
     # On the MQTT client's thread, and on those of the workers
 
@@ -104,6 +111,12 @@ class NodeService:
             self._events.put(partial(take, publish))
         else:
             self._lost += 1
+
+    def _note_status(self, _: str, payload: bytes) -> None:
+        with suppress(ValueError):
+            status = json.loads(payload)
+            if isinstance(status, dict):
+                self._events.put(partial(self._look_at_status, status))
 
     def _done(self, worker: Worker, job: Job) -> None:
         self._events.put(partial(self._finish, worker, job))
@@ -117,6 +130,23 @@ class NodeService:
 
     # On the service's thread
 
+    def _do(self, event: Event) -> None:
+        try:
+            event()
+        except Exception:
+            # An exception would end the service for everybody.
+            log.exception("something that came could not be handled")
+
+    def _look_at_status(self, status: dict[str, Any]) -> None:
+        """Somebody has written this node's status: the last will of a connection that was lost, or another service of the same name."""
+        if self._ends:
+            return
+        if status.get("online") is not True:
+            self._announce()
+        elif status.get("instance") != self._instance:
+            self._other = True
+            self._ends = True
+
     def _greet(self) -> None:
         """The broker is there, or there again."""
         info = {
@@ -127,9 +157,12 @@ class NodeService:
             "version": version("sled-mqtt"),
         }
         self._link.publish_json(self._own("info"), info)
-        self._link.publish_json(self._own("status"), {"online": True, "instance": self._instance})
+        self._announce()
         self._tally.forget_told()
         self._outbox.send_again(lost=True)
+
+    def _announce(self) -> None:
+        self._link.publish_json(self._own("status"), {"online": True, "instance": self._instance})
 
     def _look(self) -> None:
         """Tell what has changed since the last look."""

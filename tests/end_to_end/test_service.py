@@ -182,6 +182,39 @@ def test_a_service_tells_when_it_is_there(place: Place) -> None:
     assert place.house.stats["hub"] == "bench-hub"
 
 
+def test_many_requests_of_one_chat_do_not_pile_up(place: Place) -> None:
+    first = place.house.ask("tell me everything", chat="c", **LONG)
+    wait_until(lambda: place.house.told[first].stream)
+    rest = [place.house.ask("and more", chat="c", **LONG) for _ in range(3)]
+    assert [place.house.answer(each)["finish"] for each in rest[1:]] == ["busy", "busy"]
+    place.house.send("cancel", "")
+    assert [place.house.answer(each)["finish"] for each in (first, rest[0])] == ["cancelled", "cancelled"]
+
+
+def test_a_last_will_that_comes_late_is_corrected(place: Place) -> None:
+    with closing(MqttLink(place.bed.broker.settings("guest"), "guest")) as guest:
+        guest.connect()
+        came: list[bool] = []
+        guest.subscribe(
+            "sled/node/pi/status", lambda _, payload: came.append(json.loads(payload)["online"]), retained=False
+        )
+        guest.publish_json("sled/node/pi/status", {"online": False, "instance": "of a connection before"})
+        wait_until(lambda: came == [False, True])
+
+
+def test_of_two_services_of_one_name_the_later_one_answers(bed: HubBed, tmp_path: Path) -> None:
+    broker = bed.broker.settings("jetson")
+    with running_service(broker, "jetson", tmp_path / "a") as first, running_service(broker, "jetson", tmp_path / "b"):
+        assert first.wait(20) == 1
+        assert "another `sled-node run` has begun to answer as 'jetson'" in (tmp_path / "a").read_text()
+        with closing(Household(bed.broker.settings("house"), "house", "jetson")) as house:
+            request = house.ask("what time is it?")
+            assert house.answer(request)["finish"] == "end"
+            assert house.status["online"] is True
+            time.sleep(0.5)
+            assert len(house.told[request].answers) == 1
+
+
 def test_systemd_is_told_and_sigterm_ends_it_in_order(bed: HubBed, tmp_path: Path) -> None:
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor,
