@@ -20,7 +20,7 @@ from shared.options import takes_settings
 from shared.program import Program
 from shared.streams import put_line
 
-app = Program("sled-node", help="SLED's node: drafts on this device, a hub on the MQTT broker verifies.")
+app = Program("sled-node", help="SLED's node: drafts on this device, a hub on the MQTT broker verifies.").with_version()
 
 System = Annotated[Optional[str], typer.Option(help="system message of the chat")]
 Seed = Annotated[Optional[int], typer.Option(min=0, max=2**64 - 1, help="repeats an answer; random when not given")]
@@ -102,6 +102,20 @@ def doctor(
     unwind()
     if not report(settings, as_json=as_json):
         raise typer.Exit(1)
+
+
+@app.command()
+@_WITH_SETTINGS
+def hubs(
+    settings: NodeSettings,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Show the hubs on the broker: what they serve, and how many sessions they have."""
+    from edge_node.frontends.hubs import show_hubs
+
+    unwind()
+    show_hubs(settings, as_json=as_json)
 
 
 @app.command()

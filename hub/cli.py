@@ -26,12 +26,7 @@ from shared.program import Program
 from shared.streams import note, put_line
 from shared.topics import check_name
 
-app = Program("sled-hub", help="SLED's hub: verifies the drafts of many devices in one batch.")
-
-
-@app.callback()
-def _main() -> None:
-    pass
+app = Program("sled-hub", help="SLED's hub: verifies the drafts of many devices in one batch.").with_version()
 
 
 @app.command()

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any, NoReturn
 
 import typer
@@ -31,6 +32,21 @@ class Program(typer.Typer):
         # Without rich: its boxes and its markup would get between a user's words and the terminal.
         super().__init__(help=help, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
         self._name, self._also = name, also
+
+    def with_version(self) -> Program:
+        """This program, which has several commands and says its version with --version."""
+        said = typer.Option(False, "--version", is_eager=True, callback=self._say_version, help="Print the version.")
+
+        def options(*, asked: bool = said) -> None:
+            del asked  # its callback has done it
+
+        self.callback(help=self.info.help)(options)
+        return self
+
+    def _say_version(self, wanted: bool) -> None:
+        if wanted:
+            streams.put_line(f"{self._name} {version('sled-mqtt')}")
+            raise typer.Exit
 
     def __call__(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
         """Run the command line, or the one in `args`. Raises SystemExit; not `standalone_mode`: what the command raises."""

@@ -236,3 +236,16 @@ def test_systemd_is_told_and_sigterm_ends_it_in_order(bed: HubBed, tmp_path: Pat
             assert process.wait(20) == 0
         assert house.answer(request)["finish"] == "cancelled"
         wait_until(lambda: house.status["online"] is False)
+
+
+def test_the_hubs_on_a_broker_are_listed(bed: HubBed) -> None:
+    def listed(*options: str) -> str:
+        command = node_command(bed.broker.settings("jetson"), "jetson", "hubs", *options)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    told = json.loads(listed("--json"))
+    assert told["bench-hub"]["online"] is True
+    assert told["bench-hub"]["pair"] == "home"
+    head, row = listed().splitlines()
+    assert head.split() == ["hub", "online", "pair", "target", "sessions", "version"]
+    assert row.split()[:4] == ["bench-hub", "yes", "home", "home/float32"]
