@@ -7,7 +7,7 @@ import logging
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -53,23 +53,36 @@ class _Subscription(NamedTuple):
 
 
 class Sent:
-    """What becomes of a message."""
+    """What becomes of a message. `remarks` is what the broker said to messages with ids, as far as it is not that all is well."""
 
-    def __init__(self, info: paho.MQTTMessageInfo | None, unheard: set[int]) -> None:
-        self._info, self._unheard = info, unheard
+    def __init__(self, info: paho.MQTTMessageInfo | None, remarks: Mapping[int, ReasonCode]) -> None:
+        self._info, self._remarks = info, remarks
 
     @property
     def is_answered(self) -> bool:
-        """Whether the broker has it."""
-        return self._info is not None and self._info.is_published()
+        """Whether the broker has said something to it."""
+        try:
+            return self._info is not None and self._info.is_published()
+        except (RuntimeError, ValueError):
+            return False  # it was lost with its connection
 
     @property
     def was_read(self) -> bool:
         """Whether the broker has given it to somebody, as far as it tells."""
-        return self._info is not None and self._info.is_published() and self._info.mid not in self._unheard
+        return self.is_answered and self._remark is None
+
+    @property
+    def refusal(self) -> str:
+        """Why the broker has not taken it; nothing if it has, or has not answered yet."""
+        remark = self._remark if self.is_answered else None
+        return str(remark) if remark is not None and remark.is_failure else ""
+
+    @property
+    def _remark(self) -> ReasonCode | None:
+        return None if self._info is None else self._remarks.get(self._info.mid)
 
 
-NOT_SENT = Sent(None, set())
+NOT_SENT = Sent(None, {})
 
 
 class MqttLink:
@@ -106,7 +119,7 @@ class MqttLink:
         self._connected = threading.Event()
         self._refusal: str | None = None
         self._answered = threading.Event()  # the broker has accepted or refused the first connection, or closed it
-        self._unheard: set[int] = set()  # ids of messages that the broker had nobody to give to
+        self._remarks: dict[int, ReasonCode] = {}  # of the broker, to messages that it refused or had nobody to give to
         self._grants: dict[int, threading.Event] = {}
         self._grants_lock = threading.Lock()  # a SUBACK can arrive before subscribe() has returned its id
         # The id is random and told to nobody: a client that connects with another's id would disconnect it.
@@ -241,7 +254,7 @@ class MqttLink:
         info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
         if info.rc is MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
             raise LinkError(f"{MAX_OUTGOING} messages already wait for the broker; this one is not sent")
-        return Sent(info, self._unheard) if info.rc is MQTTErrorCode.MQTT_ERR_SUCCESS else NOT_SENT
+        return Sent(info, self._remarks) if info.rc is MQTTErrorCode.MQTT_ERR_SUCCESS else NOT_SENT
 
     def publish_json(self, topic: str, value: dict[str, Any]) -> None:
         """Send `value` as a JSON object, retained by a broker that does; state that can't be sent now is left to the next greeting."""
@@ -345,7 +358,9 @@ class MqttLink:
     def _on_publish(
         self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _: Properties | None
     ) -> None:
-        (self._unheard.add if reason == _NOBODY else self._unheard.discard)(mid)  # ids are used again
+        self._remarks.pop(mid, None)  # ids are used again
+        if reason.is_failure or reason == _NOBODY:
+            self._remarks[mid] = reason
         if reason.is_failure:
             self.refused_publishes += 1
             self._client.afterwards(lambda: self.on_refused(str(reason)))

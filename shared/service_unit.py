@@ -145,7 +145,11 @@ def install(kind: Kind, config: Path | None, *, dry_run: bool, say: Callable[[st
         raise SettingsError("systemd does not run this machine, so it can start no services; --dry-run shows the unit")
     executable = _executable(kind, strict=not dry_run)
     secrets = tuple(each for each in _SECRETS if settings_file.with_suffix(f".{each}").exists())
-    files = {UNITS / kind.unit: unit_text(kind, executable, settings_file, secrets, _version())}
+    files = {
+        UNITS / kind.unit: unit_text(
+            kind, executable, settings_file, secrets, 0 if dry_run and not _RUNNING.exists() else _version()
+        )
+    }
     if not settings_file.exists():
         files[settings_file] = settings_text(kind)
     if _TEGRA.exists():

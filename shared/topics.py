@@ -19,6 +19,11 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
+def is_name(level: str) -> bool:
+    """Whether a topic level could be a name."""
+    return _NAME.fullmatch(level) is not None
+
+
 @dataclass(frozen=True)
 class SessionTopic:
     """Between whom the messages on a session's topic go."""

@@ -79,6 +79,11 @@ class CallReader:
                 refused.append(RefusedCall(line, str(error)))
         return ParsedAnswer(tuple(calls), "\n".join(said), tuple(refused))
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether the pair's answers make calls at all."""
+        return self._schemas is not None
+
     def allowed(self, call: Call) -> Call | None:
         """`call`, if the pair has it and its schema allows it."""
         try:

@@ -78,11 +78,19 @@ class Conversation:
         self._opening = _opening(system)
         self.clear()
 
-    def resume(self, system: str | None, turns: Sequence[Turn]) -> None:
-        """Go on with another chat: `turns` behind that system message. The session stays, and what both chats begin with is not sent again."""
+    def resume(self, system: str | None, turns: Sequence[Turn], unverified: Sequence[ProvisionalTurn]) -> None:
+        """Go on with another chat: `turns` behind that system message, of which the last are `unverified`.
+
+        The session stays, and what both chats begin with is not sent again.
+        """
         self._opening = _opening(system)
         self.turns = [*self._opening, *turns]
-        self._provisional = []
+        self._provisional = list(unverified)
+
+    @property
+    def unverified(self) -> list[ProvisionalTurn]:
+        """The last turns, as far as no hub has verified them."""
+        return list(self._provisional)
 
     @property
     def said(self) -> list[Turn]:

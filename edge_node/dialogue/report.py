@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from edge_node.dialogue.calls import CallReader, calls_that_may_be_made
@@ -32,5 +33,6 @@ def answer_json(answer: Answer, reader: CallReader, error: str = "") -> dict[str
         "seed": answer.sampling.seed,
         "temperature": answer.sampling.temperature,
         "notice": answer.notice,
+        **({"settled": [asdict(turn) for turn in answer.settled]} if answer.settled else {}),
         **({"error": error} if error else {}),
     }

@@ -11,7 +11,9 @@ _AFTER_LINE = re.compile(r"(?<=\n)")
 class Speech:
     """Takes an answer piece by piece."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_calls: bool = True) -> None:
+        """Without calls all lines are spoken, whatever they begin with."""
+        self._has_calls = has_calls
         self.text = ""  # what is to be spoken so far
         self.sentences = 0  # characters of it that are whole sentences
         self._in_call: bool | None = None  # of the line under way; None while it has no character
@@ -22,7 +24,7 @@ class Speech:
         before = len(self.text)
         for line in filter(None, _AFTER_LINE.split(piece)):
             if self._in_call is None:
-                self._in_call = line.startswith("{")
+                self._in_call = self._has_calls and line.startswith("{")
             if not self._in_call:
                 self.text += line
             if line.endswith("\n"):

@@ -12,9 +12,10 @@ from typing import Any
 
 from edge_node.dialogue.generation import Generation
 from edge_node.frontends.request import PROVISIONAL, tell_wait
+from edge_node.service.requests import MAX_REQUEST
 from edge_node.settings import NodeSettings
 from shared.errors import HubSilent, LinkError, SessionError
-from shared.mqtt import MqttLink
+from shared.mqtt import NOT_SENT, MqttLink, Sent
 from shared.streams import put, put_json
 from shared.topics import Topics
 
@@ -64,6 +65,8 @@ class _Shown:
     def finish(self, answer: dict[str, Any]) -> None:
         """The whole answer. Raises SessionError for one that broke off."""
         error = answer.get("error", "")
+        if answer.get("finish") == "cancelled":
+            error = "the answer was cancelled"
         if self._as_json:
             put_json(answer)
         else:
@@ -87,8 +90,7 @@ class _Asking:
         self._status: dict[str, Any] = {}
         self._info: dict[str, Any] = {}
         self._gone_at: float | None = None  # when the service was there last, if it is gone
-        self._is_refused = False
-        self._send: Callable[[], object] = lambda: None  # sends the request, as soon as there is one
+        self._send: Callable[[], Sent] = lambda: NOT_SENT  # sends the request, as soon as there is one
 
     def serves(self, fingerprint: str) -> bool:
         """Whether a service runs in this node's name that answers as this program would."""
@@ -103,44 +105,46 @@ class _Asking:
         answer = self._topics.node(self._name, "answer", self._name)
         stream = self._topics.stream(answer)
         request = {"id": secrets.token_hex(8), **asked}
-        self._link.on_refused = lambda _: self._refused()
+        message = json.dumps(request, ensure_ascii=False).encode()
+        if len(message) > MAX_REQUEST:
+            return False
+        self._link.on_refused = lambda _: None  # is looked at below
         for topic in (answer, stream):
             self._link.subscribe(topic, self._note, retained=False)
         ask = self._topics.node(self._name, "ask", self._name)
-        self._send = lambda: self._link.publish(ask, json.dumps(request))
-        self._send()
+        self._send = lambda: self._link.publish(ask, message)
+        sent = self._send()
+        heard = False
         try:
-            while not self._is_refused:
+            while True:
                 topic, content = self._next()
+                if not topic and not heard and sent.is_answered and not sent.was_read:
+                    return False  # it may not ask, or nobody is there whatever the broker has kept
                 if content.get("id") != request["id"]:
                     continue
                 if topic == answer:
                     shown.finish(content)
                     return True
+                heard = True
                 shown.take(content)
         except KeyboardInterrupt:
             cancel = self._topics.node(self._name, "cancel", self._name)
             self._link.publish(cancel, json.dumps({"id": request["id"]}))
             raise
-        return False
 
     def _next(self) -> tuple[str, dict[str, Any]]:
-        """What comes next. Raises HubSilent where the service is gone."""
-        while True:
-            try:
-                return self._arrivals.get(timeout=_LOOK_S)
-            except queue.Empty:
-                if self._is_refused:
-                    return "", {}
-            if self._status.get("online") is True:
-                self._gone_at = None
-            elif self._gone_at is None:
-                self._gone_at = time.monotonic()
-            elif time.monotonic() - self._gone_at > _GONE_S:
-                raise HubSilent(f"`sled-node run` of {self._name!r} has ended in the middle of the answer; ask again")
-
-    def _refused(self) -> None:
-        self._is_refused = True
+        """What comes next; nothing where that takes a while. Raises HubSilent where the service is gone."""
+        try:
+            return self._arrivals.get(timeout=_LOOK_S)
+        except queue.Empty:
+            pass
+        if self._status.get("online") is True:
+            self._gone_at = None
+        elif self._gone_at is None:
+            self._gone_at = time.monotonic()
+        elif time.monotonic() - self._gone_at > _GONE_S:
+            raise HubSilent(f"`sled-node run` of {self._name!r} has ended in the middle of the answer; ask again")
+        return "", {}
 
     def _note(self, topic: str, payload: bytes) -> None:
         try:

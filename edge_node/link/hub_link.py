@@ -6,6 +6,7 @@ import contextlib
 import logging
 import queue
 import time
+from collections import deque
 
 from edge_node.link.channel import Channel, HubMessage, News
 from edge_node.link.directory import SeenHub
@@ -14,8 +15,11 @@ from edge_node.link.opening import Opening
 from shared.codec import encode_in
 from shared.errors import BrokerRefused
 from shared.messages import Close, Draft, Fault, Opened
+from shared.mqtt import Sent
 
 log = logging.getLogger(__name__)
+
+_SENT = 16  # messages of a conversation of which it is looked whether the broker has refused them
 
 _TOO_LARGE = "Quota exceeded"  # what the link gives as the reason for that
 _LOOK_S = 0.2  # seconds between two looks at whether the broker has refused something
@@ -32,7 +36,7 @@ class HubLink:
         # Another conversation, or another program of the same name, may have sessions of its own. What is said of those is not for this one.
         self._opening = b""  # the session that this conversation asked for last
         self._spoken = b""  # the session that a hub opened for it last
-        self._refusal: str | None = None
+        self._sent: deque[Sent] = deque(maxlen=_SENT)
         node.join(self)
 
     @property
@@ -51,7 +55,7 @@ class HubLink:
     def send(self, channel: Channel, draft: Draft) -> int:
         """Publish a round; the size of its payload in bytes."""
         payload = encode_in(channel.session, draft)
-        self._node.send(channel.hub, payload)
+        self._sent.append(self._node.send(channel.hub, payload))
         return len(payload)
 
     def receive(self, channel: Channel, timeout_s: float) -> HubMessage | News | None:
@@ -85,7 +89,7 @@ class HubLink:
         self._opening = session
         # An older hub does not read a request for what it cannot say.
         wants_bits = "bits" in self._node.directory.seen(hub).info
-        self._node.ask_for(hub, session, wants_bits=wants_bits)
+        self._sent.append(self._node.ask_for(hub, session, wants_bits=wants_bits))
 
     def reply(self, session: bytes, timeout_s: float) -> Opened | Fault | None:
         """What was answered about that session, or None when nothing comes in time."""
@@ -135,13 +139,10 @@ class HubLink:
         if not self._verdicts.full():
             self._verdicts.put_nowait(news)
 
-    def refuse(self, reason: str) -> None:
-        """The broker has refused something that this node published."""
-        self._refusal = reason
-
     def _raise_refusal(self) -> None:
-        if self._refusal is not None:
-            reason, self._refusal = self._refusal, None
+        reason = next((sent.refusal for sent in self._sent if sent.refusal), "")
+        if reason:
+            self._sent.clear()
             if reason == _TOO_LARGE:
                 raise BrokerRefused(
                     "the broker does not take a message of this size: shorten the request, or raise message_size_limit and "

@@ -13,7 +13,7 @@ from shared.codec import decode, encode, split_session
 from shared.errors import ProtocolError
 from shared.malformed import MalformedFrames
 from shared.messages import AnyMessage, Early, Fault, Open, Opened, Verdict
-from shared.mqtt import MqttLink
+from shared.mqtt import MqttLink, Sent
 from shared.pair import Pair
 from shared.settings import BrokerSettings
 from shared.topics import Topics, check_name
@@ -35,9 +35,6 @@ class Speaker(Protocol):
     def tell(self, news: News) -> None:
         """Something may be done now that could not be done before."""
 
-    def refuse(self, reason: str) -> None:
-        """The broker has refused something that this node published."""
-
 
 class NodeLink:
     """A connection to the broker in the name of one node. What a hub says goes to the conversation whose session it is."""
@@ -51,7 +48,7 @@ class NodeLink:
         self.directory = HubDirectory(self._topics, pair.name, self._tokenizer)
         self._speakers: tuple[Speaker, ...] = ()  # never changed, but replaced, since two threads use it
         self._link = MqttLink(settings, name)
-        self._link.on_refused = self._on_refused
+        self._link.on_refused = lambda reason: log.info("the broker refused a publish: %s", reason)
 
     def connect(self, *, at_once: bool = True) -> None:
         """Connect to the broker and listen, `at_once` or as soon as there is one. Raises LinkError."""
@@ -75,22 +72,18 @@ class NodeLink:
         """What is wrong with the way to the broker; nothing if all is well."""
         return self._link.trouble
 
-    def send(self, hub: str, payload: bytes) -> None:
+    def send(self, hub: str, payload: bytes) -> Sent:
         """Publish a frame to a hub on the topic of this node's sessions with it."""
-        self._link.publish(self._topics.draft(hub, self.name), payload, expiry_s=_EXPIRY_S)
+        return self._link.publish(self._topics.draft(hub, self.name), payload, expiry_s=_EXPIRY_S)
 
-    def ask_for(self, hub: str, session: bytes, *, wants_bits: bool) -> None:
+    def ask_for(self, hub: str, session: bytes, *, wants_bits: bool) -> Sent:
         """Ask a hub for a session."""
         request = encode(Open(session, self._pair.name, self._tokenizer, wants_bits))
-        self._link.publish(self._topics.open(hub, self.name), request, expiry_s=_EXPIRY_S)
+        return self._link.publish(self._topics.open(hub, self.name), request, expiry_s=_EXPIRY_S)
 
     def close(self) -> None:
         """Disconnect, once the broker has what was sent."""
         self._link.close()
-
-    def _on_refused(self, reason: str) -> None:
-        for speaker in self._speakers:
-            speaker.refuse(reason)
 
     def _note_hub(self, topic: str, payload: bytes, *, kept: bool) -> None:
         try:

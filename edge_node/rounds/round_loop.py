@@ -157,6 +157,10 @@ class RoundLoop:
             if draft is not None:
                 self._publish(answer, draft)
 
+    def tell_waits(self, on_wait: Callable[[str], None]) -> None:
+        """Tell somebody else from now on what an answer waits for. Nobody has told them anything yet."""
+        self.on_wait, self._waits_for = on_wait, ""
+
     def wake(self) -> None:
         """Have `is_unwanted` asked now, from any thread. Where it says so, AnswerCancelled is raised out of what the loop is doing."""
         self._link.tell(News.CANCELLED)

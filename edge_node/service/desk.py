@@ -9,6 +9,7 @@ from collections.abc import Callable
 from edge_node.service.chats import Chat, Chats
 from edge_node.service.requests import Asked
 from edge_node.service.worker import Job, Reply, Worker
+from shared.program import sentence
 
 log = logging.getLogger(__name__)
 
@@ -18,10 +19,18 @@ _REMEMBERED = 512  # requests that are known again when they are repeated
 class Desk:
     """To be used on one thread."""
 
-    def __init__(self, hire: Callable[[], Worker], most_workers: int, most_waiting: int, chats: Chats) -> None:
-        """Workers are hired when they are needed, `most_workers` at most."""
+    def __init__(
+        self,
+        hire: Callable[[], Worker],
+        most_workers: int,
+        most_waiting: int,
+        chats: Chats,
+        fail: Callable[[Job], None],
+    ) -> None:
+        """Workers are hired when they are needed, `most_workers` at most; `fail` is given a job for which that went wrong."""
         self.waiting: deque[Job] = deque()
         self.chats = chats
+        self._fail = fail
         self._hire, self._most_workers, self._most_waiting = hire, most_workers, most_waiting
         self._workers: list[Worker] = []
         self._known: OrderedDict[tuple[str, str], Job] = OrderedDict()
@@ -37,18 +46,21 @@ class Desk:
 
     def take(self, asked: Asked, asker: str, reply: Reply) -> Job | None:
         """Let a request wait for its turn; None where too many do."""
-        chat = self.chats.find(asker, asked.chat, asked.system) if asked.chat else Chat(asked.system)
+        can_begin = len(self.answering) < self._most_workers and not self.chats.is_pending(asker, asked.chat)
+        if not can_begin and len(self.waiting) >= self._most_waiting:
+            return None
+        chat = self.chats.find(asker, asked.chat, asked.system) if asked.chat else Chat(asked.system, is_named=False)
+        chat.pending += 1
         job = Job(asked, asker, reply, chat)
+        self.remember(job)
         self.waiting.append(job)
         self.assign()
-        if job in self.waiting and len(self.waiting) > self._most_waiting:
-            self.waiting.remove(job)
-            return None
-        self.remember(job)
         return job
 
     def remember(self, job: Job) -> None:
-        """Know a request again."""
+        """Know a request again, if its asker can repeat it."""
+        if not job.asked.has_own_id:
+            return
         self._known[job.asker, job.asked.id] = job
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
@@ -57,6 +69,7 @@ class Desk:
         """A worker is free again."""
         worker.job = None
         job.chat.is_answered = False
+        job.chat.pending -= 1
         self.assign()
 
     def cancel(self, asker: str, request_id: str) -> list[Job]:
@@ -78,6 +91,9 @@ class Desk:
             if worker.job is not None and is_meant(worker.job):
                 worker.cancel()
         dropped = [job for job in self.waiting if is_meant(job)]
+        for job in dropped:
+            job.is_unwanted.set()
+            job.chat.pending -= 1
         self.waiting = deque(job for job in self.waiting if not is_meant(job))
         return dropped
 
@@ -87,7 +103,14 @@ class Desk:
         while self.waiting:
             job = self.waiting.popleft()
             taken = job.chat.is_answered or any(job.chat is other.chat for other in held)
-            worker = None if taken else self._free(job.chat)
+            try:
+                worker = None if taken else self._free(job.chat)
+            except Exception as error:  # of a drafter that cannot be had, for instance
+                log.exception("request %s finds nobody", job.asked.id)
+                job.error = sentence(f"this device cannot answer more at once: {error!r}")
+                job.chat.pending -= 1
+                self._fail(job)
+                continue
             if worker is None:
                 held.append(job)
                 continue
@@ -96,14 +119,15 @@ class Desk:
         self.waiting = held
 
     def _free(self, chat: Chat) -> Worker | None:
-        """The free worker that has answered this chat last, or any; None where there is none."""
+        """The free worker that has answered this chat last, or one that holds no chat with which somebody may go on, or any; None where there is none."""
         free = [worker for worker in self._workers if worker.job is None]
         for worker in free:
             if worker.chat is chat:
                 return worker
-        if free:
-            return free[0]
+        for worker in free:
+            if worker.chat is None or not worker.chat.is_named:
+                return worker
         if len(self._workers) < self._most_workers:
             self._workers.append(self._hire())
             return self._workers[-1]
-        return None
+        return free[0] if free else None

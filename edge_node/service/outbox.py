@@ -22,6 +22,7 @@ class _Message:
     payload: str
     correlation: bytes
     until: float  # by time.monotonic
+    otherwise: str  # the topic for a message that the broker does not take on the first one
     sent: Sent = NOT_SENT
 
 
@@ -32,15 +33,24 @@ class Outbox:
         self._link, self._clock = link, clock
         self._waiting: deque[_Message] = deque()
 
-    def send(self, topic: str, payload: str, *, good_for_s: float, correlation: bytes = b"") -> None:
-        """Send a message, and again as long as the broker has not confirmed it and it is still good for something."""
+    def send(
+        self, topic: str, payload: str, *, good_for_s: float, correlation: bytes = b"", otherwise: str = ""
+    ) -> None:
+        """Send a message, and again as long as nobody has been given it and it is still good for something.
+
+        `otherwise` is the topic for it if the broker does not let this node write to the first one.
+        """
         while self._waiting and (len(self._waiting) >= _MOST or self._waiting[0].sent.was_read):
             first = self._waiting.popleft()
             if not first.sent.was_read:
                 log.warning("more than %d messages wait for the broker: one to %s is lost", _MOST, first.topic)
-        message = _Message(topic, payload, correlation, self._clock() + good_for_s)
+        message = _Message(topic, payload, correlation, self._clock() + good_for_s, otherwise)
         self._waiting.append(message)
         self._publish(message)
+
+    def drop(self, topic: str) -> None:
+        """Send nothing again that was sent to that topic."""
+        self._waiting = deque(message for message in self._waiting if message.topic != topic)
 
     def send_again(self, *, lost: bool) -> None:
         """Send what nobody has been given, and where the connection was `lost` what may never have come to the broker.
@@ -54,6 +64,11 @@ class Outbox:
             if self._clock() > message.until:
                 log.warning("nobody has read a message to %s in time; it is not sent any more", message.topic)
                 continue
+            if message.sent.refusal:
+                log.warning("the broker does not take a message to %s: %s", message.topic, message.sent.refusal)
+                if not message.otherwise:
+                    continue
+                message.topic, message.otherwise = message.otherwise, ""
             self._waiting.append(message)
             if lost or message.sent.is_answered:
                 self._publish(message)

@@ -76,7 +76,7 @@ def read_cancel(payload: bytes) -> str:
     request_id = given.pop("id", "")
     if given:
         raise BadRequest("", f'a cancel has an "id" and nothing else, not {_listed(given)}')
-    return _name(request_id, "id") if request_id else ""
+    return "" if request_id == "" else _name(request_id, "id")
 
 
 def _object(payload: bytes, key: str) -> dict[str, Any]:
@@ -92,7 +92,8 @@ def _object(payload: bytes, key: str) -> dict[str, Any]:
     except UnicodeError:
         raise BadRequest("", "the message is not UTF-8 text") from None
     except (ValueError, RecursionError) as error:
-        raise BadRequest("", f"the message begins like a JSON object and is none: {error}") from None
+        why = f": {error.msg} (character {error.pos + 1})" if isinstance(error, json.JSONDecodeError) else ""
+        raise BadRequest("", f"the message begins like a JSON object and is none{why}") from None
     assert isinstance(given, dict)
     return given
 

@@ -20,7 +20,7 @@ from edge_node.dialogue.report import answer_json
 from edge_node.service.chats import Chat, Chats
 from edge_node.service.desk import Desk
 from edge_node.service.outbox import Outbox
-from edge_node.service.requests import BadRequest, read_cancel, read_request
+from edge_node.service.requests import Asked, BadRequest, read_cancel, read_request
 from edge_node.service.stop_words import is_stop, stop_call
 from edge_node.service.tally import Tally
 from edge_node.service.worker import Job, Reply, Worker
@@ -28,7 +28,7 @@ from edge_node.settings import NodeSettings
 from shared.errors import LinkError, ProtocolError, SettingsError
 from shared.mqtt import MqttLink
 from shared.mqtt_packets import Publish, reply_wanted
-from shared.topics import Topics
+from shared.topics import STREAM, Topics, is_name
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,9 @@ FORMAT = 1  # the version of what is written on the topics
 _GOOD_S = 30.0  # seconds for which answers and calls are sent again: a lamp that goes on minutes later frightens people
 _LOOK_S = 1.0  # seconds between two looks at what has changed
 _MOST_ARRIVALS = 256  # events that wait for the service's thread, before messages are dropped
+_LEVELS = 4  # of a response topic below the asker's answers
+_SHORT = 100  # bytes of a message that may be a word that stops
+_CLAIM_S = 1.0  # seconds within which a service that runs says so to one that begins
 _STOPPED = "Stopping."
 _BUSY = "the node is busy, and as many requests wait as may ({}); ask again later"
 
@@ -56,13 +59,15 @@ class NodeService:
         self._lost = 0  # messages that found too many others waiting; the MQTT client's thread counts them
         self._ends = False
         self._other = False  # whether another service answers in this node's name
-        self._instance = secrets.token_hex(8)
+        self._instance, self._began_at = secrets.token_hex(8), time.monotonic()
         self._link = MqttLink(
             settings.broker, settings.name, will=(self._own("status"), {"online": False, "instance": self._instance})
         )
         self._outbox = Outbox(self._link)
-        hire = partial(Worker, tell=self._tell, done=self._done)
-        self._desk = Desk(lambda: hire(node.conversation()), settings.at_once, settings.queue, Chats(settings.chat_s))
+        hire = partial(Worker, tell=self._tell, done=self._done, has_calls=self._reader.has_calls)
+        self._desk = Desk(
+            lambda: hire(node.conversation()), settings.at_once, settings.queue, Chats(settings.chat_s), self._failed
+        )
 
     def end(self) -> None:
         """Have `run` return, from any thread or a signal's handler."""
@@ -72,23 +77,24 @@ class NodeService:
     def run(self, ready: Callable[[], None], beat: Callable[[], None]) -> None:
         """Connect, and serve until `end` is called. `ready` is called once requests are answered, `beat` about once a second.
 
-        Raises LinkError when the broker can't be reached, SettingsError when another service of this name begins.
+        Raises LinkError when the broker can't be reached, SettingsError when another service answers in this name.
         """
         self._link.connect()
         try:
+            self._claim()
             for leaf, take in (("ask", self._take), ("cancel", self._cancel)):
                 for asker in ("", "+"):
                     self._link.listen(self._own(leaf, asker), partial(self._queue, take))
-            self._link.subscribe(self._own("status"), self._note_status, retained=False)
             self._link.greet(lambda: self._events.put(self._greet))
-            ready()
+            if not self._ends:
+                ready()
             looked_at = -_LOOK_S
             while not self._ends:
                 with suppress(queue.Empty):
                     self._do(self._events.get(timeout=_LOOK_S))
                 if time.monotonic() >= looked_at + _LOOK_S:
                     looked_at = time.monotonic()
-                    self._look()
+                    self._do(self._look)
                     beat()
         finally:
             self._ends = True
@@ -101,22 +107,21 @@ class NodeService:
             self._link.close()
         if self._other:
             raise SettingsError(
-                f"another `sled-node run` has begun to answer as {self._settings.name!r}, so this one ends; give each node a name of its own"
+                f"another `sled-node run` answers as {self._settings.name!r} already, so this one ends; ask that one, or give this node a name of its own"
             )
 
     # On the MQTT client's thread, and on those of the workers
 
     def _queue(self, take: Callable[[Publish], None], publish: Publish) -> None:
-        if self._events.qsize() < _MOST_ARRIVALS:
+        # A word that stops is let in where all else is dropped.
+        most = _MOST_ARRIVALS if len(publish.payload) > _SHORT else 2 * _MOST_ARRIVALS
+        if self._events.qsize() < most:
             self._events.put(partial(take, publish))
         else:
             self._lost += 1
 
     def _note_status(self, _: str, payload: bytes) -> None:
-        with suppress(ValueError):
-            status = json.loads(payload)
-            if isinstance(status, dict):
-                self._events.put(partial(self._look_at_status, status))
+        self._events.put(partial(self._look_at_status, _object(payload)))
 
     def _done(self, worker: Worker, job: Job) -> None:
         self._events.put(partial(self._finish, worker, job))
@@ -129,6 +134,18 @@ class NodeService:
             log.warning("%s", error)
 
     # On the service's thread
+
+    def _claim(self) -> None:
+        """Learn whether a service answers in this node's name already: one that runs says so when it hears of this one."""
+        kept: list[bytes] = []
+        self._link.subscribe(self._own("status"), self._note_status, kept=lambda _, payload: kept.append(payload))
+        self._link.flush()  # the broker's word on this comes behind what it has kept
+        if any(_object(payload).get("online") is True for payload in kept):
+            self._announce()
+            until = time.monotonic() + _CLAIM_S
+            while not self._ends and (left := until - time.monotonic()) > 0:
+                with suppress(queue.Empty):
+                    self._do(self._events.get(timeout=left))
 
     def _do(self, event: Event) -> None:
         try:
@@ -144,8 +161,10 @@ class NodeService:
         if status.get("online") is not True:
             self._announce()
         elif status.get("instance") != self._instance:
-            self._other = True
-            self._ends = True
+            self._other = _seniority(status) > _seniority(self._status)
+            self._ends = self._ends or self._other
+            if not self._other:
+                self._announce()  # the other one hears that there is one already, and ends
 
     def _greet(self) -> None:
         """The broker is there, or there again."""
@@ -161,8 +180,12 @@ class NodeService:
         self._tally.forget_told()
         self._outbox.send_again(lost=True)
 
+    @property
+    def _status(self) -> dict[str, Any]:
+        return {"online": True, "instance": self._instance, "age_s": round(time.monotonic() - self._began_at, 3)}
+
     def _announce(self) -> None:
-        self._link.publish_json(self._own("status"), {"online": True, "instance": self._instance})
+        self._link.publish_json(self._own("status"), self._status)
 
     def _look(self) -> None:
         """Tell what has changed since the last look."""
@@ -188,15 +211,21 @@ class NodeService:
             self._refuse(error.id, str(error), "error", reply)
             return
         before = self._desk.repeated(asker, asked)
-        if self._ends:
+        if is_stop(asked.text) and self._stop_call is not None:
+            self._stop(Job(asked, asker, reply, Chat(None, is_named=False)), self._stop_call)
+        elif self._ends:
             self._refuse(asked.id, "the service is ending", "busy", reply)
         elif before is not None:
-            if before.is_over:
-                self._answer(before, reply)
-        elif is_stop(asked.text) and self._stop_call is not None:
-            self._stop(Job(asked, asker, reply, Chat(None)), self._stop_call)
+            self._repeat(before, asked, reply)
         elif self._desk.take(asked, asker, reply) is None:
             self._refuse(asked.id, _BUSY.format(len(self._desk.waiting)), "busy", reply)
+
+    def _repeat(self, before: Job, asked: Asked, reply: Reply) -> None:
+        """A request has come again: its answer is told again, once there is one."""
+        if before.asked != asked:
+            self._refuse(asked.id, "this id was another request's; give each request an id of its own", "error", reply)
+        elif before.is_over:
+            self._tell_once(self._content(before), reply)
 
     def _cancel(self, publish: Publish) -> None:
         asker, reply = self._asker(publish)
@@ -216,11 +245,13 @@ class NodeService:
             return "", None
         topic, correlation = reply_wanted(publish.properties)
         own = self._own("answer", asker)
-        is_below = topic.startswith(f"{own}/") and not set(topic) & set("+#\0")
-        return asker, Reply(topic if is_below else own, correlation)
+        below = topic.removeprefix(f"{own}/").split("/") if topic.startswith(f"{own}/") else []
+        is_own = 0 < len(below) <= _LEVELS and all(is_name(level) and level != STREAM for level in below)
+        return asker, Reply(topic if is_own else own, correlation)
 
     def _stop(self, job: Job, call: Call) -> None:
         """Stop at once, and end whatever might move the robot on."""
+        self._outbox.drop(self._own("call"))  # what nobody was given yet must not come behind this
         self._call(job, [call])
         job.answer.text = _json({"name": call.name, "arguments": call.arguments}) + f"\n{_STOPPED}"
         job.answer.ending = Ending.END
@@ -231,12 +262,19 @@ class NodeService:
 
     def _finish(self, worker: Worker, job: Job) -> None:
         """A request has been answered, or not."""
+        try:
+            self._end([job])
+        finally:
+            self._desk.finished(worker, job)
+
+    def _failed(self, job: Job) -> None:
         self._end([job])
-        self._desk.finished(worker, job)
 
     def _end(self, jobs: list[Job]) -> None:
         for job in jobs:
             job.is_over = True
+            if job.is_unwanted.is_set():
+                job.answer.ending = Ending.CANCELLED
             self._tally.add(job)
             if job.may_act:
                 self._call(job, list(self._reader.read(job.answer.text).calls))
@@ -245,7 +283,7 @@ class NodeService:
     def _call(self, job: Job, calls: list[Call]) -> None:
         for number, call in enumerate(calls):
             message = {
-                "id": f"{job.asked.id}/{number}",
+                "id": f"{job.key}/{number}",
                 "answer": job.asked.id,
                 "name": call.name,
                 "arguments": call.arguments,
@@ -255,12 +293,23 @@ class NodeService:
             self._outbox.send(self._own("call"), _json(message), good_for_s=_GOOD_S)
 
     def _answer(self, job: Job, reply: Reply) -> None:
-        content = {"id": job.asked.id, "chat": job.asked.chat, **answer_json(job.answer, self._reader, job.error)}
-        self._outbox.send(reply.topic, _json(content), good_for_s=_GOOD_S, correlation=reply.correlation)
+        own = self._own("answer", job.asker)
+        otherwise = own if reply.topic != own else ""
+        content = _json(self._content(job))
+        self._outbox.send(reply.topic, content, good_for_s=_GOOD_S, correlation=reply.correlation, otherwise=otherwise)
+
+    def _content(self, job: Job) -> dict[str, Any]:
+        return {"id": job.asked.id, "chat": job.asked.chat, **answer_json(job.answer, self._reader, job.error)}
 
     def _refuse(self, request_id: str, reason: str, finish: str, reply: Reply) -> None:
-        content = {"id": request_id, "finish": finish, "error": reason}
-        self._outbox.send(reply.topic, _json(content), good_for_s=_GOOD_S, correlation=reply.correlation)
+        self._tell_once({"id": request_id, "finish": finish, "error": reason}, reply)
+
+    def _tell_once(self, content: dict[str, Any], reply: Reply) -> None:
+        """Send what is not kept until somebody reads it: whoever misses it asks again."""
+        try:
+            self._link.publish(reply.topic, _json(content), correlation=reply.correlation)
+        except LinkError as error:
+            log.warning("%s", error)
 
     def _own(self, leaf: str, asker: str = "") -> str:
         return self._topics.node(self._settings.name, leaf, asker)
@@ -268,3 +317,18 @@ class NodeService:
 
 def _json(content: dict[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False)
+
+
+def _object(payload: bytes) -> dict[str, Any]:
+    """The JSON object in a message; an empty one for anything else."""
+    try:
+        content = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _seniority(status: dict[str, Any]) -> tuple[float, str]:
+    """By which of two services of one name the older one goes on."""
+    age_s = status.get("age_s")
+    return float(age_s) if isinstance(age_s, int | float) else 0.0, str(status.get("instance"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ class Job:
     answer: Answer = field(default_factory=Answer)
     error: str = ""
     is_over: bool = False
+    key: str = field(
+        default_factory=lambda: secrets.token_hex(8)
+    )  # by which its calls are known, whoever repeats a request's id
 
     @property
     def may_act(self) -> bool:
@@ -53,10 +57,13 @@ Tell = Callable[[Job, dict[str, Any]], None]  # sends a piece of an answer
 class Worker:
     """To be given jobs by one thread, one at a time; `done` is called on its own thread with each job that has ended."""
 
-    def __init__(self, conversation: Conversation, tell: Tell, done: Callable[[Worker, Job], None]) -> None:
+    def __init__(
+        self, conversation: Conversation, tell: Tell, done: Callable[[Worker, Job], None], *, has_calls: bool
+    ) -> None:
         self.job: Job | None = None  # written by the thread that gives jobs
         self.chat: Chat | None = None  # that it has answered last
         self._conversation, self._tell, self._done = conversation, tell, done
+        self._has_calls = has_calls
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
         self._thread.start()
@@ -97,23 +104,25 @@ class Worker:
         conversation.loop.is_unwanted = job.is_unwanted.is_set
         if job.is_unwanted.is_set():
             return
-        if job.chat is not self.chat:
-            conversation.resume(job.chat.system, job.chat.turns)
-        self.chat = job.chat
-        pieces = _Pieces(job, self._tell)
-        conversation.loop.on_wait = pieces.wait
-        for piece in conversation.ask(asked.prompt, asked.generation, job.answer):
-            pieces.take(piece)
-        pieces.finish()
-        job.chat.turns = tuple(conversation.said)
+        chat = job.chat
+        if chat is not self.chat or tuple(conversation.said) != chat.turns:
+            conversation.resume(chat.system, chat.turns, chat.unverified)
+        self.chat = chat
+        pieces = _Pieces(job, self._tell, Speech(has_calls=self._has_calls))
+        conversation.loop.tell_waits(pieces.wait)
+        try:
+            for piece in conversation.ask(asked.prompt, asked.generation, job.answer):
+                pieces.take(piece)
+            chat.turns, chat.unverified = tuple(conversation.said), tuple(conversation.unverified)
+        finally:
+            pieces.finish()
 
 
 class _Pieces:
     """An answer as its stream tells it, each message with the next number."""
 
-    def __init__(self, job: Job, tell: Tell) -> None:
-        self._job, self._send = job, tell
-        self._speech = Speech()
+    def __init__(self, job: Job, tell: Tell, speech: Speech) -> None:
+        self._job, self._send, self._speech = job, tell, speech
         self._number = 0
         self._provisional = ""
 
@@ -131,7 +140,7 @@ class _Pieces:
         self._tell(text="", say="", sentences=self._speech.sentences, waits_for=sentence(what) if what else "")
 
     def finish(self) -> None:
-        """The answer is complete."""
+        """Nothing more comes of the answer."""
         self._speech.finish()
         self._tell(text="", say="", sentences=self._speech.sentences, last=True)
 

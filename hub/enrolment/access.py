@@ -104,6 +104,7 @@ def _of_asker(asker: str, roles: Mapping[str, Role], topics: Topics) -> list[Rul
     return [
         *(Rule("write", topics.node(node, leaf, asker)) for node in nodes for leaf in _ASKED),
         *_answers("read", "+", [asker], topics),
+        *(Rule("read", topics.node("+", leaf)) for leaf in NODE_STATE),
     ]
 
 

@@ -58,6 +58,8 @@ def test_ros_says_its_text_as_data() -> None:
         (b'{"text": "a", "max_tokens": 0}', "max_tokens must be a whole number from 1"),
         (b'{"text": "a", "max_tokens": true}', "max_tokens must be a whole number"),
         (b'{"text": "a", "temperature": 1e999}', "temperature must be a number"),
+        (b'{"text": "a", "temperature": 1' + b"0" * 400 + b"}", "temperature must be a number"),
+        (b'{"text": "a", "temperature": 1' + b"0" * 5000 + b"}", "begins like a JSON object and is none"),
         (b'{"text": "a", "top_p": 0}', "top_p must be a number above 0"),
         (b'{"text": "a", "seed": -1}', "seed must be a whole number"),
         (b'{"text": "a", "stop": [""]}', "must not hold an empty text"),
@@ -96,7 +98,7 @@ def test_a_cancel_names_a_request_or_all() -> None:
         "a1",
         "7",
     ]
-    for payload in (b'{"id": "a", "b": 1}', b"[" * 99, b"\xff"):
+    for payload in (b'{"id": "a", "b": 1}', b'{"id": null}', b'{"id": []}', b"[" * 99, b"\xff"):
         with pytest.raises(BadRequest):
             read_cancel(payload)
 

@@ -73,7 +73,7 @@ def test_a_request_is_streamed_answered_and_called(place: Place) -> None:
     }
     assert told.calls == [
         {
-            "id": f"{request}/0",
+            "id": told.calls[0]["id"],
             "answer": request,
             "name": "HassTurnOn",
             "arguments": {"area": "kitchen", "domain": "light"},
@@ -202,17 +202,54 @@ def test_a_last_will_that_comes_late_is_corrected(place: Place) -> None:
         wait_until(lambda: came == [False, True])
 
 
-def test_of_two_services_of_one_name_the_later_one_answers(bed: HubBed, tmp_path: Path) -> None:
+def test_of_two_services_of_one_name_the_older_one_answers(bed: HubBed, tmp_path: Path) -> None:
     broker = bed.broker.settings("jetson")
-    with running_service(broker, "jetson", tmp_path / "a") as first, running_service(broker, "jetson", tmp_path / "b"):
-        assert first.wait(20) == 1
-        assert "another `sled-node run` has begun to answer as 'jetson'" in (tmp_path / "a").read_text()
+    with running_service(broker, "jetson", tmp_path / "a") as first:
+        second = node_command(broker, "jetson", "run")
+        done = subprocess.run(second, check=False, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert "another `sled-node run` answers as 'jetson' already" in done.stderr
+        assert first.poll() is None
         with closing(Household(bed.broker.settings("house"), "house", "jetson")) as house:
             request = house.ask("what time is it?")
             assert house.answer(request)["finish"] == "end"
             assert house.status["online"] is True
             time.sleep(0.5)
             assert len(house.told[request].answers) == 1
+
+
+def test_an_id_is_one_requests_and_every_stop_counts(place: Place) -> None:
+    place.house.answer(place.house.ask("what time is it?", "one", temperature=0.0))
+    place.house.ask("turn on the lights", "one", temperature=0.0)
+    told = place.house.told["one"]
+    wait_until(lambda: len(told.answers) == 2)
+    assert told.answers[1]["error"] == "this id was another request's; give each request an id of its own"
+    for _ in range(2):
+        place.house.ask("stop", "button")
+    wait_until(lambda: len(place.house.told["button"].calls) == 2)
+    assert len({call["id"] for call in place.house.told["button"].calls}) == 2
+
+
+def test_a_call_that_nobody_was_given_does_not_come_behind_a_stop(bed: HubBed, tmp_path: Path) -> None:
+    with (
+        running_service(bed.broker.settings("jetson"), "jetson", tmp_path / "log"),
+        closing(MqttLink(bed.broker.settings("guest"), "guest")) as guest,
+    ):
+        guest.connect()
+        answers: list[str] = []
+        guest.subscribe(
+            "sled/node/jetson/answer", lambda _, payload: answers.append(json.loads(payload)["say"]), retained=False
+        )
+        guest.publish("sled/node/jetson/ask", json.dumps({"text": "turn left by 90 degrees", "temperature": 0}))
+        wait_until(lambda: answers)
+        calls: list[str] = []
+        guest.subscribe(
+            "sled/node/jetson/call", lambda _, payload: calls.append(json.loads(payload)["name"]), retained=False
+        )
+        guest.publish("sled/node/jetson/ask", "stop")
+        wait_until(lambda: "RobotStop" in calls)
+        time.sleep(2.5)
+        assert calls[-1] == "RobotStop"
 
 
 def test_systemd_is_told_and_sigterm_ends_it_in_order(bed: HubBed, tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ def test_nobody_has_rights_in_anothers_session(rights: dict[str, Rights]) -> Non
 
 def test_an_asker_may_only_ask_and_read_its_answers(rights: dict[str, Rights]) -> None:
     own = "sled/node/NODE/"
-    answers = frozenset({f"{own}answer/ASKER", f"{own}answer/ASKER/stream"})
+    answers = frozenset(
+        {f"{own}answer/ASKER", f"{own}answer/ASKER/stream", *(f"{own}{leaf}" for leaf in ("status", "info", "stats"))}
+    )
     assert rights["asker `tablet`"] == Rights(
         True, answers, frozenset({f"{own}ask/ASKER", f"{own}cancel/ASKER", "sled/flush"})
     )
