@@ -38,9 +38,9 @@ class Node:
         self.link = NodeLink(settings.broker, settings.name, self.pair)
         self._members: list[_Member] = []
 
-    def connect(self, *, at_once: bool = True) -> None:
-        """Connect to the broker, `at_once` or as soon as there is one. Raises LinkError."""
-        self.link.connect(at_once=at_once and not self._drafts_alone)
+    def connect(self) -> None:
+        """Connect to the broker, or, where the device may go on alone, as soon as there is one. Raises LinkError."""
+        self.link.connect(at_once=not self._drafts_alone)
 
     def conversation(self, system: str | None = None) -> Conversation:
         """One more conversation, its session still to be opened by `begin` or the first request."""

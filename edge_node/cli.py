@@ -10,7 +10,7 @@ from shared.interrupts import end_at_once, unwind
 if __name__ == "__main__":
     end_at_once()
 
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -18,7 +18,11 @@ from edge_node.settings import NodeSettings
 from shared.install import needing
 from shared.options import takes_settings
 from shared.program import Program
+from shared.service_commands import add_service_commands
 from shared.streams import put_line
+
+if TYPE_CHECKING:
+    from shared.service_unit import Kind
 
 app = Program("sled-node", help="SLED's node: drafts on this device, a hub on the MQTT broker verifies.").with_version()
 
@@ -132,30 +136,13 @@ def join(
         join_broker(bundle, "node", config, check_broker, put_line)
 
 
-@app.command("install-service")
-def install_service(
-    config: Annotated[
-        Optional[Path], typer.Option(help="settings file; written if it is not there. Default: /etc/sled/node.toml.")
-    ] = None,
-    *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be written and run")] = False,
-) -> None:
-    """Have systemd run this node from now on, and start it whenever the device starts."""
+def _service() -> Kind:
     from edge_node.unit import NODE_SERVICE
-    from shared.service_unit import install
 
-    unwind()
-    install(NODE_SERVICE, config, dry_run=dry_run, say=put_line)
+    return NODE_SERVICE
 
 
-@app.command("uninstall-service")
-def uninstall_service() -> None:
-    """End the service; settings and credential stay."""
-    from edge_node.unit import NODE_SERVICE
-    from shared.service_unit import uninstall
-
-    unwind()
-    uninstall(NODE_SERVICE, say=put_line)
+add_service_commands(app, _service)
 
 
 if __name__ == "__main__":

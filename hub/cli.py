@@ -7,7 +7,7 @@ import signal
 import threading
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 from shared.interrupts import end_at_once
 
@@ -23,8 +23,12 @@ from shared.install import needing
 from shared.interrupts import unwind
 from shared.options import takes_settings
 from shared.program import Program
+from shared.service_commands import add_service_commands
 from shared.streams import note, put_line
 from shared.topics import check_name
+
+if TYPE_CHECKING:
+    from shared.service_unit import Kind
 
 app = Program("sled-hub", help="SLED's hub: verifies the drafts of many devices in one batch.").with_version()
 
@@ -68,32 +72,13 @@ def join(
         join_broker(bundle, "hub", config, check_broker, put_line)
 
 
-@app.command("install-service")
-def install_service(
-    config: Annotated[
-        Optional[Path], typer.Option(help="settings file; written if it is not there. Default: /etc/sled/hub.toml.")
-    ] = None,
-    *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be written and run")] = False,
-) -> None:
-    """Have systemd run this hub from now on, and start it whenever the machine starts."""
+def _service() -> Kind:
     from hub.unit import HUB_SERVICE
-    from shared.service_unit import install
 
-    unwind()
-    install(HUB_SERVICE, config, dry_run=dry_run, say=put_line)
+    return HUB_SERVICE
 
 
-@app.command("uninstall-service")
-def uninstall_service() -> None:
-    """End the service; settings and credential stay."""
-    from hub.unit import HUB_SERVICE
-    from shared.service_unit import uninstall
-
-    unwind()
-    uninstall(HUB_SERVICE, say=put_line)
-
-
+add_service_commands(app, _service)
 app.command("init-broker")(commands.init_broker)
 app.command("enroll")(commands.enroll)
 app.command("rotate")(commands.rotate)

@@ -17,7 +17,6 @@ class Speech:
         self.text = ""  # what is to be spoken so far
         self.sentences = 0  # characters of it that are whole sentences
         self._in_call: bool | None = None  # of the line under way; None while it has no character
-        self._looked = 0
 
     def take(self, piece: str) -> str:
         """What a piece of the answer adds to what is spoken."""
@@ -29,9 +28,8 @@ class Speech:
                 self.text += line
             if line.endswith("\n"):
                 self._in_call = None
-        for end in _SENTENCE_END.finditer(self.text, self._looked):
+        for end in _SENTENCE_END.finditer(self.text, self.sentences):
             self.sentences = end.end()
-        self._looked = self.sentences
         return self.text[before:]
 
     def finish(self) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import logging
 
+from edge_node.link.directory import HubDirectory
 from edge_node.settings import NodeSettings
 from shared.errors import NoHub, ProtocolError
+from shared.malformed import MalformedFrames
 from shared.mqtt import MqttLink
 from shared.program import sentence
 from shared.streams import put_json, put_line
 from shared.topics import Topics
 
-_LEAVES = ("status", "info", "stats")
-_MOST = 1000  # hubs
+log = logging.getLogger(__name__)
+
 _COLUMNS = ("hub", "online", "pair", "target", "sessions", "version")
 _LONGEST = 40  # characters of a cell
 
@@ -21,7 +22,11 @@ _LONGEST = 40  # characters of a cell
 def show_hubs(settings: NodeSettings, *, as_json: bool) -> None:
     """Print them, as a table or as one JSON object by name. Raises LinkError, NoHub where there are none."""
     told = _told(settings)
-    found = {hub: {**facts.get("info", {}), **_counted(facts)} for hub, facts in sorted(told.items())}
+    found = {
+        hub: {**seen.info, "online": seen.online, "sessions": seen.stats.get("sessions")}
+        for hub in told.names
+        for seen in [told.seen(hub)]
+    }
     if as_json:
         put_json(found)
         return
@@ -33,27 +38,21 @@ def show_hubs(settings: NodeSettings, *, as_json: bool) -> None:
         put_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _counted(facts: dict[str, Any]) -> dict[str, Any]:
-    return {"online": facts.get("status", {}).get("online") is True, "sessions": facts.get("stats", {}).get("sessions")}
-
-
-def _told(settings: NodeSettings) -> dict[str, dict[str, Any]]:
-    """What hubs have published last, by hub and leaf."""
+def _told(settings: NodeSettings) -> HubDirectory:
+    """What hubs have published last."""
     topics = Topics(settings.broker.prefix)
-    told: dict[str, dict[str, Any]] = {}
+    told, malformed = HubDirectory(topics, settings.pair, b""), MalformedFrames(log)
 
     def note(topic: str, payload: bytes) -> None:
         try:
-            hub, content = topics.hub_of(topic), json.loads(payload)
-        except (ProtocolError, ValueError):
-            return
-        if isinstance(content, dict) and content and (hub in told or len(told) < _MOST):
-            told.setdefault(hub, {})[topic.rpartition("/")[2]] = content
+            told.take_in(topic, payload)
+        except ProtocolError as error:
+            malformed.note(topic, error)
 
     link = MqttLink(settings.broker, settings.name)
     link.connect()
     try:
-        for leaf in _LEAVES:
+        for leaf in HubDirectory.LEAVES:
             link.subscribe(topics.hub("+", leaf), note)
         link.flush()  # the broker's word on this comes behind what it has kept
     finally:

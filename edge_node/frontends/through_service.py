@@ -12,14 +12,14 @@ from typing import Any
 
 from edge_node.dialogue.generation import Generation
 from edge_node.frontends.request import PROVISIONAL, tell_wait
-from edge_node.service.requests import MAX_REQUEST
+from edge_node.service.requests import FORMAT, MAX_REQUEST
 from edge_node.settings import NodeSettings
-from shared.errors import HubSilent, LinkError, SessionError
+from shared.errors import HubSilent, LinkError, ProtocolError, SessionError
+from shared.json_object import json_object
 from shared.mqtt import NOT_SENT, MqttLink, Sent
 from shared.streams import put, put_json
 from shared.topics import Topics
 
-_FORMAT = 1  # of the topics, as this program speaks it
 _GONE_S = 15.0  # seconds for which a service may be away in the middle of an answer, as when systemd restarts it
 _LOOK_S = 0.5
 
@@ -98,7 +98,7 @@ class _Asking:
             self._link.subscribe(self._topics.node(self._name, leaf), self._note)
         self._link.flush()  # the broker's word on this comes behind what it has kept
         told = self._info.get("format"), self._info.get("settings")
-        return self._status.get("online") is True and told == (_FORMAT, fingerprint)
+        return self._status.get("online") is True and told == (FORMAT, fingerprint)
 
     def ask(self, asked: dict[str, Any], shown: _Shown) -> bool:
         """Have a request answered; False where the broker does not let this node ask its own service."""
@@ -148,10 +148,8 @@ class _Asking:
 
     def _note(self, topic: str, payload: bytes) -> None:
         try:
-            content = json.loads(payload)
-        except ValueError:
-            return
-        if not isinstance(content, dict):
+            content = json_object(payload, "what a service tells")
+        except ProtocolError:
             return
         if topic.endswith("/status"):
             self._status = content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Callable, Collection
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.errors import IncompatiblePair, NoHub, ProtocolError, SessionError
+from shared.json_object import json_object
 from shared.topics import Topics
 
 _MAX_HUBS = 256
@@ -66,12 +66,7 @@ class HubDirectory:
             raise ProtocolError(f"{len(payload)} bytes are too many for a hub's state")
         if hub not in self._hubs and len(self._hubs) >= _MAX_HUBS:
             raise ProtocolError(f"more than {_MAX_HUBS} hubs")
-        try:
-            value = json.loads(payload) if payload else {}
-        except (ValueError, RecursionError) as error:
-            raise ProtocolError(f"a hub's state must be JSON: {error}") from None
-        if not isinstance(value, dict):
-            raise ProtocolError("a hub's state must be a JSON object")
+        value = json_object(payload, "a hub's state") if payload else {}
         if payload and not value:
             return False
         seen = self._hubs.setdefault(hub, SeenHub())
@@ -89,6 +84,11 @@ class HubDirectory:
         if payload and not (kept and seen.proven):
             seen.heard_at = self._clock()
         return seen.online != was or leaf == "info"
+
+    @property
+    def names(self) -> list[str]:
+        """The hubs of which anything was heard."""
+        return sorted(self._hubs)
 
     def hear(self, hub: str) -> None:
         """Note that the hub has spoken to this node."""

@@ -57,8 +57,7 @@ class RoundLoop:
         self.times = RoundTimes()
         self.pace = Pace(self.skill, self.times, ahead=settings.ahead)
         self.gate = Gate(self.pace, settings.mode)
-        self.on_wait: Callable[[str], None] = log.info  # told what an answer waits for, and "" when it goes on
-        self._waits_for = ""  # what the person was told last
+        self.on_wait = log.info
         self.is_unwanted: Callable[[], bool] = lambda: False  # whether nobody wants more of the answer in progress
         self._link = link
         self._settings = settings
@@ -72,6 +71,16 @@ class RoundLoop:
             self._drafting = DraftingSchedule(settings, self._length, lookahead)
         self._alone = DraftingAlone(settings, self._drafting)
         self._answer: AnswerInProgress | None = None  # the last one that was begun in the session
+
+    @property
+    def on_wait(self) -> Callable[[str], None]:
+        """Who is told what an answer waits for, and "" when it goes on."""
+        return self._on_wait
+
+    @on_wait.setter
+    def on_wait(self, tell: Callable[[str], None]) -> None:
+        self._on_wait = tell
+        self._waits_for = ""  # what they were told last
 
     @property
     def channel(self) -> Channel | None:
@@ -156,10 +165,6 @@ class RoundLoop:
             draft = None if self._alone.goes_on(answer) else self._next(answer)
             if draft is not None:
                 self._publish(answer, draft)
-
-    def tell_waits(self, on_wait: Callable[[str], None]) -> None:
-        """Tell somebody else from now on what an answer waits for. Nobody has told them anything yet."""
-        self.on_wait, self._waits_for = on_wait, ""
 
     def wake(self) -> None:
         """Have `is_unwanted` asked now, from any thread. Where it says so, AnswerCancelled is raised out of what the loop is doing."""

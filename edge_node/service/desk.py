@@ -44,18 +44,18 @@ class Desk:
         """The job of a request that has come before: its asker gave it an id, and has sent it again."""
         return self._known.get((asker, asked.id)) if asked.has_own_id else None
 
-    def take(self, asked: Asked, asker: str, reply: Reply) -> Job | None:
-        """Let a request wait for its turn; None where too many do."""
+    def take(self, asked: Asked, asker: str, reply: Reply) -> bool:
+        """Let a request wait for its turn; whether it may, as only so many do."""
         can_begin = len(self.answering) < self._most_workers and not self.chats.is_pending(asker, asked.chat)
         if not can_begin and len(self.waiting) >= self._most_waiting:
-            return None
+            return False
         chat = self.chats.find(asker, asked.chat, asked.system) if asked.chat else Chat(asked.system, is_named=False)
         chat.pending += 1
         job = Job(asked, asker, reply, chat)
         self.remember(job)
         self.waiting.append(job)
-        self.assign()
-        return job
+        self._assign()
+        return True
 
     def remember(self, job: Job) -> None:
         """Know a request again, if its asker can repeat it."""
@@ -70,7 +70,7 @@ class Desk:
         worker.job = None
         job.chat.is_answered = False
         job.chat.pending -= 1
-        self.assign()
+        self._assign()
 
     def cancel(self, asker: str, request_id: str) -> list[Job]:
         """Cancel what that asker asked by that id, or all of it; the jobs that had not begun."""
@@ -97,7 +97,7 @@ class Desk:
         self.waiting = deque(job for job in self.waiting if not is_meant(job))
         return dropped
 
-    def assign(self) -> None:
+    def _assign(self) -> None:
         """Give the requests that wait to workers that are free, in their order; a chat's own order is kept too."""
         held: deque[Job] = deque()
         while self.waiting:

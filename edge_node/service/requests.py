@@ -13,6 +13,7 @@ from shared.errors import RequestError, SettingsError
 from shared.fields import integer, number, text
 from shared.sampling_parameters import Sampling
 
+FORMAT = 1  # the version of what is written on the topics of a service
 MAX_REQUEST = 65_536  # bytes of a message
 _MAX_NAME = 64  # characters of an id or a chat's name
 _MAX_STOPS, _MAX_STOP = 8, 200  # stop strings, and characters of one

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import queue
-import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,19 +19,20 @@ from edge_node.dialogue.report import answer_json
 from edge_node.service.chats import Chat, Chats
 from edge_node.service.desk import Desk
 from edge_node.service.outbox import Outbox
-from edge_node.service.requests import Asked, BadRequest, read_cancel, read_request
+from edge_node.service.presence import Presence
+from edge_node.service.requests import FORMAT, Asked, BadRequest, read_cancel, read_request
 from edge_node.service.stop_words import is_stop, stop_call
 from edge_node.service.tally import Tally
 from edge_node.service.worker import Job, Reply, Worker
 from edge_node.settings import NodeSettings
 from shared.errors import LinkError, ProtocolError, SettingsError
+from shared.json_object import json_object
 from shared.mqtt import MqttLink
 from shared.mqtt_packets import Publish, reply_wanted
 from shared.topics import STREAM, Topics, is_name
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # the version of what is written on the topics
 _GOOD_S = 30.0  # seconds for which answers and calls are sent again: a lamp that goes on minutes later frightens people
 _LOOK_S = 1.0  # seconds between two looks at what has changed
 _MOST_ARRIVALS = 256  # events that wait for the service's thread, before messages are dropped
@@ -59,10 +59,8 @@ class NodeService:
         self._lost = 0  # messages that found too many others waiting; the MQTT client's thread counts them
         self._ends = False
         self._other = False  # whether another service answers in this node's name
-        self._instance, self._began_at = secrets.token_hex(8), time.monotonic()
-        self._link = MqttLink(
-            settings.broker, settings.name, will=(self._own("status"), {"online": False, "instance": self._instance})
-        )
+        self._presence = Presence()
+        self._link = MqttLink(settings.broker, settings.name, will=(self._own("status"), self._presence.offline))
         self._outbox = Outbox(self._link)
         hire = partial(Worker, tell=self._tell, done=self._done, has_calls=self._reader.has_calls)
         self._desk = Desk(
@@ -103,7 +101,7 @@ class NodeService:
             while not self._events.empty():
                 self._do(self._events.get())  # what was under way is answered as far as it came
             if not self._other:
-                self._link.publish_json(self._own("status"), {"online": False, "instance": self._instance})
+                self._link.publish_json(self._own("status"), self._presence.offline)
             self._link.close()
         if self._other:
             raise SettingsError(
@@ -121,7 +119,7 @@ class NodeService:
             self._lost += 1
 
     def _note_status(self, _: str, payload: bytes) -> None:
-        self._events.put(partial(self._look_at_status, _object(payload)))
+        self._events.put(partial(self._look_at_status, _status_in(payload)))
 
     def _done(self, worker: Worker, job: Job) -> None:
         self._events.put(partial(self._finish, worker, job))
@@ -137,10 +135,12 @@ class NodeService:
 
     def _claim(self) -> None:
         """Learn whether a service answers in this node's name already: one that runs says so when it hears of this one."""
-        kept: list[bytes] = []
-        self._link.subscribe(self._own("status"), self._note_status, kept=lambda _, payload: kept.append(payload))
+        kept: list[dict[str, Any]] = []
+        self._link.subscribe(
+            self._own("status"), self._note_status, kept=lambda _, payload: kept.append(_status_in(payload))
+        )
         self._link.flush()  # the broker's word on this comes behind what it has kept
-        if any(_object(payload).get("online") is True for payload in kept):
+        if any(status.get("online") is True for status in kept):
             self._announce()
             until = time.monotonic() + _CLAIM_S
             while not self._ends and (left := until - time.monotonic()) > 0:
@@ -158,13 +158,10 @@ class NodeService:
         """Somebody has written this node's status: the last will of a connection that was lost, or another service of the same name."""
         if self._ends:
             return
-        if status.get("online") is not True:
-            self._announce()
-        elif status.get("instance") != self._instance:
-            self._other = _seniority(status) > _seniority(self._status)
-            self._ends = self._ends or self._other
-            if not self._other:
-                self._announce()  # the other one hears that there is one already, and ends
+        if self._presence.yields_to(status):
+            self._other = self._ends = True
+        elif not self._presence.is_told_by(status):
+            self._announce()  # an older connection's last will is corrected, and a younger service hears that there is one already
 
     def _greet(self) -> None:
         """The broker is there, or there again."""
@@ -180,12 +177,8 @@ class NodeService:
         self._tally.forget_told()
         self._outbox.send_again(lost=True)
 
-    @property
-    def _status(self) -> dict[str, Any]:
-        return {"online": True, "instance": self._instance, "age_s": round(time.monotonic() - self._began_at, 3)}
-
     def _announce(self) -> None:
-        self._link.publish_json(self._own("status"), self._status)
+        self._link.publish_json(self._own("status"), self._presence.online)
 
     def _look(self) -> None:
         """Tell what has changed since the last look."""
@@ -217,7 +210,7 @@ class NodeService:
             self._refuse(asked.id, "the service is ending", "busy", reply)
         elif before is not None:
             self._repeat(before, asked, reply)
-        elif self._desk.take(asked, asker, reply) is None:
+        elif not self._desk.take(asked, asker, reply):
             self._refuse(asked.id, _BUSY.format(len(self._desk.waiting)), "busy", reply)
 
     def _repeat(self, before: Job, asked: Asked, reply: Reply) -> None:
@@ -319,16 +312,9 @@ def _json(content: dict[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False)
 
 
-def _object(payload: bytes) -> dict[str, Any]:
-    """The JSON object in a message; an empty one for anything else."""
+def _status_in(payload: bytes) -> dict[str, Any]:
+    """The status in a message; one that says nothing for what is none."""
     try:
-        content = json.loads(payload)
-    except (ValueError, RecursionError):
+        return json_object(payload, "a status")
+    except ProtocolError:
         return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _seniority(status: dict[str, Any]) -> tuple[float, str]:
-    """By which of two services of one name the older one goes on."""
-    age_s = status.get("age_s")
-    return float(age_s) if isinstance(age_s, int | float) else 0.0, str(status.get("instance"))

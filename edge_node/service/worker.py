@@ -109,7 +109,7 @@ class Worker:
             conversation.resume(chat.system, chat.turns, chat.unverified)
         self.chat = chat
         pieces = _Pieces(job, self._tell, Speech(has_calls=self._has_calls))
-        conversation.loop.tell_waits(pieces.wait)
+        conversation.loop.on_wait = pieces.wait
         try:
             for piece in conversation.ask(asked.prompt, asked.generation, job.answer):
                 pieces.take(piece)

@@ -22,6 +22,7 @@ from shared.mqtt import MqttLink
 from shared.pair import load_pair
 from shared.settings import BrokerSettings
 from shared.topics import Topics
+from tests.waiting import wait_until
 from tools.demo import hub_command, node_command
 from tools.rig.killable import Killable
 from tools.rig.lane import Disturbance, Lane, one_loss
@@ -51,13 +52,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubBed, Ki
         finally:
             other.end()
         assert bed.broker.process.poll() is None, bed.broker.last_words()
-
-
-def wait_until(satisfied: object, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not satisfied():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "what was waited for never came"
-        time.sleep(0.02)
 
 
 def say(bed: HubBed, hub: str, leaf: str, state: dict[str, object]) -> None:

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from paho.mqtt.properties import Properties
 
 from shared.mqtt import MqttLink
 from shared.mqtt_packets import Publish
+from tests.waiting import wait_until
 from tools.demo import node_command
 from tools.rig.household import Household, running_service
 from tools.rig.testbed import HubBed, running_hub
@@ -49,13 +50,6 @@ def place(bed: HubBed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pla
         closing(Household(bed.broker.settings("house"), "house", "pi")) as house,
     ):
         yield Place(bed, house, process)
-
-
-def wait_until(satisfied: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not satisfied():
-        assert time.monotonic() < deadline, "what was waited for has not come"
-        time.sleep(0.01)
 
 
 def test_a_request_is_streamed_answered_and_called(place: Place) -> None:
