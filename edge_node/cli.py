@@ -122,6 +122,35 @@ def hubs(
     show_hubs(settings, as_json=as_json)
 
 
+home = typer.Typer(help="Home Assistant.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(home, name="ha")
+
+
+@home.command()
+@_WITH_SETTINGS
+def sync(
+    settings: NodeSettings,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="go on, and print it again when it changes")] = False,
+) -> None:
+    """Read from Home Assistant what this node may know and switch: floors, areas, exposed entities and their aliases."""
+    from edge_node.frontends.home import sync as sync_home
+
+    unwind()
+    sync_home(settings, as_json=as_json, follow=follow)
+
+
+@home.command()
+@_WITH_SETTINGS
+def remove(settings: NodeSettings) -> None:
+    """Have Home Assistant forget this node's device, which MQTT discovery has made."""
+    from shared.discovery import forget
+
+    unwind()
+    forget(settings.broker, settings.name)
+
+
 @app.command()
 def join(
     bundle: Annotated[Path, typer.Argument(help="file made by `sled-hub enroll`")],

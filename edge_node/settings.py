@@ -5,18 +5,29 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, fields
 from enum import Enum
+from pathlib import Path
 
+from shared.errors import SettingsError
 from shared.messages import MAX_DRAFT
-from shared.settings import BrokerSettings, default_name, require
+from shared.settings import BrokerSettings, default_name, require, require_text, secret, shown
 
 _OF_PROGRAM = (
     "broker",
+    "home_assistant",
     "at_once",
     "queue",
     "chat_s",
     "wait_s",
     "max_tokens",
 )  # no matter to how an answer comes about, or sent with each request
+
+
+GUARDED = (
+    "lock",
+    "cover",
+    "valve",
+    "alarm_control_panel",
+)  # domains of what opens a house: switched after a yes, unless the settings allow it
 
 
 class Mode(str, Enum):
@@ -49,6 +60,47 @@ class HubLoss(str, Enum):
     WAIT = "wait"  # for a hub, ten minutes at most
     DRAFT = "draft"  # go on with the draft model; a hub that comes back confirms the text or amends it
     STOP = "stop"  # end the answer with an error
+
+
+@dataclass(frozen=True)
+class HomeAssistantSettings:
+    """How to reach Home Assistant, for a node that runs as a service."""
+
+    url: str = ""
+    """Home Assistant's address, such as http://homeassistant.local:8123. Without one the service carries out no calls."""
+    token_file: Path | None = None
+    """File with mode 0600 that holds a long-lived access token of an administrator."""
+    unasked: str = ""
+    """Which of lock, cover, valve and alarm_control_panel are switched without asking back first, joined by commas."""
+    listed: int = 12
+    """Most devices in the list of the home that the pair is given, from 0 to 1000."""
+    wyoming_port: int = 0
+    """Port at which Home Assistant finds this node as its conversation agent, from 1 to 65535; usual is 10300. 0 opens none."""
+    wyoming_host: str = "127.0.0.1"
+    """Address on which it listens there; 0.0.0.0 for a Home Assistant on another machine."""
+
+    def __post_init__(self) -> None:
+        require("home_assistant_listed", self.listed, 0, 1000)
+        require("home_assistant_wyoming_port", self.wyoming_port, 0, 65_535)
+        require_text("home_assistant_wyoming_host", self.wyoming_host, 253)
+        for domain in self.allowed:
+            if domain not in GUARDED:
+                raise SettingsError(
+                    f"the setting 'home_assistant_unasked' may hold {', '.join(GUARDED)}, not {shown(domain)}"
+                )
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The domains in `unasked`."""
+        return tuple(filter(None, map(str.strip, self.unasked.split(","))))
+
+    def token(self) -> str:
+        """The token. Raises SettingsError where no file is named, and for one that holds none or that others could read."""
+        if self.token_file is None:
+            raise SettingsError(
+                "the setting 'home_assistant_url' needs 'home_assistant_token_file'; make a long-lived access token on your profile's page in Home Assistant"
+            )
+        return secret(self.token_file, "token")
 
 
 @dataclass(frozen=True)
@@ -92,6 +144,7 @@ class NodeSettings:
     chat_s: float = 900.0
     """Seconds after which the service forgets a chat with which nobody has gone on, from 1 to 1000000."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
+    home_assistant: HomeAssistantSettings = field(default_factory=HomeAssistantSettings)
 
     def __post_init__(self) -> None:
         require("draft_length", self.draft_length, 1, MAX_DRAFT)

@@ -6,5 +6,11 @@ from edge_node.settings import NodeSettings
 from shared.service_unit import Kind
 
 NODE_SERVICE = Kind(
-    "node", "run", "drafts on this device, a hub on the MQTT broker verifies", NodeSettings, watchdog_s=30, start_s=300
+    "node",
+    "run",
+    "drafts on this device, a hub on the MQTT broker verifies",
+    NodeSettings,
+    watchdog_s=30,
+    start_s=300,
+    own_secrets={"token": "--home-assistant-token-file"},
 )

@@ -58,6 +58,20 @@ def serve(settings: HubSettings) -> None:
     hub.run(stop)
 
 
+home = typer.Typer(help="Home Assistant.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(home, name="ha")
+
+
+@home.command()
+@takes_settings(HubSettings, "hub", logging.WARNING)
+def remove(settings: HubSettings) -> None:
+    """Have Home Assistant forget this hub's device, which MQTT discovery has made."""
+    from shared.discovery import forget
+
+    unwind()
+    forget(settings.broker, settings.name)
+
+
 @app.command()
 def join(
     bundle: Annotated[Path, typer.Argument(help="file made by enroll")],

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from hub.assembly import assemble
+from hub.description import description
 from hub.intake import Intake
 from hub.kv.kept_pages import KeptPages
 from hub.kv.pages import PAGE_SIZE
@@ -22,6 +23,7 @@ from hub.neighbours import Neighbours
 from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings, Sharing, Weights
 from shared.codec import encode, encode_in
+from shared.discovery import Discovery, is_birth
 from shared.errors import LinkError
 from shared.messages import AnyMessage, Early, Fault, FaultCode, Open, Opened
 from shared.mqtt import MqttLink
@@ -97,6 +99,9 @@ class Hub:
         )
         if settings.share_prefixes is not Sharing.OFF and (pages := self._kept.load()):
             say(f"{pages * PAGE_SIZE} ids of common beginnings are known from before")
+        self._discovery = Discovery(
+            settings.broker, description(self._topics, self._name, self._pair.name, version("sled-mqtt"))
+        )
         self._intake = Intake(self._topics, limits, self.engine)
         self._serves = True  # until it is told to stop
         self._unsent = 0  # answers that found too many others waiting for the broker; the engine's thread counts them
@@ -120,6 +125,8 @@ class Hub:
             self._link.subscribe(self._topics.open(self._name, "+"), self._intake.on_open, retained=False)
             self._link.subscribe(self._topics.draft(self._name, "+"), self._intake.on_draft, retained=False)
             self._link.subscribe(self._topics.hub(self._name, "status"), self._correct_status)
+            if self._discovery.wanted:
+                self._link.subscribe(self._discovery.birth, self._describe)
             self._link.greet(self._announce)
             self._say(f"hub {self._name!r} serves {self._pair.name!r}")
             stats.start()
@@ -154,6 +161,12 @@ class Hub:
         self._link.publish_json(self._topics.hub(self._name, "info"), self._info)
         self._publish_stats()
         self._link.publish_json(self._topics.hub(self._name, "status"), {"online": True})
+        self._discovery.tell(self._link)
+
+    def _describe(self, _topic: str, payload: bytes) -> None:
+        """Home Assistant has started, and wants to be told all again."""
+        if self._serves and is_birth(payload):
+            self._announce()
 
     def _correct_status(self, _topic: str, payload: bytes) -> None:
         """Say again that the hub is online: the broker may publish the last will of a connection that it had before."""

@@ -10,6 +10,8 @@
     ├── LinkError
     │   ├── BrokerUnreachable  nothing answers at the broker's address
     │   └── BrokerRefused      the broker turned the credentials or a publish down
+    ├── HomeAssistantError     Home Assistant can't be reached, or does not take something
+    │   └── HomeAssistantSilent  it was told something and has not answered: nobody knows whether it was done
     └── SessionError
         ├── NoHub              no hub is online, or none serves the pair
         ├── IncompatiblePair   the hub's tokenizer is another one
@@ -61,6 +63,14 @@ class BrokerUnreachable(LinkError):
 
 class BrokerRefused(LinkError):
     """The broker turned the credentials or a publish down."""
+
+
+class HomeAssistantError(SledError):
+    """Home Assistant can't be reached, or does not take something; nothing was done."""
+
+
+class HomeAssistantSilent(HomeAssistantError):
+    """Home Assistant was told something and has not answered: nobody knows whether it was done."""
 
 
 class SessionError(SledError):

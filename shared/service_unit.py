@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.errors import SettingsError
@@ -21,7 +21,7 @@ _TEGRA = Path("/etc/nv_tegra_release")  # is there on a Jetson
 _SECRETS = {
     "password": "--broker-password-file",
     "key": "--broker-tls-key",
-}  # files beside the settings that are root's alone
+}  # files beside the settings that are root's alone, and the options that name them
 JETSON = """# The GPU of a Jetson: the hub's, or ONNX Runtime's where it is built for it.
 [Service]
 PrivateDevices=no
@@ -43,7 +43,12 @@ class Kind:
     settings: type
     watchdog_s: int
     start_s: int  # seconds that loading and connecting may take
-    extra: tuple[str, ...] = ()  # lines of the unit
+    own_secrets: Mapping[str, str] = field(default_factory=dict)  # beside _SECRETS
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The files beside the settings that are root's alone, by their endings, and the options that name them."""
+        return {**_SECRETS, **self.own_secrets}
 
     @property
     def unit(self) -> str:
@@ -55,7 +60,7 @@ def unit_text(kind: Kind, executable: str, settings_file: Path, secrets: tuple[s
     """The unit. `secrets` are the files beside the settings that reach the service as credentials, `version` is systemd's."""
     name = f"sled-{kind.program}"
     credentials = [f"LoadCredential={each}:{settings_file.with_suffix(f'.{each}')}" for each in secrets]
-    options = " ".join(f"{_SECRETS[each]} %d/{each}" for each in secrets)
+    options = " ".join(f"{kind.secrets[each]} %d/{each}" for each in secrets)
     back_off = ["RestartSteps=6", "RestartMaxDelaySec=120"] if version >= _BACK_OFF else []
     lines = [
         f"# Written by `{name} install-service`; changes belong into a drop-in (systemctl edit {name}).",
@@ -113,7 +118,6 @@ def unit_text(kind: Kind, executable: str, settings_file: Path, secrets: tuple[s
         "SystemCallFilter=~@privileged @resources",
         "SystemCallFilter=sched_setaffinity sched_setscheduler setpriority mbind set_mempolicy",
         "UMask=0077",
-        *kind.extra,
         "",
         "[Install]",
         "WantedBy=multi-user.target",
@@ -144,7 +148,7 @@ def install(kind: Kind, config: Path | None, *, dry_run: bool, say: Callable[[st
     if not (dry_run or _RUNNING.exists()):
         raise SettingsError("systemd does not run this machine, so it can start no services; --dry-run shows the unit")
     executable = _executable(kind, strict=not dry_run)
-    secrets = tuple(each for each in _SECRETS if settings_file.with_suffix(f".{each}").exists())
+    secrets = tuple(each for each in kind.secrets if settings_file.with_suffix(f".{each}").exists())
     files = {
         UNITS / kind.unit: unit_text(
             kind, executable, settings_file, secrets, 0 if dry_run and not _RUNNING.exists() else _version()

@@ -46,10 +46,18 @@ class BrokerSettings:
     """File with mode 0600 that holds the client certificate's key."""
     keepalive_s: int = 30
     """Seconds between signs of life to the broker, from 1 to 65535."""
+    discovery: bool = False
+    """Whether this program shows itself to Home Assistant by MQTT discovery."""
+    discovery_prefix: str = "homeassistant"
+    """First level of Home Assistant's discovery topics."""
 
     def __post_init__(self) -> None:
         require("broker_port", self.port, 1, 65_535)
         require("broker_keepalive_s", self.keepalive_s, 1, 65_535)
+        if not re.fullmatch("[A-Za-z0-9_-]{1,64}", self.discovery_prefix):
+            raise SettingsError(
+                f"the setting 'broker_discovery_prefix' must be letters, digits, '-' or '_', not {shown(self.discovery_prefix)}"
+            )
         require_text("broker_username", self.username, _MOST_MQTT)
         require_text("broker_host", self.host, _MOST_HOST)
         try:
@@ -63,13 +71,7 @@ class BrokerSettings:
 
     def password(self) -> str | None:
         """The password, if there is one. Raises SettingsError for a file that holds none or that others could read."""
-        if self.password_file is None:
-            return None
-        file, what = self.password_file, "the password file"
-        text = read_text(file, what, SettingsError, most=_MOST_MQTT, private=True).strip()
-        if not text or "\0" in text:
-            raise SettingsError(f"{what} {file} holds no password; write it there in one line")
-        return text
+        return None if self.password_file is None else secret(self.password_file, "password")
 
     def ca_certificate(self) -> str | None:
         """The CA certificate in PEM and ASCII, if there is one. Raises SettingsError for a file that holds none."""
@@ -81,6 +83,14 @@ class BrokerSettings:
                 f"the CA certificate {self.tls_ca} holds no certificate in PEM; name the broker's CA file"
             )
         return text.encode("ascii", "ignore").decode()  # comments may have names in them
+
+
+def secret(file: Path, what: str) -> str:
+    """The password or token in a file. Raises SettingsError for a file that holds none or that others could read."""
+    text = read_text(file, f"the {what} file", SettingsError, most=_MOST_MQTT, private=True).strip()
+    if not text or "\0" in text:
+        raise SettingsError(f"the {what} file {file} holds no {what}; write it there in one line")
+    return text
 
 
 def require(key: str, value: float, low: float, high: float) -> None:

@@ -1,33 +1,88 @@
-"""The service as a program: signals, and what systemd is told."""
+"""The service as a program: signals, what systemd is told, and the ways on which it is asked."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from importlib.metadata import version
 from typing import Any
 
 from edge_node.assembly import Node
+from edge_node.service.requests import Asked, spoken_request
 from edge_node.service.service import NodeService
 from edge_node.settings import NodeSettings
 from shared.streams import note
 from shared.systemd import READY, STOPPING, Heartbeat, notify
 
+_ASSIST = ".assist"  # who asks over Wyoming; no user of a broker is called so
+
 
 def run(settings: NodeSettings) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises SledError when the pair can't be loaded or the broker can't be reached."""
     node = Node(settings)
-    service = NodeService(settings, node)
+    with _at_home(settings) as agent:
+        service = NodeService(settings, node, agent)
 
-    def end(*_: Any) -> None:
-        notify(STOPPING)
-        service.end()
+        def end(*_: Any) -> None:
+            notify(STOPPING)
+            service.end()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    node.connect()
-    try:
-        service.run(lambda: _ready(settings), Heartbeat().beat)
-    finally:
-        node.close()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
+        node.connect()
+        try:
+            with _assist(settings, service):
+                service.run(lambda: _ready(settings), Heartbeat().beat)
+        finally:
+            node.close()
+
+
+@contextmanager
+def _at_home(settings: NodeSettings) -> Iterator[Any]:
+    """What carries calls out; None where the settings name no Home Assistant."""
+    if not settings.home_assistant.url:
+        yield None
+        return
+    from edge_node.home_assistant.at_home import AtHome
+
+    with closing(AtHome(settings.home_assistant)) as home:
+        yield home.agent
+
+
+@contextmanager
+def _assist(settings: NodeSettings, service: NodeService) -> Iterator[None]:
+    """Answer Home Assistant's Assist, where the settings have a port for it."""
+    given = settings.home_assistant
+    if not given.wyoming_port:
+        yield
+        return
+    from edge_node.home_assistant.wyoming_server import WyomingServer
+
+    answers = _Assist(service, settings.max_tokens)
+    with closing(
+        WyomingServer(
+            given.wyoming_host, given.wyoming_port, answers, settings.name, settings.pair, version("sled-mqtt")
+        )
+    ) as server:
+        server.start()
+        yield
+
+
+class _Assist:
+    """The service as Assist asks it."""
+
+    def __init__(self, service: NodeService, most_tokens: int) -> None:
+        self._service, self._most_tokens = service, most_tokens
+
+    def ask(self, text: str, chat: str, request_id: str, to: Callable[[dict[str, Any]], object]) -> None:
+        """Have a request answered."""
+        asked: Asked = spoken_request(text, chat, request_id, self._most_tokens)
+        self._service.ask(asked, _ASSIST, to)
+
+    def cancel(self, request_id: str) -> None:
+        """End the answer."""
+        self._service.cancel(_ASSIST, request_id)
 
 
 def _ready(settings: NodeSettings) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from edge_node.dialogue.provisional import ProvisionalTurn
 from edge_node.dialogue.tokenizer import Turn
+from edge_node.home_assistant.agent import Question
 
 _MOST, _MOST_OF_ONE = 256, 64  # chats of all askers, and of one
 
@@ -24,6 +25,7 @@ class Chat:
     used_at: float = 0.0
     pending: int = 0  # requests that wait or are answered
     is_answered: bool = False  # whether an answer is in progress
+    question: Question | None = None  # what a yes would be to
 
 
 class Chats:

@@ -71,6 +71,11 @@ def read_request(payload: bytes, most_tokens: int) -> Asked:
         raise BadRequest(request_id, str(error)) from None
 
 
+def spoken_request(spoken: str, chat: str, request_id: str, most_tokens: int) -> Asked:
+    """A request that was spoken to another part of this program. Raises BadRequest for what is no text."""
+    return read_request(json.dumps({"text": spoken, "chat": chat or None, "id": request_id}).encode(), most_tokens)
+
+
 def read_cancel(payload: bytes) -> str:
     """The id of the request to be cancelled; "" for all that its asker has asked. Raises BadRequest."""
     given = _object(payload, "id")

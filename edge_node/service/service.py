@@ -6,7 +6,7 @@ import json
 import logging
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -16,7 +16,9 @@ from edge_node.assembly import Node
 from edge_node.dialogue.calls import Call, CallReader
 from edge_node.dialogue.conversation import Ending
 from edge_node.dialogue.report import answer_json
+from edge_node.home_assistant.agent import HomeAgent
 from edge_node.service.chats import Chat, Chats
+from edge_node.service.description import description
 from edge_node.service.desk import Desk
 from edge_node.service.outbox import Outbox
 from edge_node.service.presence import Presence
@@ -25,6 +27,7 @@ from edge_node.service.stop_words import is_stop, stop_call
 from edge_node.service.tally import Tally
 from edge_node.service.worker import Job, Reply, Worker
 from edge_node.settings import NodeSettings
+from shared.discovery import AGAIN_S, Discovery, is_birth
 from shared.errors import LinkError, ProtocolError, SettingsError
 from shared.json_object import json_object
 from shared.mqtt import MqttLink
@@ -48,8 +51,8 @@ Event = Callable[[], None]  # something to be done on the service's thread
 class NodeService:
     """Answers in the name of a node. All but the answering itself happens on the thread that calls `run`."""
 
-    def __init__(self, settings: NodeSettings, node: Node) -> None:
-        """Raises SledError for a pair whose calls can't be read."""
+    def __init__(self, settings: NodeSettings, node: Node, agent: HomeAgent | None = None) -> None:
+        """`agent` carries out the calls that are Home Assistant's. Raises SledError for a pair whose calls can't be read."""
         self._settings, self._node = settings, node
         self._topics = Topics(settings.broker.prefix)
         self._reader = CallReader(node.pair)
@@ -62,7 +65,12 @@ class NodeService:
         self._presence = Presence()
         self._link = MqttLink(settings.broker, settings.name, will=(self._own("status"), self._presence.offline))
         self._outbox = Outbox(self._link)
-        hire = partial(Worker, tell=self._tell, done=self._done, has_calls=self._reader.has_calls)
+        self._version = version("sled-mqtt")
+        self._discovery = Discovery(
+            settings.broker, description(self._topics, settings.name, node.pair.name, self._version)
+        )
+        self._told_at = -AGAIN_S  # when all figures were told
+        hire = partial(Worker, tell=self._tell, done=self._done, reader=self._reader, agent=agent)
         self._desk = Desk(
             lambda: hire(node.conversation()), settings.at_once, settings.queue, Chats(settings.chat_s), self._failed
         )
@@ -83,6 +91,8 @@ class NodeService:
             for leaf, take in (("ask", self._take), ("cancel", self._cancel)):
                 for asker in ("", "+"):
                     self._link.listen(self._own(leaf, asker), partial(self._queue, take))
+            if self._discovery.wanted:
+                self._link.subscribe(self._discovery.birth, self._note_birth)
             self._link.greet(lambda: self._events.put(self._greet))
             if not self._ends:
                 ready()
@@ -108,6 +118,14 @@ class NodeService:
                 f"another `sled-node run` answers as {self._settings.name!r} already, so this one ends; ask that one, or give this node a name of its own"
             )
 
+    def ask(self, asked: Asked, asker: str, to: Callable[[dict[str, Any]], object]) -> None:
+        """Have a request answered, from any thread; `to` is given the messages of its stream, and at last its answer."""
+        self._events.put(partial(self._take_asked, asked, asker, Reply(to=to)))
+
+    def cancel(self, asker: str, request_id: str) -> None:
+        """Cancel what was asked so, from any thread."""
+        self._events.put(lambda: self._end(self._desk.cancel(asker, request_id)))
+
     # On the MQTT client's thread, and on those of the workers
 
     def _queue(self, take: Callable[[Publish], None], publish: Publish) -> None:
@@ -121,11 +139,18 @@ class NodeService:
     def _note_status(self, _: str, payload: bytes) -> None:
         self._events.put(partial(self._look_at_status, _status_in(payload)))
 
+    def _note_birth(self, _: str, payload: bytes) -> None:
+        if is_birth(payload):
+            self._events.put(self._greet)
+
     def _done(self, worker: Worker, job: Job) -> None:
         self._events.put(partial(self._finish, worker, job))
 
     def _tell(self, job: Job, piece: dict[str, Any]) -> None:
         """Send a piece of an answer; one that is lost with the connection is not missed, as the answer has it all."""
+        if job.reply.to is not None:
+            job.reply.to(piece)
+            return
         try:
             self._link.publish(self._topics.stream(job.reply.topic), _json(piece), correlation=job.reply.correlation)
         except LinkError as error:
@@ -170,10 +195,11 @@ class NodeService:
             "pair": self._node.pair.name,
             "settings": self._settings.fingerprint,
             "max_tokens": self._settings.max_tokens,
-            "version": version("sled-mqtt"),
+            "version": self._version,
         }
         self._link.publish_json(self._own("info"), info)
         self._announce()
+        self._discovery.tell(self._link)
         self._tally.forget_told()
         self._outbox.send_again(lost=True)
 
@@ -184,6 +210,9 @@ class NodeService:
         """Tell what has changed since the last look."""
         self._desk.chats.forget_old()
         self._outbox.send_again(lost=False)
+        if time.monotonic() >= self._told_at + AGAIN_S:
+            self._told_at = time.monotonic()
+            self._tally.forget_told()
         stats = self._tally.changed(
             waiting=len(self._desk.waiting),
             answering=len(self._desk.answering),
@@ -203,6 +232,9 @@ class NodeService:
         except BadRequest as error:
             self._refuse(error.id, str(error), "error", reply)
             return
+        self._take_asked(asked, asker, reply)
+
+    def _take_asked(self, asked: Asked, asker: str, reply: Reply) -> None:
         before = self._desk.repeated(asker, asked)
         if is_stop(asked.text) and self._stop_call is not None:
             self._stop(Job(asked, asker, reply, Chat(None, is_named=False)), self._stop_call)
@@ -266,14 +298,13 @@ class NodeService:
     def _end(self, jobs: list[Job]) -> None:
         for job in jobs:
             job.is_over = True
-            if job.is_unwanted.is_set():
+            if job.is_unwanted.is_set() and job.outcome is None:
                 job.answer.ending = Ending.CANCELLED
             self._tally.add(job)
-            if job.may_act:
-                self._call(job, list(self._reader.read(job.answer.text).calls))
+            self._call(job, job.calls(self._reader))
             self._answer(job, job.reply)
 
-    def _call(self, job: Job, calls: list[Call]) -> None:
+    def _call(self, job: Job, calls: Sequence[Call]) -> None:
         for number, call in enumerate(calls):
             message = {
                 "id": f"{job.key}/{number}",
@@ -286,19 +317,28 @@ class NodeService:
             self._outbox.send(self._own("call"), _json(message), good_for_s=_GOOD_S)
 
     def _answer(self, job: Job, reply: Reply) -> None:
+        if reply.to is not None:
+            reply.to(self._content(job))
+            return
         own = self._own("answer", job.asker)
         otherwise = own if reply.topic != own else ""
         content = _json(self._content(job))
         self._outbox.send(reply.topic, content, good_for_s=_GOOD_S, correlation=reply.correlation, otherwise=otherwise)
 
     def _content(self, job: Job) -> dict[str, Any]:
-        return {"id": job.asked.id, "chat": job.asked.chat, **answer_json(job.answer, self._reader, job.error)}
+        content = {"id": job.asked.id, "chat": job.asked.chat, **answer_json(job.answer, self._reader, job.error)}
+        if job.outcome is not None:
+            content.update(text=job.shown, say=job.outcome.say, **job.outcome.as_json())
+        return content
 
     def _refuse(self, request_id: str, reason: str, finish: str, reply: Reply) -> None:
         self._tell_once({"id": request_id, "finish": finish, "error": reason}, reply)
 
     def _tell_once(self, content: dict[str, Any], reply: Reply) -> None:
         """Send what is not kept until somebody reads it: whoever misses it asks again."""
+        if reply.to is not None:
+            reply.to(content)
+            return
         try:
             self._link.publish(reply.topic, _json(content), correlation=reply.correlation)
         except LinkError as error:

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge_node.dialogue.calls import Call, CallReader
 from edge_node.dialogue.conversation import Answer, Conversation, Ending
 from edge_node.dialogue.speech import Speech
+from edge_node.home_assistant.agent import HomeAgent, Outcome
 from edge_node.service.chats import Chat
 from edge_node.service.requests import Asked
 from shared.errors import AnswerCancelled, SledError
@@ -22,10 +24,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reply:
-    """Where an answer goes: its topic, and what the asker wants to find it by."""
+    """Where an answer goes: a topic, and what the asker wants to find it by, or a part of this program that is given it."""
 
-    topic: str
+    topic: str = ""
     correlation: bytes = b""
+    to: Callable[[dict[str, Any]], object] | None = None
 
 
 @dataclass(eq=False)
@@ -39,6 +42,8 @@ class Job:
     is_unwanted: threading.Event = field(default_factory=threading.Event)
     answer: Answer = field(default_factory=Answer)
     error: str = ""
+    shown: str = ""  # what its stream has told of the text
+    outcome: Outcome | None = None  # of its calls, where this node carries them out itself
     is_over: bool = False
     key: str = field(
         default_factory=lambda: secrets.token_hex(8)
@@ -50,6 +55,12 @@ class Job:
         done = self.answer.ending is Ending.END and not self.answer.provisional
         return done and not self.error and not self.is_unwanted.is_set()
 
+    def calls(self, reader: CallReader) -> tuple[Call, ...]:
+        """The calls that others are to carry out."""
+        if not self.may_act:
+            return ()
+        return reader.read(self.answer.text).calls if self.outcome is None else self.outcome.others
+
 
 Tell = Callable[[Job, dict[str, Any]], None]  # sends a piece of an answer
 
@@ -58,12 +69,18 @@ class Worker:
     """To be given jobs by one thread, one at a time; `done` is called on its own thread with each job that has ended."""
 
     def __init__(
-        self, conversation: Conversation, tell: Tell, done: Callable[[Worker, Job], None], *, has_calls: bool
+        self,
+        conversation: Conversation,
+        tell: Tell,
+        done: Callable[[Worker, Job], None],
+        reader: CallReader,
+        agent: HomeAgent | None,
     ) -> None:
         self.job: Job | None = None  # written by the thread that gives jobs
         self.chat: Chat | None = None  # that it has answered last
         self._conversation, self._tell, self._done = conversation, tell, done
-        self._has_calls = has_calls
+        self._reader, self._agent = reader, agent
+        self._system: str | None = None  # under which the conversation stands
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
         self._thread.start()
@@ -100,22 +117,41 @@ class Worker:
             self._done(self, job)
 
     def _answer(self, job: Job) -> None:
-        conversation, asked = self._conversation, job.asked
+        conversation, asked, chat = self._conversation, job.asked, job.chat
         conversation.loop.is_unwanted = job.is_unwanted.is_set
         if job.is_unwanted.is_set():
             return
-        chat = job.chat
-        if chat is not self.chat or tuple(conversation.said) != chat.turns:
-            conversation.resume(chat.system, chat.turns, chat.unverified)
-        self.chat = chat
-        pieces = _Pieces(job, self._tell, Speech(has_calls=self._has_calls))
+        pieces = _Pieces(job, self._tell, Speech(has_calls=self._reader.has_calls, holds=self._agent is not None))
+        question, chat.question = chat.question, None
+        last = chat.turns[-1].content if chat.turns else ""
+        if self._agent is not None and (outcome := self._agent.reply(asked.text, question, last)) is not None:
+            job.outcome, job.answer.ending = outcome, Ending.END
+            pieces.finish(outcome.say)
+            return
+        said = [turn.content for turn in chat.turns if turn.role == "user"]
+        system = chat.system
+        if system is None and self._agent is not None:
+            system = self._agent.system(asked.text, said)
+        if chat is not self.chat or system != self._system or tuple(conversation.said) != chat.turns:
+            conversation.resume(system, chat.turns, chat.unverified)
+        self.chat, self._system = chat, system
         conversation.loop.on_wait = pieces.wait
         try:
             for piece in conversation.ask(asked.prompt, asked.generation, job.answer):
                 pieces.take(piece)
             chat.turns, chat.unverified = tuple(conversation.said), tuple(conversation.unverified)
+            if self._agent is not None:
+                job.outcome = self._outcome(self._agent, job, "\n".join([*said, asked.text, system or ""]))
+                chat.question = None if job.outcome is None else job.outcome.question
         finally:
-            pieces.finish()
+            pieces.finish("" if job.outcome is None else job.outcome.say)
+
+    def _outcome(self, agent: HomeAgent, job: Job, heard: str) -> Outcome | None:
+        """What becomes of the answer's calls at home."""
+        calls = self._reader.read(job.answer.text).calls
+        if job.may_act:
+            return agent.carry_out(calls, job.asked.text, heard, can_confirm=job.chat.is_named)
+        return Outcome("The answer broke off, so I have changed nothing.") if calls else None
 
 
 class _Pieces:
@@ -128,21 +164,25 @@ class _Pieces:
 
     def take(self, piece: str) -> None:
         """A piece of the answer's text, or "" where only its provisional part has changed."""
-        said = self._speech.take(piece)
-        provisional = self._job.answer.provisional
-        if piece or provisional != self._provisional:
+        shown, said = self._speech.take(piece)
+        self._job.shown += shown
+        # Behind a call nothing is told that is not certain yet.
+        provisional = "" if self._speech.holds else self._job.answer.provisional
+        if shown or provisional != self._provisional:
             more = {"provisional": provisional} if provisional or self._provisional else {}
             self._provisional = provisional
-            self._tell(text=piece, say=said, sentences=self._speech.sentences, **more)
+            self._tell(text=shown, say=said, sentences=self._speech.sentences, **more)
 
     def wait(self, what: str) -> None:
         """The answer waits for something, or goes on."""
         self._tell(text="", say="", sentences=self._speech.sentences, waits_for=sentence(what) if what else "")
 
-    def finish(self) -> None:
-        """Nothing more comes of the answer."""
-        self._speech.finish()
-        self._tell(text="", say="", sentences=self._speech.sentences, last=True)
+    def finish(self, also: str) -> None:
+        """Nothing more comes of the answer, but what has become of its calls."""
+        before = "\n" if also and self._job.shown and not self._job.shown.endswith("\n") else ""
+        self._job.shown += before + also
+        self._speech.finish(also)
+        self._tell(text=before + also, say=also, sentences=self._speech.sentences, last=True)
 
     def _tell(self, **content: Any) -> None:
         self._send(self._job, {"id": self._job.asked.id, "seq": self._number, **content})

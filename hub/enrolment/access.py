@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from shared.discovery import birth_topic, config_topic
 from shared.topics import Topics
 
 _NOBODY = (
@@ -22,6 +23,8 @@ _NOBODY = (
 HUB_STATE = ("status", "info", "stats")  # a hub's retained topics
 NODE_STATE = HUB_STATE  # those of a node that runs as a service
 _ASKED = ("ask", "cancel")  # what is written to a node
+_SET = "mode"  # what homes set at a node
+_DISCOVERY = "homeassistant"  # the first level of Home Assistant's discovery topics, unless its user has changed it
 
 
 class Role(Enum):
@@ -68,6 +71,7 @@ def acl(roles: Mapping[str, Role], topics: Topics) -> str:
 
 def _of_hub(hub: str, _: Mapping[str, Role], topics: Topics) -> list[Rule]:
     return [
+        *_describes_itself(hub),
         *(Rule("readwrite", topics.hub(hub, leaf)) for leaf in HUB_STATE),
         Rule("read", topics.open(hub, "+")),
         Rule("read", topics.draft(hub, "+")),
@@ -83,13 +87,14 @@ def _of_node(node: str, roles: Mapping[str, Role], topics: Topics) -> list[Rule]
     hubs, askers = _named(roles, Role.HUB), _named(roles, Role.ASKER)
     return [
         *_state(topics),
+        *_describes_itself(node),
         *(Rule("write", topics.open(hub, node)) for hub in hubs),
         Rule("read", topics.opened(node)),
         *(Rule("write", topics.draft(hub, node)) for hub in hubs),
         Rule("read", topics.verdict("+", node)),
         *(Rule("readwrite", topics.echo(node, way)) for way in ("there", "back")),
         *(Rule("readwrite", topics.node(node, leaf)) for leaf in NODE_STATE),
-        *(Rule("read", topics.node(node, leaf)) for leaf in _ASKED),
+        *(Rule("read", topics.node(node, leaf)) for leaf in (*_ASKED, _SET)),
         *(Rule("read", topics.node(node, leaf, "+")) for leaf in _ASKED),
         Rule("write", topics.node(node, "call")),
         # On its own topics as an asker another program of the device asks the one that runs as a service.
@@ -113,9 +118,16 @@ def _of_home(_: str, roles: Mapping[str, Role], topics: Topics) -> list[Rule]:
     return [
         *_state(topics),
         *(Rule("read", topics.node("+", leaf)) for leaf in (*NODE_STATE, "call")),
-        *(Rule("write", topics.node(node, leaf)) for node in nodes for leaf in _ASKED),
+        *(Rule("write", topics.node(node, leaf)) for node in nodes for leaf in (*_ASKED, _SET)),
         *_answers("read", "+", [""], topics),
+        # Home Assistant learns of hubs and nodes there, and says when it starts.
+        Rule("read", config_topic(_DISCOVERY, "+")),
+        Rule("readwrite", birth_topic(_DISCOVERY)),
     ]
+
+
+def _describes_itself(name: str) -> list[Rule]:
+    return [Rule("write", config_topic(_DISCOVERY, name)), Rule("read", birth_topic(_DISCOVERY))]
 
 
 def _answers(access: str, node: str, askers: Iterable[str], topics: Topics) -> list[Rule]:

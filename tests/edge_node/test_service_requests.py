@@ -136,7 +136,7 @@ def test_the_built_in_pair_can_stop_a_robot() -> None:
 def test_speech_leaves_calls_out_and_marks_sentences() -> None:
     speech = Speech()
     pieces = ['{"na', 'me": 1}\nTur', "ned on. The", " door is 1.5 m away! O", "k"]
-    assert [speech.take(piece) for piece in pieces] == ["", "Tur", "ned on. The", " door is 1.5 m away! O", "k"]
+    assert [speech.take(piece)[1] for piece in pieces] == ["", "Tur", "ned on. The", " door is 1.5 m away! O", "k"]
     assert speech.text[: speech.sentences] == "Turned on. The door is 1.5 m away!"
     speech.finish()
     assert speech.sentences == len(speech.text)

@@ -47,7 +47,7 @@ def test_ask_prints_the_answer_and_json_its_figures(bed: HubBed) -> None:
     plain = run(bed, "pi", REQUEST)
     assert plain.returncode == 0, plain.stderr
     assert plain.stdout.startswith('{"name":"HassTurnOn"')
-    report = json.loads(run(bed, "pi", "--json", "--seed", "7", REQUEST).stdout)
+    report = json.loads(run(bed, "pi", "--json", "--seed", "7", "--mode", "speculate", REQUEST).stdout)
     assert report["text"] == plain.stdout.rstrip("\n")
     assert [call["name"] for call in report["calls"]] == ["HassTurnOn", "HassClimateSetTemperature"]
     assert report["calls"][0]["arguments"] == {"area": "kitchen", "domain": "light"}

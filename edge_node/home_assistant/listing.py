@@ -1,0 +1,61 @@
+"""The home as a pair is told of it: a list in its system message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from edge_node.home_assistant.home import Entity, Home, Place
+from edge_node.home_assistant.wording import key, words
+
+_MOST_AREAS, _MOST_FLOORS = 5, 2  # as many as a home of the built-in pair's training has at most
+_TOLD_APART = frozenset({"light", "lamp", "switch", "sensor", "door", "window", "fan", "room", "blind"})  # say little
+
+Named = TypeVar("Named", Entity, Place)
+
+
+def listing(home: Home, most: int, said: Sequence[str]) -> str:
+    """Areas, floors and devices of a home in the form in which the built-in pair was trained with them, at most `most` devices.
+
+    A home that has no more is listed whole, and always alike. Of another one the part is listed that has words in common with
+    what was `said`, the last request first; nothing where no name has.
+    """
+    devices, areas, floors = list(home.devices), list(home.inhabited), list(home.storeys)
+    if len(devices) > most or len(areas) > _MOST_AREAS or len(floors) > _MOST_FLOORS:
+        rank = _ranking(said)
+        devices = _best(devices, most, rank)
+        areas = _best(areas, _MOST_AREAS, rank)
+        floors = _best(floors, _MOST_FLOORS, rank)
+    lines = (("Areas", areas), ("Floors", floors), ("Devices", devices))
+    return "\n".join(
+        f"{title}: {', '.join(dict.fromkeys(key(each.name) for each in named))}" for title, named in lines if named
+    )
+
+
+def _ranking(said: Sequence[str]) -> Callable[[str], float]:
+    """How much a name has in common with what was said: its words that were said, as a share and by how much they tell."""
+    turns = [{_stem(word) for word in words(text)} for text in reversed(said)]
+
+    def rank(name: str) -> float:
+        own = [_stem(word) for word in words(name)]
+        weights = {word: 0.3 if word in _TOLD_APART else 1.0 for word in own}
+        total = sum(weights.values())
+        scores = (
+            sum(weight for word, weight in weights.items() if word in turn) / (1 + age)
+            for age, turn in enumerate(turns)
+        )
+        best = max(scores, default=0.0)
+        return best + best / total if total else 0.0
+
+    return rank
+
+
+def _best(named: Sequence[Named], most: int, rank: Callable[[str], float]) -> list[Named]:
+    """Those with the most in common, in the order of the home."""
+    ranked = sorted(((max(map(rank, each.names)), -at, each) for at, each in enumerate(named)), key=lambda r: r[:2])
+    kept = [each for score, _, each in ranked[::-1][:most] if score > 0]
+    return [each for each in named if each in kept]
+
+
+def _stem(word: str) -> str:
+    return word.removesuffix("s") if len(word) > 3 else word
