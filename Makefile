@@ -1,6 +1,7 @@
 # `make demo` and `make test` each do all the set-up that they need; see CONTRIBUTING.md.
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3.10 python3))
 VENV := .venv
+STAMP_DEMO := $(VENV)/.set-up-demo
 STAMP := $(VENV)/.set-up
 BIN := $(VENV)/bin
 TRITON := $(VENV)/.triton
@@ -11,6 +12,8 @@ BIN_5 := $(VENV_5)/bin
 # What runs the model: by itself, under the engine, and in a real hub's process.
 TESTS_5 := tests/hub/test_target.py tests/hub/test_row_bits.py tests/hub/test_identity.py tests/hub/test_checkpoint.py tests/hub/test_self_check.py tests/hub/test_poison.py tests/hub/test_exits.py tests/hub/test_engine.py tests/shared/test_mqtt.py
 
+PIP := pip install --disable-pip-version-check
+
 # Two workers, as tests wait for processes that start. All tests of a file are run by one of them, which has its own hub.
 PYTEST := -m pytest -n 2 --dist loadfile
 
@@ -18,27 +21,34 @@ PYTEST := -m pytest -n 2 --dist loadfile
 
 setup: $(STAMP) mosquitto
 
-$(STAMP): constraints.txt
-$(STAMP): INSTALLED := '.[dev]'
+# The demo needs a node and a hub; what tests, checks and tools need comes on top of that, into the same environment.
+$(STAMP_DEMO): constraints.txt
+$(STAMP_DEMO): INSTALLED := '.[node,hub]'
 $(STAMP_5): constraints-transformers5.txt
 $(STAMP_5): INSTALLED := '.[hub]' pytest pytest-xdist trustme
-$(STAMP) $(STAMP_5): %/.set-up: pyproject.toml
-	$(PYTHON) -m venv $*
-	$*/bin/pip install --quiet --disable-pip-version-check --constraint $(filter %.txt,$^) torch
-	$*/bin/pip install --quiet --disable-pip-version-check --constraint $(filter %.txt,$^) --editable $(INSTALLED)
-	touch $@
+$(STAMP_DEMO) $(STAMP_5): pyproject.toml
+	@echo "installing PyTorch, and then $(INSTALLED), into $(@D): once, and a gigabyte or more"
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/$(PIP) --constraint $(filter %.txt,$^) torch
+	$(@D)/bin/$(PIP) --constraint $(filter %.txt,$^) --editable $(INSTALLED)
+	@touch $@
+
+$(STAMP): $(STAMP_DEMO)
+	@echo "installing what tests, checks and tools need into $(VENV)"
+	$(BIN)/$(PIP) --constraint constraints.txt --editable '.[dev]'
+	@touch $@
 
 mosquitto:
 	@sh tools/install_mosquitto.sh
 
 # SAY reaches the program through the environment: no shell reads what is said.
-demo: setup
+demo: $(STAMP_DEMO) mosquitto
 	@$(BIN)/python -m tools.demo
 
 # Only tests need Triton, which is as large as torch: without a GPU, its interpreter runs the kernels for one.
 $(TRITON): $(STAMP)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[interpreter]'
-	touch $@
+	$(BIN)/$(PIP) --constraint constraints.txt --editable '.[interpreter]'
+	@touch $@
 
 test: setup $(TRITON) $(STAMP_5)
 	$(BIN)/pip freeze | grep '^transformers==4\.'

@@ -13,6 +13,7 @@ from typing import Any
 
 from edge_node.link.node_link import NodeLink
 from edge_node.settings import NodeSettings
+from hub.enrolment.configuration import Listener
 from shared.pair import load_pair
 from tools.demo import hub_command
 from tools.rig.broker import PrivateBroker, private_broker
@@ -108,15 +109,17 @@ def running_hub(
     other_hubs: Sequence[str] = (),
     crowds: Sequence[str] = (),
     homes: Sequence[str] = (),
+    listeners: Sequence[Listener] = (),
 ) -> Iterator[HubBed]:
     """Start a broker and a hub that serves `pair`; they end with the context. Raises RuntimeError if one fails.
 
     `other_hubs` are known to the broker too, and not started; `crowds` are users that can be any node, `homes` may ask them.
+    The broker listens at `listeners` too.
     """
     with tempfile.TemporaryDirectory(prefix="sled-bench-") as name:
         folder = Path(name)
         with private_broker(
-            folder, hubs=[HUB, *other_hubs], nodes=[*nodes, _OBSERVER], homes=homes, crowds=crowds
+            folder, hubs=[HUB, *other_hubs], nodes=[*nodes, _OBSERVER], homes=homes, crowds=crowds, also=listeners
         ) as broker:
             bed = HubBed(broker, pair, hub_options, folder)
             try:

@@ -1,0 +1,1 @@
+"""Node-RED as a program: installed, started, given a flow, and watched."""
