@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from edge_node.dialogue.lines import AnswerLines
+
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'\u201d\u2019)\]]*(?=\s)|[\u3002\uff01\uff1f]|\n")
-_AFTER_LINE = re.compile(r"(?<=\n)")
 
 
 class Speech:
@@ -13,25 +14,18 @@ class Speech:
 
     def __init__(self, *, has_calls: bool = True) -> None:
         """Without calls all lines are spoken, whatever they begin with."""
-        self._has_calls = has_calls
+        self._lines = AnswerLines(has_calls=has_calls)
         self.text = ""  # what is to be spoken so far
         self.sentences = 0  # characters of it that are whole sentences
-        self._in_call: bool | None = None  # of the line under way; None while it has no character
 
     def take(self, piece: str) -> str:
         """What a piece of the answer adds to what is spoken."""
-        before = len(self.text)
-        for line in filter(None, _AFTER_LINE.split(piece)):
-            if self._in_call is None:
-                self._in_call = self._has_calls and line.startswith("{")
-            if not self._in_call:
-                self.text += line
-            if line.endswith("\n"):
-                self._in_call = None
+        spoken = "".join(part.text for part in self._lines.take(piece) if not part.is_call)
+        self.text += spoken
         for end in _SENTENCE_END.finditer(self.text, self.sentences):
             self.sentences = end.end()
-        return self.text[before:]
+        return spoken
 
     def finish(self) -> None:
-        """The answer is complete, and so is its last sentence."""
+        """The answer is complete, and so is its last sentence. What is held of it is blank or left of a call."""
         self.sentences = len(self.text)
