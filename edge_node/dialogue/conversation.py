@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -104,7 +104,7 @@ class Conversation:
         """The turns behind the system message."""
         return self.turns[len(self._opening) :]
 
-    def ask(self, request: str, generation: Generation, answer: Answer) -> Iterator[str]:
+    def ask(self, request: str, generation: Generation, answer: Answer) -> Generator[str, None, None]:
         """Yield the text of the reply piece by piece and fill `answer`. Raises SledError; the turns stay as they were.
 
         A chat that has outgrown the context goes on in a new session with this request alone, and `answer.notice`

@@ -359,7 +359,7 @@ def test_cancelling_stops_the_hub(bed: HubBed) -> None:
     with connected(bed.node("node-2", mode=Mode.STREAM, credit=900)) as node:
         pieces = node.ask("hello", Generation(temperature=100.0, seed=2, max_tokens=900), Answer())
         next(pieces)
-        pieces.close()  # type: ignore[attr-defined]
+        pieces.close()
         assert bed.hub_stats()["committed"] - before < 300, "700 would have come"
         assert '"HassTurnOn"' in ask(node)
 
