@@ -118,7 +118,7 @@ class _Talk:
         ends = conversation.ends if self._traces and screen.has_styles else None
         shown = ShownAnswer(screen, self._reader, asked.answer, ends)
         conversation.loop.on_wait = screen.waits_for
-        screen.wait("…")
+        screen.wait("waiting for the first token")
         try:
             with closing(conversation.ask(request, self._generation, asked.answer)) as pieces:
                 for piece in pieces:
