@@ -153,13 +153,11 @@ class Conversation:
     def ends(self, answer: Answer, known: Sequence[int] = ()) -> list[int]:
         """Where in the text of `answer` each of its ids ends, in characters; `known` is what was said of the first ones.
 
-        A character that several ids make up belongs to the last of them. It decodes the whole text once for each id that is new.
+        A character that several ids make up belongs to the last of them. The text may be shorter, by half a character or a
+        stop string. It decodes the whole text once for each id that is new.
         """
-        found = list(known)
-        for count in range(len(found) + 1, len(answer.ids) + 1):
-            text = self._tokenizer.decode(answer.ids[:count])
-            found.append(min(len(text.rstrip("\ufffd")), len(answer.text)))
-        return found
+        texts = (self._tokenizer.decode(answer.ids[:count]) for count in range(len(known) + 1, len(answer.ids) + 1))
+        return [*known, *(len(text.rstrip("\ufffd")) for text in texts)]
 
     def _settle(self, answer: Answer) -> Iterator[str]:
         """Have the turns that this device has answered alone verified, if a hub is there.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import unicodedata
 
 from rich.console import Console
@@ -10,6 +9,7 @@ from rich.status import Status
 from rich.text import Text
 
 from shared.program import sentence
+from shared.streams import put
 
 DIM, RED, CALL = "dim", "red", "cyan"
 _KEPT = "\t\n"
@@ -51,8 +51,10 @@ class Screen:
         """Go on with `text` where the cursor is. The terminal breaks what is longer than its lines."""
         if text:
             self.settle()
-            self._console.print(Text(harmless(text), style), end="", soft_wrap=True)
-            sys.stdout.flush()
+            if style:
+                self._console.print(Text(harmless(text), style), end="", soft_wrap=True)
+            else:
+                put(harmless(text))
             self.at_start = text.endswith("\n")
 
     def line(self, *parts: str | tuple[str, str], style: str = "") -> None:
@@ -61,7 +63,6 @@ class Screen:
         styled = ((part, "") if isinstance(part, str) else part for part in parts)
         text = Text.assemble(*((harmless(said), of_part) for said, of_part in styled), style=style)
         self._console.print(text, soft_wrap=not self._console.is_terminal)
-        sys.stdout.flush()
 
     def fresh(self) -> None:
         """Go to the beginning of a line, if the cursor is in the middle of one."""

@@ -77,9 +77,9 @@ class ShownAnswer:
         """Show what has come, token by token."""
         self._known = ends(self._answer, self._known)
         for end, source in zip(self._known, self._answer.sources, strict=True):
-            if self._shown < end:
-                self._screen.show(self._text[self._shown : end], COLOURS[source])
-                self._shown = max(self._shown, min(end, len(self._text)))
+            fresh = self._text[self._shown : end]
+            self._screen.show(fresh, COLOURS[source])
+            self._shown += len(fresh)
 
     def _show(self, part: Part) -> None:
         """Show of a part what is not on the screen yet, and of a call that is refused why."""

@@ -125,7 +125,8 @@ class _Talk:
                     shown.take(piece)
         except KeyboardInterrupt:
             asked.is_stopped = True
-            screen.show(" …")
+            if not screen.at_start:
+                screen.show(" …")
         except OutputLost:
             raise
         except SledError as error:
