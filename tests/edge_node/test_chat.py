@@ -111,7 +111,7 @@ def test_history_is_bounded_private_and_mends_itself(tmp_path: Path, monkeypatch
     assert kept == ["19", "18", "17", "16", "15"]
     assert list(KeptHistory(file).load_history_strings()) == kept
 
-    file.write_bytes(b"\xff" * 2_000_000)
+    file.write_bytes(b"\xff" * 20_000_000)
     assert list(KeptHistory(file).load_history_strings()) == []
     assert file.stat().st_size == 0
 

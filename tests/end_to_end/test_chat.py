@@ -8,11 +8,12 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.terminal import Terminal
+from tests.terminal import NOTHING, Terminal
 from tools.demo import node_command
 from tools.rig.testbed import HUB, HubBed
 
@@ -25,6 +26,15 @@ NOT_DONE = "nothing was carried out"
 # With this seed the answer is 700 tokens long at least.
 ENDLESS = ("--temperature", "100", "--seed", "2", "--mode", "stream", "--max-tokens", "900")
 DUMB = {"TERM": "dumb", "COLUMNS": "200"}
+
+
+def test_the_documents_show_what_is_printed(bed: HubBed) -> None:
+    printed = piped(bed, f"{REQUEST}\n").split("> ")[1]
+    sample = "".join(f"    {line}\n" for line in printed.split("\n") if line)
+    for page in ("README.md", "docs/chat.md"):
+        text = (Path(__file__).parents[2] / page).read_text()
+        assert f"    > {REQUEST}\n{sample}\n" in text
+        assert "    /help lists commands · Ctrl-C stops an answer · Ctrl-D leaves\n" in text
 
 
 def leave(terminal: Terminal) -> None:
@@ -49,6 +59,7 @@ def test_a_chat_over_several_turns(bed: HubBed, columns: int) -> None:
     assert "seed 11" in stats
     own = [line for line in terminal.say("/help").split("\n") if line]
     assert max(map(len, own)) <= columns
+    assert b"\x1b[2m" in terminal.raw, "what is no answer is dim"
     leave(terminal)
 
 
@@ -121,9 +132,9 @@ def test_what_is_pasted_or_stands_between_quotes_is_one_request(bed: HubBed, tmp
     assert requests == ["turn on the hall light\nand the den light", "turn on the hall light\n/quit"]
 
 
-def piped(bed: HubBed, lines: str, *options: str, env: dict[str, str] | None = None) -> str:
+def piped(bed: HubBed, lines: str, *options: str, env: Mapping[str, str] = NOTHING) -> str:
     command = node_command(bed.broker.settings("pi"), "pi", "chat", *options)
-    environment = {**os.environ, **(env or {})}
+    environment = {**os.environ, **env}
     done = subprocess.run(
         command, input=lines, capture_output=True, text=True, timeout=60, check=False, env=environment
     )
@@ -135,7 +146,9 @@ def piped(bed: HubBed, lines: str, *options: str, env: dict[str, str] | None = N
 def test_lines_that_are_piped(bed: HubBed, tmp_path: Path) -> None:
     file = tmp_path / "chat.json"
     said = piped(
-        bed, f'"""turn on\nthe hall light\n"""\n//stats\n/trace\n/statz\n/save {file}\n"""the end is missing\n'
+        bed,
+        f'"""turn on\nthe hall light\n"""\n//stats\n/trace\n/statz\n/save {file}\n"""the end is missing\n',
+        env={"FORCE_COLOR": "1"},
     )
     assert '→ HassTurnOn area="hall" domain="light"\n' in said
     assert "colours need a terminal" in said
@@ -311,6 +324,24 @@ def test_what_is_waited_for_moves_until_there_is_text_and_an_error_has_no_figure
     assert f"ended in an error: hub '{HUB}' says nothing" in stats
     assert not any(figure in stats for figure in ("0 tokens", "0.0 ms", "first token", "rounds"))
     assert CALLS in terminal.say("/retry")
+    leave(terminal)
+
+
+def test_a_hub_that_hangs_in_the_middle_of_an_answer_is_told_in_a_line(bed: HubBed) -> None:
+    terminal = Terminal(bed, "jetson", *ENDLESS, "--hub-timeout", "60")
+    terminal.ready()
+    terminal.type("tell me everything\r")
+    terminal.wait_for("everything\n")
+    terminal.wait_until(lambda shown: len(shown) > 80 and "waiting" not in shown)
+    os.kill(bed.hub_pid, signal.SIGSTOP)
+    try:
+        terminal.wait_for("\n(waiting: ")
+    finally:
+        os.kill(bed.hub_pid, signal.SIGCONT)
+    terminal.wait_for("\n(going on)\n")
+    terminal.wait_until(lambda shown: len(shown) > 80)
+    terminal.type("\x03")
+    terminal.ready()
     leave(terminal)
 
 

@@ -18,8 +18,8 @@ from shared.text_file import read_text
 log = logging.getLogger(__name__)
 
 _MOST_ENTRIES = 1000
-_MOST_BYTES = 2**20
-_LONGEST = 2**14  # characters of an entry that is kept
+_MOST_BYTES = 2**24
+_LONGEST = 2**12  # bytes of an entry that is kept
 
 
 class KeptHistory(History):

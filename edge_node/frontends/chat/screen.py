@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 
 from rich.console import Console
@@ -33,7 +34,8 @@ class Screen:
     """Writes at one place at a time. Colours and what moves are for terminals that know them."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, markup=False)
+        # Whatever the environment asks for, a file or a pipe gets text alone.
+        self._console = Console(highlight=False, markup=False, force_terminal=None if sys.stdout.isatty() else False)
         self._status: Status | None = None
         self.at_start = True  # whether the cursor is at the beginning of a line
 
