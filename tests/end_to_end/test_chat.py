@@ -157,6 +157,16 @@ def test_lines_that_are_piped(bed: HubBed, tmp_path: Path) -> None:
     assert requests == ["turn on\nthe hall light", "/stats"]
 
 
+def test_all_lines_between_quotes_are_left_out_where_one_of_them_is_none(bed: HubBed) -> None:
+    long = '"""' + f"{'y' * 2**19}\n" * 3 + "/seed 8\n"
+    said = piped(bed, f'{long}"""\n"""a\n\0\n/seed 9\nb"""\n/seed 5\n')
+    assert "a request is longer than 1048576 characters" in said
+    assert "the request holds a NUL character" in said
+    assert "seed 5\n" in said
+    assert "seed 8" not in said
+    assert "seed 9" not in said
+
+
 def test_history_is_kept_for_its_owner_alone(bed: HubBed, tmp_path: Path) -> None:
     home = {"XDG_CACHE_HOME": str(tmp_path)}
     terminal = Terminal(bed, "jetson", env=home)

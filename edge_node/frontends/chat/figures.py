@@ -38,7 +38,7 @@ def described(asked: Asked) -> str:
         f"ended in an error: {asked.error}" if asked.error else "stopped" if asked.is_stopped else "",
         stats.mode if stats.tokens else "",
         f"{stats.tokens} tokens" if stats.tokens else "",
-        "the end is provisional" if answer.provisional else "",
+        f"{'its end' if stats.tokens else 'all of it'} is provisional" if answer.provisional else "",
         f"{stats.rounds} rounds" if stats.tokens else "",
         f"{stats.accepted}/{stats.drafted} drafted accepted" if stats.drafted and stats.tokens else "",
         f"{stats.ms_per_token:.1f} ms/token" if stats.tokens else "",

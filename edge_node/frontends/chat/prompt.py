@@ -12,6 +12,7 @@ from shared.errors import RequestError
 from shared.streams import put
 
 _PROMPT = "> "
+_TOO_LONG = f"a request is longer than {LONGEST} characters; ask for less at once"
 
 
 class Prompt(Protocol):
@@ -31,11 +32,31 @@ def prompt_here() -> Prompt:
 def typed(text: str) -> Typed:
     """What a whole text means. Raises RequestError."""
     if len(text) > LONGEST:
-        raise RequestError(f"a request is longer than {LONGEST} characters; ask for less at once")
+        raise RequestError(_TOO_LONG)
     text = checked(text, "request").strip()
     if not text.startswith(QUOTES):
         return Typed(text)
     return Typed(text.removeprefix(QUOTES).removesuffix(QUOTES).strip(), is_quoted=True)
+
+
+def _rest() -> list[str]:
+    """The lines up to the quotes that close a request. All are read, also where RequestError is raised for one of them, or for their number."""
+    lines: list[str] = []
+    room, trouble = LONGEST, ""
+    while True:
+        try:
+            line = typed_line("")
+        except RequestError as error:
+            trouble = trouble or str(error)
+            continue
+        if line is not None and room >= 0:
+            room -= len(line) + 1
+            lines.append(line)
+        if line is None or line.rstrip().endswith(QUOTES):
+            break
+    if trouble or room < 0:
+        raise RequestError(trouble or _TOO_LONG)
+    return lines
 
 
 class Lines:
@@ -46,12 +67,7 @@ class Lines:
         line = typed_line(f"\n{_PROMPT}")
         if line is None:
             return None
-        while is_open(line) and len(line) <= LONGEST:
-            more = typed_line("")
-            if more is None:
-                break
-            line = f"{line}\n{more}"
-        return typed(line)
+        return typed("\n".join([line, *_rest()]) if is_open(line) else line)
 
 
 class Editor:
