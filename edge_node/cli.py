@@ -26,12 +26,21 @@ if TYPE_CHECKING:
 
 app = Program("sled-node", help="SLED's node: drafts on this device, a hub on the MQTT broker verifies.").with_version()
 
-System = Annotated[Optional[str], typer.Option(help="system message of the chat")]
-Seed = Annotated[Optional[int], typer.Option(min=0, max=2**64 - 1, help="repeats an answer; random when not given")]
-Temperature = Annotated[Optional[float], typer.Option(min=0, max=100, help="0 = the likeliest token")]
-TopK = Annotated[Optional[int], typer.Option(min=0, help="0 = off")]
-TopP = Annotated[Optional[float], typer.Option(min=0, max=1, help="1 = off")]
-Stop = Annotated[Optional[list[str]], typer.Option(help="text that ends an answer; may be given more than once")]
+System = Annotated[Optional[str], typer.Option(help="System message of the chat. [default: none]")]
+Seed = Annotated[Optional[int], typer.Option(min=0, max=2**64 - 1, help="Repeats an answer. [default: random]")]
+Temperature = Annotated[
+    Optional[float], typer.Option(min=0, max=100, help="0: always the likeliest token. [default: the pair's]")
+]
+TopK = Annotated[
+    Optional[int], typer.Option(min=0, help="Choose among that many tokens; 0: all. [default: the pair's]")
+]
+TopP = Annotated[
+    Optional[float],
+    typer.Option(min=0, max=1, help="Choose among the likeliest with that share; 1: all. [default: the pair's]"),
+]
+Stop = Annotated[
+    Optional[list[str]], typer.Option(help="Text that ends an answer; may be given more than once. [default: none]")
+]
 _WITH_SETTINGS = takes_settings(NodeSettings, "node", logging.ERROR)
 
 
@@ -47,9 +56,9 @@ def chat(
     top_p: TopP = None,
     stop: Stop = None,
 ) -> None:
-    """Chat in the terminal; what is typed is answered exactly as the hub's target would."""
+    """Chat in the terminal. Every answer is exactly the text of the hub's target. /help lists what can be typed."""
     from edge_node.dialogue.generation import Generation
-    from edge_node.frontends.chat import chat as run_chat
+    from edge_node.frontends.chat.talk import chat as run_chat
 
     unwind()
     run_chat(settings, Generation(temperature, top_k, top_p, seed, settings.max_tokens, tuple(stop or ())), system)
@@ -59,9 +68,9 @@ def chat(
 @_WITH_SETTINGS
 def ask(
     settings: NodeSettings,
-    request: Annotated[list[str], typer.Argument(help="what to ask; - reads it from standard input")],
+    request: Annotated[list[str], typer.Argument(help="What to ask; - reads it from standard input.")],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object: text, calls and figures")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object: text, calls and figures.")] = False,
     system: System = None,
     seed: Seed = None,
     temperature: Temperature = None,
@@ -87,7 +96,7 @@ def ask(
 @app.command()
 @_WITH_SETTINGS
 def run(settings: NodeSettings) -> None:
-    """Answer requests that come over MQTT, until SIGTERM or Ctrl-C."""
+    """Answer requests that come over MQTT. It ends at SIGTERM or Ctrl-C."""
     from edge_node.frontends.run import run as run_service
 
     run_service(settings)
@@ -98,9 +107,9 @@ def run(settings: NodeSettings) -> None:
 def doctor(
     settings: NodeSettings,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object as the last line")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
-    """Look for what slows this device down: broker, draft model, hub, and what the gate would choose and why."""
+    """Look for what slows this device down. It times broker, draft model and hub, and says what the gate would choose and why."""
     from edge_node.doctor import report
 
     unwind()
@@ -113,9 +122,9 @@ def doctor(
 def hubs(
     settings: NodeSettings,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the hubs on the broker: what they serve, and how many sessions they have."""
+    """Show the hubs on the broker. Each with what it serves, and how many sessions it has."""
     from edge_node.frontends.hubs import show_hubs
 
     unwind()
@@ -152,11 +161,23 @@ def remove(settings: NodeSettings) -> None:
 
 
 @app.command()
-def join(
-    bundle: Annotated[Path, typer.Argument(help="file made by `sled-hub enroll`")],
-    config: Annotated[Optional[Path], typer.Option(help="settings file. Default: ~/.config/sled/node.toml.")] = None,
+def pairs(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Take a node's bundle: try its credential at the broker, and keep it beside the settings."""
+    """Show the pairs that --pair can name. The built-in ones, and folders of pairs in the working directory."""
+    from edge_node.frontends.pairs import show_pairs
+
+    unwind()
+    show_pairs(as_json=as_json)
+
+
+@app.command()
+def join(
+    bundle: Annotated[Path, typer.Argument(help="File made by `sled-hub enroll`.")],
+    config: Annotated[Optional[Path], typer.Option(help="Settings file. [default: ~/.config/sled/node.toml]")] = None,
+) -> None:
+    """Take a node's bundle. Its credential is tried at the broker, and kept beside the settings."""
     with needing("node"):
         from edge_node.broker_check import check_broker
         from shared.joining import join as join_broker

@@ -81,7 +81,7 @@ def remove(settings: HubSettings) -> None:
 @app.command()
 def join(
     bundle: Annotated[Path, typer.Argument(help="file made by enroll")],
-    config: Annotated[Optional[Path], typer.Option(help="settings file. Default: ~/.config/sled/hub.toml.")] = None,
+    config: Annotated[Optional[Path], typer.Option(help="Settings file. [default: ~/.config/sled/hub.toml]")] = None,
 ) -> None:
     """Take a hub's bundle: try its credential at the broker, and keep it beside the settings."""
     with needing("hub"):

@@ -56,6 +56,10 @@ class Setting:
         name = self.key.removesuffix("_s").replace("_", "-")
         return f"--{name}/--no-{name}" if self.kind is bool else f"--{name}"
 
+    def variable(self, program: str) -> str:
+        """The name of its environment variable."""
+        return f"SLED_{program}_{self.key}".upper()
+
     @property
     def choices(self) -> tuple[str, ...]:
         """The values of an enumeration; none for other types."""
@@ -105,11 +109,15 @@ def takes_settings(
         found = settings_of(cls)
         parameters = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
         parameters.append(
-            _parameter("config", Path, "--config", f"Settings file. Default: ~/.config/sled/{program}.toml.")
+            _parameter("config", Path, "--config", f"Settings file. [default: ~/.config/sled/{program}.toml]")
         )
         parameters += [
             _parameter(
-                s.key, _read_as(s), s.option, f"{s.meaning} Default: {s.shown_default}.", "|".join(s.choices) or None
+                s.key,
+                _read_as(s),
+                s.option,
+                f"{s.meaning} [default: {s.shown_default}; env: {s.variable(program)}]",
+                "|".join(s.choices) or None,
             )
             for s in found
         ]

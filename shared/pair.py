@@ -71,6 +71,11 @@ class Pair:
     defaults: Sampling
     sha256: dict[str, str]
 
+    @property
+    def has_own_target(self) -> bool:
+        """Whether the target is a folder, and no model of the Hugging Face hub."""
+        return not self.target.startswith(REMOTE)
+
     def tokenizer_hash(self) -> bytes:
         """16 bytes that are the same on node and hub exactly when the tokenizer files are. Raises PairError if it is not the recorded one."""
         return bytes.fromhex(self._checked(self.tokenizer))[:16]

@@ -24,11 +24,11 @@ def add_service_commands(app: Program, kind: Callable[[], Kind]) -> None:
         config: Annotated[
             Optional[Path],
             typer.Option(
-                help="settings file, written if it is not there. Default: node.toml or hub.toml below /etc/sled."
+                help="Settings file, written if it is not there. [default: node.toml or hub.toml below /etc/sled]"
             ),
         ] = None,
         *,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be written and run")] = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be written and run.")] = False,
     ) -> None:
         """Have systemd run this program from now on, and start it whenever the machine starts."""
         from shared.service_unit import install

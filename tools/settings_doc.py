@@ -31,8 +31,7 @@ def _section(program: str, command: str, cls: type) -> str:
 def _row(program: str, setting: Setting) -> str:
     kind = ", ".join(f"`{choice}`" for choice in setting.choices) or _TYPES[setting.kind]
     options = " or ".join(f"`{option}`" for option in setting.option.split("/"))
-    variable = f"`SLED_{program.upper()}_{setting.key.upper()}`"
-    return f"| `{'.'.join(setting.path)}` | {options} | {variable} | {kind} | {setting.shown_default} | {setting.meaning} |\n"
+    return f"| `{'.'.join(setting.path)}` | {options} | `{setting.variable(program)}` | {kind} | {setting.shown_default} | {setting.meaning} |\n"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What an answer asks to be done, told apart from what it says.
 
-A line that begins with `{` is a call, a JSON object `{"name": …, "arguments": {…}}`; the other lines are said. Calls are
-checked against the schemas in the pair's tools file, so whoever carries them out gets arguments of the types and
-ranges that stand there, and nothing else.
+A line that begins with `{` is a call, a JSON object `{"name": …, "arguments": {…}}`; `edge_node/dialogue/lines.py` says which
+lines were to be calls, and the others are said. Calls are checked against the schemas in the pair's tools file, so whoever
+carries them out gets arguments of the types and ranges that stand there, and nothing else.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from edge_node.dialogue.lines import LineSorter, without_controls
 from shared.errors import PairError
 from shared.pair import Pair
 from shared.text_file import read_text
@@ -21,6 +22,7 @@ from shared.text_file import read_text
 MAX_CALLS = 64  # of one answer
 MAX_LENGTH = 4096  # characters of one call
 MAX_BRACKETS = 200  # of one call: how deep it can nest
+_TOO_MANY = f"an answer has at most {MAX_CALLS} calls"
 Check = Callable[[dict[str, Any]], None]  # raises ValueError with a sentence
 _STOP = "stop"  # the one call that is made of provisional text
 _ENTRY = {"name": str, "description": str, "parameters": dict}
@@ -37,7 +39,7 @@ class Call:
 
 @dataclass(frozen=True)
 class RefusedCall:
-    """A line that was to be a call, and a sentence that says why it is none."""
+    """A line that was to be a call, or what is left of one, and a sentence that says why it is none."""
 
     text: str
     error: str
@@ -45,7 +47,10 @@ class RefusedCall:
 
 @dataclass(frozen=True)
 class ParsedAnswer:
-    """An answer taken apart; every line of it is in one of the three, in the order of the answer."""
+    """An answer taken apart; every line of it is in one of the three, in the order of the answer.
+
+    What is said has no control characters but tabs and line feeds. A line that says something in front of a call is in two of them.
+    """
 
     calls: tuple[Call, ...]
     say: str
@@ -63,21 +68,30 @@ class CallReader:
     def read(self, text: str) -> ParsedAnswer:
         """The calls of an answer and what it says. Whatever `text` is, nothing is raised."""
         if self._schemas is None:
-            return ParsedAnswer((), text, ())
+            return ParsedAnswer((), without_controls(text), ())
         calls: list[Call] = []
         refused: list[RefusedCall] = []
         said: list[str] = []
+        sorter = LineSorter()
         for line in text.split("\n"):
-            if not line.startswith("{"):
-                said.append(line)
+            says, asks = sorter.sort(line)
+            if says is not None:
+                said.append(says)
+            if asks is None:
                 continue
-            try:
-                if len(calls) == MAX_CALLS:
-                    raise ValueError(f"an answer has at most {MAX_CALLS} calls")
-                calls.append(self._checked(parse_call(line)))
-            except ValueError as error:
-                refused.append(RefusedCall(line, str(error)))
+            read = self.read_call(asks) if len(calls) < MAX_CALLS else RefusedCall(asks, _TOO_MANY)
+            if isinstance(read, Call):
+                calls.append(read)
+            else:
+                refused.append(read)
         return ParsedAnswer(tuple(calls), "\n".join(said), tuple(refused))
+
+    def read_call(self, line: str) -> Call | RefusedCall:
+        """What a line is that was to be a call."""
+        try:
+            return self._checked(parse_call(line))
+        except ValueError as error:
+            return RefusedCall(line, str(error))
 
     @property
     def has_calls(self) -> bool:
@@ -191,7 +205,7 @@ def parse_call(line: str) -> Call:
         raise ValueError(f"this is not JSON: {error.msg} (character {error.pos + 1})") from None
     except UnicodeEncodeError:
         raise ValueError("a string holds half of a surrogate pair") from None
-    well_formed = call.keys() == {"name", "arguments"} and isinstance(call["name"], str)
+    well_formed = isinstance(call, dict) and call.keys() == {"name", "arguments"} and isinstance(call["name"], str)
     if not well_formed or not isinstance(call["arguments"], dict):
         raise ValueError('a call has a "name", a string, and "arguments", an object, and nothing else')
     return Call(**call)

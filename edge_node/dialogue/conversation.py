@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -10,6 +10,7 @@ from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.provisional import ProvisionalTurn, SettledTurn
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.link.channel import Channel
+from edge_node.rounds.progress import Source
 from edge_node.rounds.round_loop import RoundLoop
 from edge_node.rounds.round_stats import RoundStats
 from shared.errors import AnswerCancelled, PromptTooLong
@@ -32,6 +33,7 @@ class Answer:
     text: str = ""
     ending: Ending = Ending.CANCELLED
     ids: tuple[int, ...] = ()
+    sources: tuple[Source, ...] = ()  # where each of `ids` is from
     sampling: Sampling = field(default_factory=Sampling)
     stats: RoundStats = field(default_factory=RoundStats)
     provisional: str = ""  # text behind `text` that this device has drafted without a hub: nothing may be done by it
@@ -88,6 +90,11 @@ class Conversation:
         self._provisional = list(unverified)
 
     @property
+    def system(self) -> str:
+        """The system message; nothing where there is none."""
+        return self._opening[0].content if self._opening else ""
+
+    @property
     def unverified(self) -> list[ProvisionalTurn]:
         """The last turns, as far as no hub has verified them."""
         return list(self._provisional)
@@ -97,7 +104,7 @@ class Conversation:
         """The turns behind the system message."""
         return self.turns[len(self._opening) :]
 
-    def ask(self, request: str, generation: Generation, answer: Answer) -> Iterator[str]:
+    def ask(self, request: str, generation: Generation, answer: Answer) -> Generator[str, None, None]:
         """Yield the text of the reply piece by piece and fill `answer`. Raises SledError; the turns stay as they were.
 
         A chat that has outgrown the context goes on in a new session with this request alone, and `answer.notice`
@@ -136,6 +143,21 @@ class Conversation:
             self.turns = [*turns, *self._provisional[-1].turns[1:]]
         elif answer.ids:
             self.turns = [*turns, self._turn(answer.text, kept)]
+
+    def recalled(self, text: str, ids: Sequence[int]) -> Turn:
+        """An answer of an earlier chat: with `ids` only where this pair's tokenizer has them, and they are that text."""
+        known = all(0 <= token < self._tokenizer.vocab_size for token in ids)
+        turn = self._turn(text, ids) if known else Turn("assistant", text)
+        return turn if turn.ids == tuple(ids) else Turn("assistant", text)
+
+    def ends(self, answer: Answer, known: Sequence[int] = ()) -> list[int]:
+        """Where in the text of `answer` each of its ids ends, in characters; `known` is what was said of the first ones.
+
+        A character that several ids make up belongs to the last of them. The text may be shorter, by half a character or a
+        stop string. It decodes the whole text once for each id that is new.
+        """
+        texts = (self._tokenizer.decode(answer.ids[:count]) for count in range(len(known) + 1, len(answer.ids) + 1))
+        return [*known, *(len(text.rstrip("\ufffd")) for text in texts)]
 
     def _settle(self, answer: Answer) -> Iterator[str]:
         """Have the turns that this device has answered alone verified, if a hub is there.
@@ -181,6 +203,7 @@ class Conversation:
         try:
             for progress in self.loop.answer(prompt, answer.sampling, max_tokens, answer.stats, drafted):
                 answer.ids += progress.committed
+                answer.sources += progress.sources
                 kept += (i for i in progress.committed if i not in end_ids)
                 text = self._tokenizer.decode(kept)
                 cut = _first(text, stop)

@@ -9,14 +9,13 @@ from edge_node.settings import NodeSettings
 from shared.errors import NoHub, ProtocolError
 from shared.malformed import MalformedFrames
 from shared.mqtt import MqttLink
-from shared.program import sentence
-from shared.streams import put_json, put_line
+from shared.streams import put_json
+from shared.table import put_table
 from shared.topics import Topics
 
 log = logging.getLogger(__name__)
 
 _COLUMNS = ("hub", "online", "pair", "target", "sessions", "version")
-_LONGEST = 40  # characters of a cell
 
 
 def show_hubs(settings: NodeSettings, *, as_json: bool) -> None:
@@ -32,10 +31,7 @@ def show_hubs(settings: NodeSettings, *, as_json: bool) -> None:
         return
     if not found:
         raise NoHub("no hub has told the broker of itself; start one with: sled-hub serve")
-    rows = [_COLUMNS, *((hub, *(_cell(facts.get(column)) for column in _COLUMNS[1:])) for hub, facts in found.items())]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        put_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    put_table(_COLUMNS, [(hub, *(facts.get(column) for column in _COLUMNS[1:])) for hub, facts in found.items()])
 
 
 def _told(settings: NodeSettings) -> HubDirectory:
@@ -58,8 +54,3 @@ def _told(settings: NodeSettings) -> HubDirectory:
     finally:
         link.close()
     return told
-
-
-def _cell(value: object) -> str:
-    text = {None: "", True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
-    return sentence(text)[:_LONGEST]

@@ -10,7 +10,7 @@ from shared.program import sentence
 from shared.sampling_parameters import Sampling
 from shared.streams import note, put
 
-_MOST = 2**20  # bytes of a request
+LONGEST = 2**20  # bytes, or characters, of a request
 _FROM_INPUT = "-"
 PROVISIONAL = "[provisional] "  # in front of text that no hub has verified
 
@@ -23,10 +23,10 @@ def tell_wait(what: str) -> None:
 def request_text(argument: str) -> str:
     """What is to be asked: `argument`, or standard input where that is "-". Raises RequestError."""
     if argument == _FROM_INPUT:
-        content = sys.stdin.buffer.read(_MOST + 1)
+        content = sys.stdin.buffer.read(LONGEST + 1)
         argument = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
-        if len(content) > _MOST:
-            raise RequestError(f"standard input is longer than {_MOST} bytes; ask for less at once")
+        if len(content) > LONGEST:
+            raise RequestError(f"standard input is longer than {LONGEST} bytes; ask for less at once")
     text = checked(argument, "request").strip()
     if not text:
         raise RequestError("the request is empty; say what to ask")
@@ -54,16 +54,16 @@ def check_options(system: str | None, generation: Generation) -> None:
 
 
 def typed_line(prompt: str) -> str | None:
-    """The next line of standard input, None at its end. Raises RequestError for a line that is none or too long; the next can be read."""
+    """The next line of standard input without its end, None behind the last. Raises RequestError for one that is no text or too long; the next can be read."""
     if sys.stdin.isatty():
         try:
-            return checked(input(prompt), "request").strip()  # with the terminal's own editing
+            return checked(input(prompt), "request")  # with the terminal's own editing
         except EOFError:
             return None
     put(prompt)
-    line = sys.stdin.readline(_MOST)
-    if len(line) == _MOST:
-        while (rest := sys.stdin.readline(_MOST)) and not rest.endswith("\n"):
+    line = sys.stdin.readline(LONGEST)
+    if len(line) == LONGEST:
+        while (rest := sys.stdin.readline(LONGEST)) and not rest.endswith("\n"):
             pass
-        raise RequestError(f"a line is longer than {_MOST} characters; ask for less at once")
-    return checked(line, "request").strip() if line else None
+        raise RequestError(f"a line is longer than {LONGEST} characters; ask for less at once")
+    return checked(line, "request").removesuffix("\n") if line else None

@@ -33,6 +33,11 @@ class Gate:
         self._round_s = RunningMean()  # seconds from a verdict to the next, while speculating of late
         self._round_tokens = RunningMean()  # tokens committed in them
 
+    def follow(self, mode: Mode) -> None:
+        """Choose by another mode from the next round on."""
+        self._mode = mode
+        self.streams = mode is not Mode.SPECULATE
+
     @property
     def wants_probe(self) -> bool:
         """Whether a token should be drafted beside the stream."""

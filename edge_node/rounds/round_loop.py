@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Drafter
@@ -21,11 +22,11 @@ from edge_node.rounds.lookahead import Lookahead
 from edge_node.rounds.pace import Pace
 from edge_node.rounds.progress import Progress
 from edge_node.rounds.round_stats import RoundStats
-from edge_node.rounds.session import NodeSession, VerdictRuling
+from edge_node.rounds.session import NodeSession, Receipt, VerdictRuling
 from edge_node.rounds.skill import DraftSkill
 from edge_node.rounds.timing import RoundTimes
-from edge_node.settings import HubLoss, NodeSettings
-from shared.errors import AnswerCancelled, HubSilent, LinkError, SessionError
+from edge_node.settings import HubLoss, Mode, NodeSettings
+from shared.errors import AnswerCancelled, HubSilent, LinkError, SessionError, SettingsError
 from shared.messages import Draft, Early, Fault, Finish, Opened, Verdict
 from shared.sampling_parameters import Sampling
 from shared.transcript import common_length
@@ -81,6 +82,21 @@ class RoundLoop:
     def on_wait(self, tell: Callable[[str], None]) -> None:
         self._on_wait = tell
         self._waits_for = ""  # what they were told last
+
+    @property
+    def mode(self) -> Mode:
+        """Who decodes the answers to come."""
+        return self._settings.mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        """Raises SettingsError where there is nothing to draft with."""
+        if self._drafting is None and mode is not Mode.STREAM:
+            raise SettingsError(
+                f"no draft model is loaded, as this program was started with the mode stream; start it with --mode {mode.value}"
+            )
+        self._settings = replace(self._settings, mode=mode)
+        self.gate.follow(mode)
 
     @property
     def channel(self) -> Channel | None:
@@ -231,9 +247,9 @@ class RoundLoop:
             if arrival is None and not self._works(answer):
                 arrival = self._hub.receive(0.0 if self._alone.goes_on(answer) else answer.patience.wait_s)
             if isinstance(arrival, HubMessage):
-                committed = self._take_in(answer, arrival)
-                if committed is not None:
-                    return Progress(committed, answer.provisional)
+                receipt = self._take_in(answer, arrival)
+                if receipt is not None:
+                    return Progress(receipt.committed, answer.provisional, receipt.sources)
                 continue
             self._look(answer, arrival)
             if self._alone.goes_on(answer) and self._alone.write(answer, len(self.session), end_ids):
@@ -243,8 +259,8 @@ class RoundLoop:
         if self.is_unwanted():
             raise AnswerCancelled("nobody wants more of this answer")
 
-    def _take_in(self, answer: AnswerInProgress, arrival: HubMessage) -> tuple[int, ...] | None:
-        """The ids that a message of the hub commits; None if it commits nothing."""
+    def _take_in(self, answer: AnswerInProgress, arrival: HubMessage) -> Receipt | None:
+        """What a message of the hub commits; None if it commits nothing."""
         match arrival.message:
             case Verdict():
                 return self._commit(answer, arrival.message, arrival.at)
@@ -290,8 +306,8 @@ class RoundLoop:
         """Do a piece of drafting, if there is any that costs no time."""
         return self._drafting is not None and self._drafting.work(answer, self.session, self.gate)
 
-    def _commit(self, answer: AnswerInProgress, verdict: Verdict, at: float) -> tuple[int, ...] | None:
-        """The ids that a verdict commits, and what it tells about the pace; None if it commits nothing."""
+    def _commit(self, answer: AnswerInProgress, verdict: Verdict, at: float) -> Receipt | None:
+        """What a verdict commits, once what it tells about the pace is taken in; None if it commits nothing."""
         sent = self.session.outstanding
         receipt = self.session.receive(verdict)
         if receipt.ruling is VerdictRuling.GAP:
@@ -315,7 +331,7 @@ class RoundLoop:
             kept = self._drafting.settle(self.session.ids, count)
             answer.provisional = answer.provisional[count:] if kept else ()
             answer.stats.foreseen += kept and answered is not None and len(answered.tokens) == count - 1
-        return receipt.committed
+        return receipt
 
     def _ask_again(self, answer: AnswerInProgress) -> None:
         """No answer came: send the round once more."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from edge_node.rounds.progress import Source, sources_of
 from shared.messages import Draft, Finish, Verdict
 from shared.sampling_parameters import Sampling
 from shared.transcript import Transcript
@@ -36,10 +37,11 @@ def rule(verdict: Verdict, *, floor: int, current_round: int, held: int, end: in
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a verdict: the ruling, and the ids that it committed."""
+    """What became of a verdict: the ruling, the ids that it committed, and where each of them is from."""
 
     ruling: VerdictRuling
     committed: tuple[int, ...] = ()
+    sources: tuple[Source, ...] = ()
 
 
 class NodeSession:
@@ -120,6 +122,8 @@ class NodeSession:
         fresh = new[held - verdict.base :]
         self.transcript.extend(fresh)
         self.finish = verdict.finish
-        if verdict.round == self._round:
+        is_current = verdict.round == self._round
+        if is_current:
             self.outstanding = None
-        return Receipt(ruling, fresh)
+        drafted = self._drafted if is_current and verdict.base == self._drafted_base else ()
+        return Receipt(ruling, fresh, sources_of(new, drafted)[held - verdict.base :])

@@ -179,10 +179,11 @@ class _Pieces:
 
     def finish(self, also: str) -> None:
         """Nothing more comes of the answer, but what has become of its calls."""
-        before = "\n" if also and self._job.shown and not self._job.shown.endswith("\n") else ""
-        self._job.shown += before + also
-        self._speech.finish(also)
-        self._tell(text=before + also, say=also, sentences=self._speech.sentences, last=True)
+        left = self._speech.finish(also)
+        told = self._job.shown + left
+        left += ("\n" if also and told and not told.endswith("\n") else "") + also
+        self._job.shown += left
+        self._tell(text=left, say=also, sentences=self._speech.sentences, last=True)
 
     def _tell(self, **content: Any) -> None:
         self._send(self._job, {"id": self._job.asked.id, "seq": self._number, **content})

@@ -26,7 +26,10 @@ Name = Annotated[str, typer.Argument(help="the device's name: its user name, and
 Folder = Annotated[Path, typer.Option(help="the broker's folder, made by init-broker")]
 PidFile = Annotated[Path, typer.Option(help="file with mosquitto's process id, to have it read the changed files")]
 Out = Annotated[Optional[Path], typer.Option(help="file of the bundle; NAME.bundle when not given")]
-Port = Annotated[Optional[int], typer.Option(min=1, max=65_535)]
+Port = Annotated[Optional[int], typer.Option(min=1, max=65_535, help="port of TLS  [default: 8883]")]
+CertificatePort = Annotated[
+    Optional[int], typer.Option(min=1, max=65_535, help="port for client certificates  [default: 8884]")
+]
 
 
 def init_broker(
@@ -39,7 +42,7 @@ def init_broker(
         Optional[str], typer.Option(help=f"first levels of every topic; {_PREFIX} when not given")
     ] = None,
     port: Port = None,
-    certificate_port: Port = None,
+    certificate_port: CertificatePort = None,
     pid_file: PidFile = _PID_FILE,
 ) -> None:
     """Write what mosquitto needs for SLED: TLS, users, rules and limits. Run again, it adds hosts and users to what is there."""

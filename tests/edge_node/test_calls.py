@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,54 @@ def test_a_line_that_is_no_call_by_its_form(text: str, says: str) -> None:
     assert says in reading.refused[0].error
 
 
+@pytest.mark.parametrize(
+    ("rubbish", "say"),
+    [
+        ('"}', "Done."),
+        ("}}", "Done."),
+        ("  } ]", "Done."),
+        ('"arguments":{"area":"hall"}}', "Done."),
+        ('  "name" : "HassTurnOn",', "Done."),
+        ('"nam', "Done."),
+        ('{\n  "name": "HassLightSet",\n  "arguments": {\n    "area": "hall",\n    "brightness": 40\n  }\n}', "Done."),
+        (f"[{SET_LIGHT}]", "Done."),
+        ('Sure: {"name":"HassTurnOn","argum', "Sure: \nDone."),
+        ('Sure: {"na', "Sure: \nDone."),
+        ("\x1b\x07", "\nDone."),
+        (f"\x1b{SET_LIGHT}", "Done."),
+        ("\x1b[2JOff.\r", "[2JOff.\nDone."),
+    ],
+)
+def test_what_is_left_of_a_call_and_control_characters_are_not_said(rubbish: str, say: str) -> None:
+    reading = READER.read(f"{rubbish}\nDone.")
+    assert (reading.calls, reading.say) == ((), say)
+    assert READER.read(rubbish).calls == ()
+    assert "HassTurnOn" not in READER.read(rubbish).say
+
+
+@pytest.mark.parametrize("before", ["  ", "\t", "Sure: "])
+def test_a_call_behind_white_space_or_a_sentence_is_a_call(before: str) -> None:
+    reading = READER.read(f"{before}{SET_LIGHT}\r\nDone.")
+    assert [call.name for call in reading.calls] == ["HassLightSet"]
+    assert reading.say.strip() in {"Done.", "Sure: \nDone."}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"Good morning", she said.',
+        '"Name" is no name.',
+        "[1] The first.",
+        ": so",
+        "Set {a, b} is empty.",
+        '"x": the unknown',
+    ],
+)
+def test_a_sentence_with_marks_is_said(text: str) -> None:
+    assert READER.read(text).say == text
+    assert READER.read(f"{SET_LIGHT}\n{text}").say == text
+
+
 def test_calls_beyond_the_most_that_an_answer_has_are_refused() -> None:
     reading = READER.read("\n".join([SET_LIGHT] * (MAX_CALLS + 2)))
     assert len(reading.calls) == MAX_CALLS
@@ -181,7 +230,7 @@ def argument(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     return st.one_of(*numbers, *([strings] if "string" in schema["type"] else []))
 
 
-said = st.text().filter(lambda text: not text.startswith("{") and "\n" not in text)
+said = st.text(st.characters(exclude_characters='{}[]",:\n', exclude_categories=["Cc", "Cs"]))
 
 
 @given(st.lists(st.one_of(calls(), said)))
@@ -210,10 +259,13 @@ any_line = st.text(st.characters()) | named | st.builds(json.dumps, json_values)
 def test_any_text_is_taken_apart_and_no_line_is_lost(text: str) -> None:
     reading = READER.read(text)
     lines = text.split("\n")
-    assert len(reading.calls) + len(reading.refused) == sum(each.startswith("{") for each in lines)
-    assert reading.say == "\n".join(each for each in lines if not each.startswith("{"))
-    assert {refused.text for refused in reading.refused} <= set(lines)
+    assert len(reading.calls) + len(reading.refused) >= sum(each.lstrip().startswith("{") for each in lines)
+    spoken = reading.say.split("\n")
+    assert len(reading.calls) + len(reading.refused) + len(spoken) >= len(lines)
+    assert not any(each.lstrip().startswith(("{", "}", "]")) for each in spoken)
+    assert all(any(refused.text in each for each in lines) for refused in reading.refused)
     assert all(refused.error for refused in reading.refused)
+    assert all(c in "\t\n" or unicodedata.category(c) != "Cc" for c in reading.say)
     json.dumps([call.arguments for call in reading.calls], ensure_ascii=False, allow_nan=False).encode()
 
 

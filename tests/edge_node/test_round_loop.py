@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from edge_node.link.channel import Channel
-from edge_node.rounds.progress import Progress
+from edge_node.rounds.progress import Progress, Source
 from edge_node.rounds.round_loop import RoundLoop
 from edge_node.rounds.round_stats import RoundStats
 from edge_node.settings import HubLoss, Mode, NodeSettings, Policy
-from shared.errors import HubRefused, HubSilent
+from shared.errors import HubRefused, HubSilent, SettingsError
 from shared.messages import Early, Fault, FaultCode, Verdict
 from shared.sampling_parameters import Sampling
 from tests.scripted_hub import ScriptedHub
@@ -359,3 +359,48 @@ def test_an_answer_may_begin_and_end_without_a_hub_and_is_verified_later() -> No
     ids = [token for step in node.answer(PROMPT, Sampling(), 40, stats, drafted) for token in step.committed]
     assert ids == text(40)[len(PROMPT) :]
     assert stats.accepted > 5
+
+
+def sources(node: RoundLoop, tokens: int) -> list[Source]:
+    steps = list(node.answer(PROMPT, Sampling(), tokens, RoundStats()))
+    assert all(len(step.sources) == len(step.committed) for step in steps)
+    return [source for step in steps for source in step.sources]
+
+
+def test_each_committed_token_says_where_it_is_from() -> None:
+    streamed = sources(loop(ScriptedHub(target), Mode.STREAM, Skill(1.0, 0.0)), 30)
+    assert streamed == [Source.TARGET] * 30
+    right = sources(loop(ScriptedHub(target), Mode.SPECULATE, Skill(1.0, 0.0)), 30)
+    assert set(right) == {Source.TARGET, Source.DRAFTED}
+    assert right.count(Source.DRAFTED) > 20
+    wrong = sources(loop(ScriptedHub(target), Mode.SPECULATE, Skill(0.0, 0.0), policy=Policy.FIXED), 30)
+    assert set(wrong) == {Source.TARGET, Source.CORRECTED}
+    assert wrong.count(Source.CORRECTED) > 20
+
+
+def test_the_sources_are_those_that_the_figures_count() -> None:
+    hub = ScriptedHub(target)
+    node = loop(hub, Mode.SPECULATE, Skill(0.7, 0.0), policy=Policy.FIXED)
+    stats = RoundStats()
+    found = [source for step in node.answer(PROMPT, Sampling(), 200, stats) for source in step.sources]
+    assert found.count(Source.DRAFTED) == stats.accepted + stats.matched
+    assert found.count(Source.CORRECTED) == stats.rejected
+
+
+def test_another_mode_holds_for_the_answers_to_come() -> None:
+    node = loop(ScriptedHub(target), Mode.SPECULATE, Skill(1.0, 0.0))
+    assert ask(node, 40).mode == "speculate"
+    node.mode = Mode.STREAM
+    assert ask(node, 40).streamed == 40
+    node.mode = Mode.SPECULATE
+    assert ask(node, 40).mode == "speculate"
+    assert node.mode is Mode.SPECULATE
+
+
+def test_without_a_drafter_the_mode_stays_stream() -> None:
+    settings = NodeSettings(name="node", mode=Mode.STREAM)
+    node = RoundLoop(ScriptedHub(target), settings, None)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="start it with --mode auto"):
+        node.mode = Mode.AUTO
+    node.mode = Mode.STREAM
+    assert node.mode is Mode.STREAM

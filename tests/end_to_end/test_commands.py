@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import queue
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,7 +23,6 @@ from shared.mqtt import MqttLink
 from shared.pair import MANIFEST, load_pair
 from shared.settings import BrokerSettings
 from shared.topics import Topics
-from tests.processes import start_as_in_a_terminal
 from tools.demo import hub_command, node_command
 from tools.rig.broker import private_broker
 from tools.rig.testbed import HUB, HubBed, running_hub
@@ -191,81 +185,6 @@ def test_a_hub_that_cannot_start_says_why(tmp_path: Path) -> None:
             assert "Traceback" not in errors
 
 
-class Terminal:
-    """A chat in a terminal of its own."""
-
-    def __init__(self, bed: HubBed, name: str, *options: str) -> None:
-        self.shown = ""
-        master, slave = pty.openpty()
-        self._master = master
-        command = node_command(bed.broker.settings(name), name, "chat", *options)
-        environment = {**os.environ, "TERM": "dumb", "COLUMNS": "200"}
-        self.process = start_as_in_a_terminal(command, stdin=slave, stdout=slave, stderr=slave, env=environment)
-        os.close(slave)
-
-    def wait_for(self, text: str) -> str:
-        """Read until `text` comes; what came before it is returned, what comes behind it left for the next call."""
-        self.wait_until(lambda shown: text in shown)
-        before, _, self.shown = self.shown.partition(text)
-        return before
-
-    def wait_until(self, satisfied: Callable[[str], bool]) -> None:
-        deadline = time.monotonic() + 30.0
-        os.set_blocking(self._master, False)
-        while not satisfied(self.shown):
-            assert time.monotonic() < deadline, f"what was waited for never came:\n{self.shown}"
-            try:
-                self.shown += os.read(self._master, 4096).decode(errors="replace").replace("\r", "")
-            except (BlockingIOError, OSError):
-                time.sleep(0.02)
-
-    def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
-
-    def interrupt(self) -> None:
-        os.killpg(self.process.pid, signal.SIGINT)
-
-    def end(self) -> int:
-        status = self.process.wait(20)
-        os.close(self._master)
-        return status
-
-
-def test_a_chat_over_several_turns(bed: HubBed) -> None:
-    terminal = Terminal(bed, "jetson", "--seed", "11")
-    terminal.wait_for("broker 127.0.0.1")
-    terminal.wait_for(f"hub {HUB}")
-    terminal.wait_for("> ")
-    terminal.type("/stats\n")
-    terminal.wait_for("nothing has been answered yet")
-    terminal.type(f"{REQUEST}\n")
-    terminal.wait_for('"HassTurnOn"')
-    terminal.wait_for("\n> ")
-    terminal.type("turn off the kitchen lights\n")
-    terminal.wait_for('"HassTurnOff"')
-    terminal.wait_for("\n> ")
-    terminal.type("/stats\n")
-    assert "rounds" in terminal.wait_for("seed 11")
-    terminal.type("/quit\n")
-    assert terminal.end() == 0
-
-
-def test_ctrl_c_stops_an_answer_and_at_the_prompt_leaves(bed: HubBed) -> None:
-    # With this seed the answer is 700 tokens long at least.
-    terminal = Terminal(bed, "jetson", "--temperature", "100", "--seed", "2", "--mode", "stream", "--max-tokens", "900")
-    terminal.wait_for("\n> ")
-    terminal.type("tell me everything\n")
-    terminal.wait_for("everything\n")
-    terminal.wait_until(lambda shown: len(shown) > 40)
-    terminal.interrupt()
-    terminal.wait_for(" …")
-    terminal.wait_for("\n> ")
-    terminal.type("/stats\n")
-    terminal.wait_for("seed")
-    terminal.interrupt()
-    assert terminal.end() == 0
-
-
 def test_a_full_context_starts_a_new_session_and_says_so(bed: HubBed) -> None:
     with connected(bed.node("node-0")) as node:
         notices = []
@@ -359,7 +278,7 @@ def test_cancelling_stops_the_hub(bed: HubBed) -> None:
     with connected(bed.node("node-2", mode=Mode.STREAM, credit=900)) as node:
         pieces = node.ask("hello", Generation(temperature=100.0, seed=2, max_tokens=900), Answer())
         next(pieces)
-        pieces.close()  # type: ignore[attr-defined]
+        pieces.close()
         assert bed.hub_stats()["committed"] - before < 300, "700 would have come"
         assert '"HassTurnOn"' in ask(node)
 

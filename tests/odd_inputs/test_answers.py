@@ -77,7 +77,7 @@ def test_a_chat_goes_on_behind_lines_that_are_no_text(bed: HubBed) -> None:
     assert "the request is not UTF-8 text" in said.out
     assert "the request holds a NUL character" in said.out
     assert "a line is longer than 1048576 characters" in said.out
-    assert '"HassTurnOn"' in said.out
+    assert "→ HassTurnOn " in said.out
 
 
 def test_a_chat_without_standard_input_ends(bed: HubBed) -> None:

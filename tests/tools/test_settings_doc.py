@@ -34,6 +34,9 @@ def test_every_setting_is_in_the_help(command: list[str], cls: type, monkeypatch
     for setting in settings_of(cls):
         assert set(setting.option.split("/")) <= set(printed.split()), setting.key
         assert setting.meaning.split()[0] in printed
+        assert f"[default: {setting.shown_default}; env: {setting.variable(cls.__name__[:-8])}]" in " ".join(
+            printed.split()
+        )
 
 
 def test_option_names_leave_out_the_unit_of_seconds() -> None:

@@ -1,0 +1,54 @@
+"""The pairs that --pair can name here: the built-in ones, and folders of the working directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from shared.errors import PairError
+from shared.pair import MANIFEST, Pair, built_in_pairs, load_pair
+from shared.program import sentence
+from shared.streams import note, put_json
+from shared.table import put_table
+
+_MIB = 2**20
+_MOST_FOLDERS = 200  # that are looked at
+
+
+def show_pairs(*, as_json: bool) -> None:
+    """Print them, as a table or as one JSON object by name; on standard error, which folders are no pair and why."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in [*built_in_pairs(), *_folders()]:
+        try:
+            found[name] = _facts(load_pair(name))
+        except PairError as error:
+            note(f"sled-node: {sentence(str(error))}")
+    if as_json:
+        put_json(found)
+        return
+    put_table(
+        ("name", "target", "draft size", "calls"),
+        [(name, each["target"], _size(each["draft_bytes"]), each["calls"]) for name, each in found.items()],
+    )
+
+
+def _folders() -> list[str]:
+    """Folders here with a manifest, as --pair takes them."""
+    try:
+        found = sorted(path.parent.name for path in Path().glob(f"*/{MANIFEST}"))
+    except OSError:
+        return []
+    return [f"./{name}" for name in found[:_MOST_FOLDERS]]
+
+
+def _facts(pair: Pair) -> dict[str, Any]:
+    return {
+        "target": f"{pair.name}/{pair.target_dtype}" if pair.has_own_target else pair.target,
+        "draft_bytes": None if pair.draft is None else pair.draft.stat().st_size,
+        "calls": pair.tools is not None,
+        "folder": str(pair.folder),
+    }
+
+
+def _size(size: int | None) -> str:
+    return "none" if size is None else f"{size / _MIB:.1f} MiB"
