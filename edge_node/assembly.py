@@ -38,6 +38,11 @@ class Node:
         self.link = NodeLink(settings.broker, settings.name, self.pair)
         self._members: list[_Member] = []
 
+    @property
+    def drafts(self) -> bool:
+        """Whether its conversations have a drafter, without which they can only stream."""
+        return self._speculates
+
     def connect(self) -> None:
         """Connect to the broker, or, where the device may go on alone, as soon as there is one. Raises LinkError."""
         self.link.connect(at_once=not self._drafts_alone)

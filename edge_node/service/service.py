@@ -6,7 +6,7 @@ import json
 import logging
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -15,31 +15,29 @@ from typing import Any
 from edge_node.assembly import Node
 from edge_node.dialogue.calls import Call, CallReader
 from edge_node.dialogue.conversation import Ending
-from edge_node.dialogue.report import answer_json
 from edge_node.home_assistant.agent import HomeAgent
 from edge_node.service.chats import Chat, Chats
 from edge_node.service.description import description
 from edge_node.service.desk import Desk
-from edge_node.service.outbox import Outbox
 from edge_node.service.presence import Presence
+from edge_node.service.replies import Replies
 from edge_node.service.requests import FORMAT, Asked, BadRequest, read_cancel, read_request
 from edge_node.service.stop_words import is_stop, stop_call
 from edge_node.service.tally import Tally
 from edge_node.service.worker import Job, Reply, Worker
-from edge_node.settings import NodeSettings
+from edge_node.settings import Mode, NodeSettings
 from shared.discovery import AGAIN_S, Discovery, is_birth
-from shared.errors import LinkError, ProtocolError, SettingsError
+from shared.errors import ProtocolError, SettingsError
 from shared.json_object import json_object
 from shared.mqtt import MqttLink
-from shared.mqtt_packets import Publish, reply_wanted
-from shared.topics import STREAM, Topics, is_name
+from shared.mqtt_packets import Publish
+from shared.program import sentence
+from shared.topics import Topics
 
 log = logging.getLogger(__name__)
 
-_GOOD_S = 30.0  # seconds for which answers and calls are sent again: a lamp that goes on minutes later frightens people
 _LOOK_S = 1.0  # seconds between two looks at what has changed
 _MOST_ARRIVALS = 256  # events that wait for the service's thread, before messages are dropped
-_LEVELS = 4  # of a response topic below the asker's answers
 _SHORT = 100  # bytes of a message that may be a word that stops
 _CLAIM_S = 1.0  # seconds within which a service that runs says so to one that begins
 _STOPPED = "Stopping."
@@ -60,17 +58,20 @@ class NodeService:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._tally = Tally()
         self._lost = 0  # messages that found too many others waiting; the MQTT client's thread counts them
+        self._mode = settings.mode  # of the answers that begin from now on
         self._ends = False
         self._other = False  # whether another service answers in this node's name
         self._presence = Presence()
         self._link = MqttLink(settings.broker, settings.name, will=(self._own("status"), self._presence.offline))
-        self._outbox = Outbox(self._link)
+        self._replies = Replies(self._link, self._topics, settings.name, self._reader)
         self._version = version("sled-mqtt")
         self._discovery = Discovery(
             settings.broker, description(self._topics, settings.name, node.pair.name, self._version)
         )
         self._told_at = -AGAIN_S  # when all figures were told
-        hire = partial(Worker, tell=self._tell, done=self._done, reader=self._reader, agent=agent)
+        hire = partial(
+            Worker, tell=self._replies.tell, done=self._done, reader=self._reader, agent=agent, mode=lambda: self._mode
+        )
         self._desk = Desk(
             lambda: hire(node.conversation()), settings.at_once, settings.queue, Chats(settings.chat_s), self._failed
         )
@@ -91,6 +92,7 @@ class NodeService:
             for leaf, take in (("ask", self._take), ("cancel", self._cancel)):
                 for asker in ("", "+"):
                     self._link.listen(self._own(leaf, asker), partial(self._queue, take))
+            self._link.listen(self._own("mode"), partial(self._queue, self._set_mode))
             if self._discovery.wanted:
                 self._link.subscribe(self._discovery.birth, self._note_birth)
             self._link.greet(lambda: self._events.put(self._greet))
@@ -146,16 +148,6 @@ class NodeService:
     def _done(self, worker: Worker, job: Job) -> None:
         self._events.put(partial(self._finish, worker, job))
 
-    def _tell(self, job: Job, piece: dict[str, Any]) -> None:
-        """Send a piece of an answer; one that is lost with the connection is not missed, as the answer has it all."""
-        if job.reply.to is not None:
-            job.reply.to(piece)
-            return
-        try:
-            self._link.publish(self._topics.stream(job.reply.topic), _json(piece), correlation=job.reply.correlation)
-        except LinkError as error:
-            log.warning("%s", error)
-
     # On the service's thread
 
     def _claim(self) -> None:
@@ -175,6 +167,8 @@ class NodeService:
     def _do(self, event: Event) -> None:
         try:
             event()
+        except ProtocolError as error:
+            log.warning("%s", error)
         except Exception:
             # An exception would end the service for everybody.
             log.exception("something that came could not be handled")
@@ -201,7 +195,7 @@ class NodeService:
         self._announce()
         self._discovery.tell(self._link)
         self._tally.forget_told()
-        self._outbox.send_again(lost=True)
+        self._replies.send_again(lost=True)
 
     def _announce(self) -> None:
         self._link.publish_json(self._own("status"), self._presence.online)
@@ -209,7 +203,7 @@ class NodeService:
     def _look(self) -> None:
         """Tell what has changed since the last look."""
         self._desk.chats.forget_old()
-        self._outbox.send_again(lost=False)
+        self._replies.send_again(lost=False)
         if time.monotonic() >= self._told_at + AGAIN_S:
             self._told_at = time.monotonic()
             self._tally.forget_told()
@@ -218,19 +212,18 @@ class NodeService:
             answering=len(self._desk.answering),
             chats=len(self._desk.chats),
             lost=self._lost,
+            set_mode=self._mode.value,
             hub=self._node.link.directory.choose(None, set(), None),
         )
         if stats is not None:
             self._link.publish_json(self._own("stats"), stats)
 
     def _take(self, publish: Publish) -> None:
-        asker, reply = self._asker(publish)
-        if reply is None:
-            return
+        asker, reply = self._replies.wanted_by(publish)
         try:
             asked = read_request(publish.payload, self._settings.max_tokens)
         except BadRequest as error:
-            self._refuse(error.id, str(error), "error", reply)
+            self._replies.refuse(error.id, str(error), "error", reply)
             return
         self._take_asked(asked, asker, reply)
 
@@ -239,50 +232,48 @@ class NodeService:
         if is_stop(asked.text) and self._stop_call is not None:
             self._stop(Job(asked, asker, reply, Chat(None, is_named=False)), self._stop_call)
         elif self._ends:
-            self._refuse(asked.id, "the service is ending", "busy", reply)
+            self._replies.refuse(asked.id, "the service is ending", "busy", reply)
         elif before is not None:
             self._repeat(before, asked, reply)
         elif not self._desk.take(asked, asker, reply):
-            self._refuse(asked.id, _BUSY.format(len(self._desk.waiting)), "busy", reply)
+            self._replies.refuse(asked.id, _BUSY.format(len(self._desk.waiting)), "busy", reply)
 
     def _repeat(self, before: Job, asked: Asked, reply: Reply) -> None:
         """A request has come again: its answer is told again, once there is one."""
         if before.asked != asked:
-            self._refuse(asked.id, "this id was another request's; give each request an id of its own", "error", reply)
+            self._replies.refuse(
+                asked.id, "this id was another request's; give each request an id of its own", "error", reply
+            )
         elif before.is_over:
-            self._tell_once(self._content(before), reply)
+            self._replies.answer_again(before, reply)
 
     def _cancel(self, publish: Publish) -> None:
-        asker, reply = self._asker(publish)
-        if reply is None:
-            return
+        asker, reply = self._replies.wanted_by(publish)
         try:
             self._end(self._desk.cancel(asker, read_cancel(publish.payload)))
         except BadRequest as error:
-            self._refuse("", str(error), "error", reply)
+            self._replies.refuse("", str(error), "error", reply)
 
-    def _asker(self, publish: Publish) -> tuple[str, Reply | None]:
-        """Who asks, and where the answer goes: where the request says, if that is below the asker's own answers."""
-        try:
-            asker = self._topics.asker_of(publish.topic)
-        except ProtocolError as error:
-            log.warning("%s", error)
-            return "", None
-        topic, correlation = reply_wanted(publish.properties)
-        own = self._own("answer", asker)
-        below = topic.removeprefix(f"{own}/").split("/") if topic.startswith(f"{own}/") else []
-        is_own = 0 < len(below) <= _LEVELS and all(is_name(level) and level != STREAM for level in below)
-        return asker, Reply(topic if is_own else own, correlation)
+    def _set_mode(self, publish: Publish) -> None:
+        """Who decodes is chosen by a home; a choice that can't be taken changes nothing."""
+        wanted = publish.payload[:_SHORT].decode(errors="replace").strip()
+        modes = {mode.value: mode for mode in Mode}
+        if wanted not in modes:
+            log.warning("the mode must be one of %s, not %s", ", ".join(modes), sentence(repr(wanted)))
+        elif modes[wanted] is not Mode.STREAM and not self._node.drafts:
+            log.warning("no draft model is loaded, as the service was started with the mode stream: it stays so")
+        else:
+            self._mode = modes[wanted]
 
     def _stop(self, job: Job, call: Call) -> None:
         """Stop at once, and end whatever might move the robot on."""
-        self._outbox.drop(self._own("call"))  # what nobody was given yet must not come behind this
-        self._call(job, [call])
-        job.answer.text = _json({"name": call.name, "arguments": call.arguments}) + f"\n{_STOPPED}"
+        self._replies.forget_calls()  # what nobody was given yet must not come behind this
+        self._replies.call(job, [call])
+        job.answer.text = f"{json.dumps({'name': call.name, 'arguments': call.arguments})}\n{_STOPPED}"
         job.answer.ending = Ending.END
         job.is_over = True
         self._desk.remember(job)
-        self._answer(job, job.reply)
+        self._replies.answer(job)
         self._end(self._desk.cancel_all())
 
     def _finish(self, worker: Worker, job: Job) -> None:
@@ -301,55 +292,11 @@ class NodeService:
             if job.is_unwanted.is_set() and job.outcome is None:
                 job.answer.ending = Ending.CANCELLED
             self._tally.add(job)
-            self._call(job, job.calls(self._reader))
-            self._answer(job, job.reply)
-
-    def _call(self, job: Job, calls: Sequence[Call]) -> None:
-        for number, call in enumerate(calls):
-            message = {
-                "id": f"{job.key}/{number}",
-                "answer": job.asked.id,
-                "name": call.name,
-                "arguments": call.arguments,
-                "asker": job.asker,
-                "chat": job.asked.chat,
-            }
-            self._outbox.send(self._own("call"), _json(message), good_for_s=_GOOD_S)
-
-    def _answer(self, job: Job, reply: Reply) -> None:
-        if reply.to is not None:
-            reply.to(self._content(job))
-            return
-        own = self._own("answer", job.asker)
-        otherwise = own if reply.topic != own else ""
-        content = _json(self._content(job))
-        self._outbox.send(reply.topic, content, good_for_s=_GOOD_S, correlation=reply.correlation, otherwise=otherwise)
-
-    def _content(self, job: Job) -> dict[str, Any]:
-        content = {"id": job.asked.id, "chat": job.asked.chat, **answer_json(job.answer, self._reader, job.error)}
-        if job.outcome is not None:
-            content.update(text=job.shown, say=job.outcome.say, **job.outcome.as_json())
-        return content
-
-    def _refuse(self, request_id: str, reason: str, finish: str, reply: Reply) -> None:
-        self._tell_once({"id": request_id, "finish": finish, "error": reason}, reply)
-
-    def _tell_once(self, content: dict[str, Any], reply: Reply) -> None:
-        """Send what is not kept until somebody reads it: whoever misses it asks again."""
-        if reply.to is not None:
-            reply.to(content)
-            return
-        try:
-            self._link.publish(reply.topic, _json(content), correlation=reply.correlation)
-        except LinkError as error:
-            log.warning("%s", error)
+            self._replies.call(job, job.calls(self._reader))
+            self._replies.answer(job)
 
     def _own(self, leaf: str, asker: str = "") -> str:
         return self._topics.node(self._settings.name, leaf, asker)
-
-
-def _json(content: dict[str, Any]) -> str:
-    return json.dumps(content, ensure_ascii=False)
 
 
 def _status_in(payload: bytes) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from edge_node.dialogue.speech import Speech
 from edge_node.home_assistant.agent import HomeAgent, Outcome
 from edge_node.service.chats import Chat
 from edge_node.service.requests import Asked
+from edge_node.settings import Mode
 from shared.errors import AnswerCancelled, SledError
 from shared.program import sentence
 
@@ -75,11 +76,12 @@ class Worker:
         done: Callable[[Worker, Job], None],
         reader: CallReader,
         agent: HomeAgent | None,
+        mode: Callable[[], Mode],
     ) -> None:
         self.job: Job | None = None  # written by the thread that gives jobs
         self.chat: Chat | None = None  # that it has answered last
         self._conversation, self._tell, self._done = conversation, tell, done
-        self._reader, self._agent = reader, agent
+        self._reader, self._agent, self._mode = reader, agent, mode
         self._system: str | None = None  # under which the conversation stands
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
@@ -136,6 +138,8 @@ class Worker:
             conversation.resume(system, chat.turns, chat.unverified)
         self.chat, self._system = chat, system
         conversation.loop.on_wait = pieces.wait
+        if conversation.loop.mode is not (mode := self._mode()):
+            conversation.loop.mode = mode
         try:
             for piece in conversation.ask(asked.prompt, asked.generation, job.answer):
                 pieces.take(piece)
