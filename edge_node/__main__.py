@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from shared.interrupts import end_at_once
+from shared.loading import begin_loading
 
 
 def main() -> None:
     """Run the command line; Ctrl-C ends it at once until a command has what it needs. Raises SystemExit."""
-    end_at_once()
+    begin_loading()
     from edge_node.cli import app
 
     app()

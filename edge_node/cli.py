@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from shared.interrupts import end_at_once, unwind
+from shared.loading import begin_loading, loaded
 
 if __name__ == "__main__":
-    end_at_once()
+    begin_loading()
 
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -60,7 +60,7 @@ def chat(
     from edge_node.dialogue.generation import Generation
     from edge_node.frontends.chat.talk import chat as run_chat
 
-    unwind()
+    loaded()
     run_chat(settings, Generation(temperature, top_k, top_p, seed, settings.max_tokens, tuple(stop or ())), system)
 
 
@@ -83,7 +83,7 @@ def ask(
     from edge_node.frontends.request import check_options, request_text
     from edge_node.frontends.through_service import ask_service
 
-    unwind()
+    loaded()
     generation = Generation(temperature, top_k, top_p, seed, settings.max_tokens, tuple(stop or ()))
     check_options(system, generation)
     text = request_text(" ".join(request))
@@ -112,7 +112,7 @@ def doctor(
     """Look for what slows this device down. It times broker, draft model and hub, and says what the gate would choose and why."""
     from edge_node.doctor import report
 
-    unwind()
+    loaded()
     if not report(settings, as_json=as_json):
         raise typer.Exit(1)
 
@@ -127,7 +127,7 @@ def hubs(
     """Show the hubs on the broker. Each with what it serves, and how many sessions it has."""
     from edge_node.frontends.hubs import show_hubs
 
-    unwind()
+    loaded()
     show_hubs(settings, as_json=as_json)
 
 
@@ -146,7 +146,7 @@ def sync(
     """Read from Home Assistant what this node may know and switch: floors, areas, exposed entities and their aliases."""
     from edge_node.frontends.home import sync as sync_home
 
-    unwind()
+    loaded()
     sync_home(settings, as_json=as_json, follow=follow)
 
 
@@ -156,7 +156,7 @@ def remove(settings: NodeSettings) -> None:
     """Have Home Assistant forget this node's device, which MQTT discovery has made."""
     from shared.discovery import forget
 
-    unwind()
+    loaded()
     forget(settings.broker, settings.name)
 
 
@@ -168,7 +168,7 @@ def pairs(
     """Show the pairs that --pair can name. The built-in ones, and folders of pairs in the working directory."""
     from edge_node.frontends.pairs import show_pairs
 
-    unwind()
+    loaded()
     show_pairs(as_json=as_json)
 
 
@@ -182,7 +182,7 @@ def join(
         from edge_node.broker_check import check_broker
         from shared.joining import join as join_broker
 
-        unwind()
+        loaded()
         join_broker(bundle, "node", config, check_broker, put_line)
 
 

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from shared.errors import SettingsError
-from shared.messages import MAX_DRAFT
+from shared.limits import MAX_DRAFT
 from shared.settings import BrokerSettings, default_name, require, require_text, secret, shown
 
 _OF_PROGRAM = (

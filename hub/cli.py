@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import threading
@@ -10,10 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
-from shared.interrupts import end_at_once
+from shared.loading import begin_loading, keep_imports, loaded
 
 if __name__ == "__main__":
-    end_at_once()
+    begin_loading()
 
 import typer
 
@@ -21,7 +20,6 @@ from hub.enrolment import commands
 from hub.scratch import find_scratch
 from hub.settings import HubSettings
 from shared.install import needing
-from shared.interrupts import unwind
 from shared.options import takes_settings
 from shared.program import Program
 from shared.service_commands import add_service_commands
@@ -50,13 +48,9 @@ def serve(settings: HubSettings) -> None:
     check_broker(settings.broker, check_name(settings.name, "hub name"))  # before the seconds that follow
     find_scratch()
     note("importing torch and transformers")
-    # What imports make is there to stay. The garbage collector would look through it again and again, 0.6 s in all, and
-    # once more for 0.3 s in the middle of an answer.
-    gc.disable()
     from hub.service import Hub  # seconds of imports: only once the settings are known to be right
 
-    gc.freeze()
-    gc.enable()
+    keep_imports()
     hub = Hub(settings, note)
     stop = threading.Event()
     for number in signals:
@@ -74,7 +68,7 @@ def remove(settings: HubSettings) -> None:
     """Have Home Assistant forget this hub's device, which MQTT discovery has made."""
     from shared.discovery import forget
 
-    unwind()
+    loaded()
     forget(settings.broker, settings.name)
 
 
@@ -88,7 +82,7 @@ def join(
         from hub.broker_check import check_broker
         from shared.joining import join as join_broker
 
-        unwind()
+        loaded()
         join_broker(bundle, "hub", config, check_broker, put_line)
 
 

@@ -14,8 +14,9 @@ from hub.engine.turns import Turns
 from hub.sessions.session import Limits, SessionKey, too_long
 from shared.codec import decode, draft_round, largest_frame, split_session
 from shared.errors import ProtocolError
+from shared.limits import MAX_DRAFT
 from shared.malformed import MalformedFrames
-from shared.messages import MAX_DRAFT, Close, Draft, Fault, Open
+from shared.messages import Close, Draft, Fault, Open
 from shared.topics import Topics
 
 log = logging.getLogger(__name__)

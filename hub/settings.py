@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shared.cache import cache_folder
 from shared.errors import SettingsError
-from shared.messages import MAX_DRAFT
+from shared.limits import MAX_DRAFT
 from shared.settings import BrokerSettings, default_name, require, shown, size_in_bytes
 
 

@@ -12,24 +12,22 @@ from typing import Any
 import msgpack
 
 from shared.errors import ProtocolError
-from shared.messages import MAX_APPEND, MAX_DRAFT, AnyMessage, Close, Draft, Early, Fault, Open, Opened, Verdict
+from shared.limits import ID_BYTES, MAX_FRAME, REST_BYTES
+from shared.messages import AnyMessage, Close, Draft, Early, Fault, Open, Opened, Verdict
 
 SCHEMA = 1
 _OLDEST = max(1, SCHEMA - 1)  # the oldest schema that is read: a hub and its nodes are updated one after another
-_ID = 5  # bytes of a token id at most
-_REST = 1024  # bytes of all that is no token id, at most: the longest is a fault's sentence
 SESSION_BYTES = 16  # of a session's id
-MAX_FRAME = _ID * (MAX_APPEND + MAX_DRAFT) + _REST  # bytes of one frame
 
 KINDS: dict[int, type[AnyMessage]] = {1: Open, 2: Opened, 3: Draft, 4: Verdict, 5: Early, 6: Fault, 7: Close}
 _KIND_OF = {cls: kind for kind, cls in KINDS.items()}
 _DEFAULTS: dict[type[AnyMessage], list[Any]] = {cls: [f.default for f in fields(cls)] for cls in KINDS.values()}
-_SCALAR = {"max_array_len": 0, "max_map_len": 0, "max_ext_len": 0, "max_str_len": _REST, "max_bin_len": _REST}
+_SCALAR = {"max_array_len": 0, "max_map_len": 0, "max_ext_len": 0, "max_str_len": REST_BYTES, "max_bin_len": REST_BYTES}
 
 
 def largest_frame(ids: int) -> int:
     """Bytes that a message with at most `ids` token ids has at most."""
-    return _ID * ids + _REST
+    return ID_BYTES * ids + REST_BYTES
 
 
 def encode(message: AnyMessage) -> bytes:

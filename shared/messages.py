@@ -19,10 +19,9 @@ from shared.fields import (
     optional,
     text,
 )
+from shared.limits import MAX_APPEND, MAX_DRAFT
 from shared.sampling_parameters import Sampling
 
-MAX_DRAFT = 64  # drafted tokens of one round
-MAX_APPEND = 131_072  # ids of one prompt
 MAX_ROUND = 2**32 - 1
 MAX_MICROSECONDS = 2**32 - 1
 

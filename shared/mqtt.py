@@ -19,10 +19,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from shared.codec import MAX_FRAME
 from shared.diagnosis import diagnosis, lost_because, remedy
 from shared.errors import BrokerRefused, BrokerUnreachable, LinkError
 from shared.last_will import LastWill
+from shared.limits import MAX_FRAME
 from shared.mqtt_client import WriteThroughClient
 from shared.mqtt_packets import Gate, OpenGate, Publish
 from shared.settings import BrokerSettings

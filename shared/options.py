@@ -20,6 +20,7 @@ from typing import (
     ParamSpec,
     TypeVar,
     Union,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -78,7 +79,7 @@ class Setting:
         )
 
 
-def settings_of(cls: type, tables: tuple[str, ...] = ()) -> list[Setting]:
+def settings_of(cls: type, tables: tuple[str, ...] = ()) -> tuple[Setting, ...]:
     """The settings of a class in their order, those of nested classes included."""
     hints, meanings = get_type_hints(cls), _docstrings(cls)
     found: list[Setting] = []
@@ -91,7 +92,7 @@ def settings_of(cls: type, tables: tuple[str, ...] = ()) -> list[Setting]:
             hint = next(kind for kind in get_args(hint) if kind is not type(None))
         of_host = field.default is MISSING
         found.append(Setting(path, hint, None if of_host else field.default, of_host, meanings[field.name]))
-    return found
+    return tuple(found)
 
 
 def takes_settings(
@@ -108,23 +109,7 @@ def takes_settings(
         hints = get_type_hints(command, include_extras=True)
         found = settings_of(cls)
         parameters = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
-        parameters.append(
-            _parameter("config", Path, "--config", f"Settings file. [default: ~/.config/sled/{program}.toml]")
-        )
-        parameters += [
-            _parameter(
-                s.key,
-                _read_as(s),
-                s.option,
-                f"{s.meaning} [default: {s.shown_default}; env: {s.variable(program)}]",
-                "|".join(s.choices) or None,
-            )
-            for s in found
-        ]
-        verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")]
-        parameters.append(
-            inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=verbose)
-        )
+        parameters += _of_settings(cast("Any", cls), program)
 
         @functools.wraps(command)
         def run(**given: Any) -> None:
@@ -145,6 +130,26 @@ def takes_settings(
         return run
 
     return decorate
+
+
+@functools.cache
+def _of_settings(cls: Any, program: str) -> tuple[inspect.Parameter, ...]:
+    """The options that all commands have."""
+    verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")]
+    return (
+        _parameter("config", Path, "--config", f"Settings file. [default: ~/.config/sled/{program}.toml]"),
+        *(
+            _parameter(
+                s.key,
+                _read_as(s),
+                s.option,
+                f"{s.meaning} [default: {s.shown_default}; env: {s.variable(program)}]",
+                "|".join(s.choices) or None,
+            )
+            for s in settings_of(cls)
+        ),
+        inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=verbose),
+    )
 
 
 def _parameter(name: str, kind: type, option: str, meaning: str, metavar: str | None = None) -> inspect.Parameter:

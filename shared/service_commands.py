@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from shared.interrupts import unwind
+from shared.loading import loaded
 from shared.program import Program
 from shared.streams import put_line
 
@@ -33,7 +33,7 @@ def add_service_commands(app: Program, kind: Callable[[], Kind]) -> None:
         """Have systemd run this program from now on, and start it whenever the machine starts."""
         from shared.service_unit import install
 
-        unwind()
+        loaded()
         install(kind(), config, dry_run=dry_run, say=put_line)
 
     @app.command("uninstall-service")
@@ -41,5 +41,5 @@ def add_service_commands(app: Program, kind: Callable[[], Kind]) -> None:
         """End the service; settings and credential stay."""
         from shared.service_unit import uninstall
 
-        unwind()
+        loaded()
         uninstall(kind(), say=put_line)

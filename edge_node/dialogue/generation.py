@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import Protocol
 
 from shared.errors import SettingsError
-from shared.messages import Opened
 from shared.sampling_parameters import Sampling
+
+
+class Defaults(Protocol):
+    """What a session, or a pair, says of sampling."""
+
+    @property
+    def temperature(self) -> float:
+        """0 for the likeliest token."""
+
+    @property
+    def top_k(self) -> int:
+        """0 for all tokens."""
+
+    @property
+    def top_p(self) -> float:
+        """1 for all tokens."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +37,7 @@ class Generation:
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
 
-    def sampling(self, defaults: Opened | Sampling) -> Sampling:
+    def sampling(self, defaults: Defaults) -> Sampling:
         """The parameters of one answer over those defaults. Raises SettingsError."""
         try:
             return Sampling(

@@ -12,6 +12,7 @@ from edge_node.assembly import Node
 from edge_node.service.requests import Asked, spoken_request
 from edge_node.service.service import NodeService
 from edge_node.settings import NodeSettings
+from shared.loading import keep_imports
 from shared.streams import note
 from shared.systemd import READY, STOPPING, Heartbeat, notify
 
@@ -21,6 +22,7 @@ _ASSIST = ".assist"  # who asks over Wyoming; no user of a broker is called so
 def run(settings: NodeSettings) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises SledError when the pair can't be loaded or the broker can't be reached."""
     node = Node(settings)
+    keep_imports()
     with _at_home(settings) as agent:
         service = NodeService(settings, node, agent)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edge_node.drafting.drafter import Guess
 from edge_node.rounds.pace import Pace
 from edge_node.settings import NodeSettings, Policy
-from shared.messages import MAX_DRAFT
+from shared.limits import MAX_DRAFT
 
 _LEAST_REACHED = 0.05  # chance from which on a token that is drafted already goes along
 

@@ -13,7 +13,7 @@ from hub.enrolment.hosts import broker_hosts
 from hub.enrolment.reload import reload_broker
 from shared.errors import SettingsError
 from shared.install import needing
-from shared.interrupts import unwind
+from shared.loading import loaded
 from shared.streams import put_line
 from shared.topics import Topics, check_name
 
@@ -50,7 +50,7 @@ def init_broker(
         from hub.enrolment.broker_folder import BrokerFolder
         from hub.enrolment.register import Register
 
-        unwind()
+        loaded()
         folder, hosts = BrokerFolder(out), broker_hosts(host or [])
         known = folder.register() if folder.exists else Register(hosts[0], 0, 0, "")
         wanted = [*((name, Role.HUB) for name in hub or []), *((name, Role.NODE) for name in node or [])]
@@ -90,7 +90,7 @@ def enroll(
     with needing(_EXTRA):
         from hub.enrolment.broker_folder import BrokerFolder
 
-        unwind()
+        loaded()
         file = bundle_file(check_name(name, "name"), out)
         write_bundle(BrokerFolder(folder).enroll(name, role, certificate=client_certificate), file)
         put_line(f"wrote {file}: copy it to the machine of {role.value} {name!r}{_joining(role, file)}")
@@ -102,7 +102,7 @@ def rotate(name: Name, *, out: Out = None, folder: Folder = _FOLDER, pid_file: P
     with needing(_EXTRA):
         from hub.enrolment.broker_folder import BrokerFolder
 
-        unwind()
+        loaded()
         file = bundle_file(check_name(name, "name"), out)
         bundle = BrokerFolder(folder).rotate(name)
         write_bundle(bundle, file)
@@ -117,7 +117,7 @@ def revoke(name: Name, *, folder: Folder = _FOLDER, pid_file: PidFile = _PID_FIL
     with needing(_EXTRA):
         from hub.enrolment.broker_folder import BrokerFolder
 
-        unwind()
+        loaded()
         BrokerFolder(folder).revoke(name)
         put_line(f"{name!r} has no password, certificate or rules any more")
         put_line(reload_broker(pid_file))

@@ -32,7 +32,7 @@ from hub.model.threads import fastest_threads
 from hub.model.tiles import tile_plan
 from hub.settings import Exact, Weights
 from shared.errors import PairError, SettingsError
-from shared.messages import MAX_APPEND
+from shared.limits import MAX_APPEND
 
 if TYPE_CHECKING:
     from hub.model.fixed_order import FixedOrder

@@ -12,7 +12,7 @@ from edge_node.rounds.pace import Pace
 from edge_node.rounds.skill import DraftSkill
 from edge_node.rounds.timing import RoundTimes
 from edge_node.settings import NodeSettings, Policy
-from shared.messages import MAX_DRAFT
+from shared.limits import MAX_DRAFT
 from shared.running_mean import RunningMean
 
 

@@ -11,7 +11,8 @@ from hub.engine.turns import Turns
 from hub.intake import Intake
 from hub.sessions.session import Limits
 from shared.codec import encode, encode_in, largest_frame
-from shared.messages import MAX_DRAFT, AnyMessage, Close, Draft, Fault, FaultCode, Open, Verdict
+from shared.limits import MAX_DRAFT
+from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Open, Verdict
 from shared.topics import Topics
 from tests.clock import Clock
 

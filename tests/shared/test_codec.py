@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.codec import KINDS, MAX_FRAME, decode, draft_round, encode, encode_in, split_session
+from shared.codec import KINDS, decode, draft_round, encode, encode_in, split_session
 from shared.errors import ProtocolError
 from shared.fields import MAX_ID
+from shared.limits import MAX_APPEND, MAX_DRAFT, MAX_FRAME
 from shared.messages import (
-    MAX_APPEND,
-    MAX_DRAFT,
     AnyMessage,
     Close,
     Draft,

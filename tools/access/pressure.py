@@ -23,9 +23,10 @@ from paho.mqtt.properties import Properties
 
 from hub.enrolment.access import Role, rules
 from hub.enrolment.broker_folder import BrokerFolder
-from shared.codec import MAX_FRAME, SESSION_BYTES
+from shared.codec import SESSION_BYTES
 from shared.errors import LinkError
 from shared.joining import write_credential
+from shared.limits import MAX_FRAME
 from shared.mqtt import MqttLink
 from shared.settings import BrokerSettings
 from shared.tls import tls_context

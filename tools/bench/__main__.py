@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shared.interrupts import end_at_once, unwind
+from shared.loading import begin_loading, loaded
 
 if __name__ == "__main__":
-    end_at_once()
+    begin_loading()
 
 import math
 import os
@@ -335,5 +335,5 @@ def _latency(
 
 
 if __name__ == "__main__":
-    unwind()
+    loaded()
     app()

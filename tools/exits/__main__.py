@@ -10,10 +10,10 @@ target that lies behind it.
 
 from __future__ import annotations
 
-from shared.interrupts import end_at_once, unwind
+from shared.loading import begin_loading, loaded
 
 if __name__ == "__main__":
-    end_at_once()
+    begin_loading()
 
 import itertools
 import random
@@ -110,5 +110,5 @@ def main(
 
 
 if __name__ == "__main__":
-    unwind()
+    loaded()
     run("tools.exits", main, RuntimeError)  # torch and ONNX Runtime say so what they can not do

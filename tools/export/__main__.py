@@ -5,10 +5,10 @@ python -m tools.export CHECKPOINT_FOLDER OUT.onnx [--bits 4] [--head 12288 --tex
 
 from __future__ import annotations
 
-from shared.interrupts import end_at_once, unwind
+from shared.loading import begin_loading, loaded
 
 if __name__ == "__main__":
-    end_at_once()
+    begin_loading()
 
 import contextlib
 import itertools
@@ -55,5 +55,5 @@ def _head_ids(checkpoint: Path, count: int | None, texts: Sequence[Path]) -> lis
 
 
 if __name__ == "__main__":
-    unwind()
+    loaded()
     run("tools.export", main, RuntimeError)  # torch and ONNX Runtime say so what they can not do

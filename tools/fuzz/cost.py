@@ -6,9 +6,10 @@ import contextlib
 import random
 import time
 
-from shared.codec import MAX_FRAME, decode, encode
+from shared.codec import decode, encode
 from shared.errors import ProtocolError
-from shared.messages import MAX_APPEND, MAX_DRAFT, Draft
+from shared.limits import MAX_APPEND, MAX_DRAFT, MAX_FRAME
+from shared.messages import Draft
 from tools.fuzz.frames import costly, mutate
 
 _SMALLEST = 4096  # bytes: below, what every frame costs is most of it

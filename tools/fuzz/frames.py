@@ -7,9 +7,9 @@ import random
 import struct
 from collections.abc import Callable, Sequence
 
-from shared.codec import MAX_FRAME, encode
+from shared.codec import encode
+from shared.limits import MAX_DRAFT, MAX_FRAME
 from shared.messages import (
-    MAX_DRAFT,
     AnyMessage,
     Close,
     Draft,

@@ -5,10 +5,10 @@ python -m tools.home.assemble --build build/home --out shared/pairs/home
 
 from __future__ import annotations
 
-from shared.interrupts import end_at_once, unwind
+from shared.loading import begin_loading, loaded
 
 if __name__ == "__main__":
-    end_at_once()
+    begin_loading()
 
 import hashlib
 import shutil
@@ -93,5 +93,5 @@ def main(
 
 
 if __name__ == "__main__":
-    unwind()
+    loaded()
     run("tools.home.assemble", main, RuntimeError)  # torch and ONNX Runtime say so what they can not do

@@ -9,10 +9,10 @@ did 0.45 petaflops of the target in an hour, and 0.28 of the draft's, as writing
 
 from __future__ import annotations
 
-from shared.interrupts import end_at_once, unwind
+from shared.loading import begin_loading, loaded
 
 if __name__ == "__main__":
-    end_at_once()
+    begin_loading()
 
 import json
 from dataclasses import asdict
@@ -108,5 +108,5 @@ def _result(out: Path, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    unwind()
+    loaded()
     run("tools.home.train", train, RuntimeError)  # torch and ONNX Runtime say so what they can not do

@@ -23,9 +23,10 @@ from typing import Annotated
 
 import typer
 
-from shared.codec import MAX_FRAME, SESSION_BYTES, encode
+from shared.codec import SESSION_BYTES, encode
 from shared.errors import SledError
-from shared.messages import MAX_APPEND, Draft, Open
+from shared.limits import MAX_APPEND, MAX_FRAME
+from shared.messages import Draft, Open
 from shared.program import run
 from shared.settings import BrokerSettings
 from shared.topics import Topics

@@ -11,10 +11,10 @@ int8 draft agrees with them more than with most models.
 
 from __future__ import annotations
 
-from shared.interrupts import end_at_once, unwind
+from shared.loading import begin_loading, loaded
 
 if __name__ == "__main__":
-    end_at_once()
+    begin_loading()
 
 import itertools
 import tempfile
@@ -133,5 +133,5 @@ def _figures(answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    unwind()
+    loaded()
     run("tools.smollm2", main, RuntimeError)

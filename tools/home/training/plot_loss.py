@@ -6,10 +6,10 @@ python -m tools.home.training.plot_loss --build build/staged --plain build/plain
 
 from __future__ import annotations
 
-from shared.interrupts import end_at_once, unwind
+from shared.loading import begin_loading, loaded
 
 if __name__ == "__main__":
-    end_at_once()
+    begin_loading()
 
 import csv
 import itertools
@@ -84,5 +84,5 @@ def _draw(axes: Any, file: Path, label: str) -> None:
 
 
 if __name__ == "__main__":
-    unwind()
+    loaded()
     run("tools.home.training.plot_loss", main)
