@@ -20,7 +20,6 @@ from typing import (
     ParamSpec,
     TypeVar,
     Union,
-    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -79,6 +78,7 @@ class Setting:
         )
 
 
+@functools.cache
 def settings_of(cls: type, tables: tuple[str, ...] = ()) -> tuple[Setting, ...]:
     """The settings of a class in their order, those of nested classes included."""
     hints, meanings = get_type_hints(cls), _docstrings(cls)
@@ -107,9 +107,10 @@ def takes_settings(
     def decorate(command: Callable[Concatenate[S, P], None]) -> Callable[..., None]:
         own = list(inspect.signature(command).parameters.values())[1:]
         hints = get_type_hints(command, include_extras=True)
-        found = settings_of(cls)
+        settings: Any = cls
+        found = settings_of(settings)
         parameters = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
-        parameters += _of_settings(cast("Any", cls), program)
+        parameters += _of_settings(settings, program)
 
         @functools.wraps(command)
         def run(**given: Any) -> None:

@@ -52,7 +52,9 @@ class Program(typer.Typer):
     def _keep_what_is_called(self, first: list[str]) -> None:
         """Forget all commands but the one that is called: making them of their options takes a fifth of the time that one needs to start."""
         called = [each for each in self.registered_commands if first == [_command_name(each)]]
-        if called:
+        if (
+            called and self.registered_callback is not None
+        ):  # of one command alone typer would make a program without commands
             self.registered_commands, self.registered_groups = called, []
 
     def __call__(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
