@@ -17,6 +17,7 @@ _OF_PROGRAM = (
     "at_once",
     "queue",
     "chat_s",
+    "ros",
     "wait_s",
     "max_tokens",
 )  # no matter to how an answer comes about, or sent with each request
@@ -143,6 +144,8 @@ class NodeSettings:
     """Requests that may wait for the service, from 0 to 10000. Who asks more is told that it is busy."""
     chat_s: float = 900.0
     """Seconds after which the service forgets a chat with which nobody has gone on, from 1 to 1000000."""
+    ros: bool = False
+    """Whether the service also publishes calls and what is said as ROS 2's std_msgs/String, on ros/call and ros/say."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     home_assistant: HomeAssistantSettings = field(default_factory=HomeAssistantSettings)
 

@@ -63,6 +63,10 @@ class Topics:
         """
         return "/".join([self.prefix, "node", node, leaf, *([asker] if asker else [])])
 
+    def ros(self, node: str, leaf: str) -> str:
+        """Where `node` tells robots in ROS 2 what it says (`say`) and calls (`call`), as std_msgs/String."""
+        return f"{self.prefix}/node/{node}/ros/{leaf}"
+
     def stream(self, answer: str) -> str:
         """Where an answer that will stand on the topic `answer` is told piece by piece."""
         return f"{answer}/{STREAM}"

@@ -25,8 +25,9 @@ _LEVELS = 4  # of a response topic below the asker's answers
 class Replies:
     """To be used on the service's thread, but for `tell`, which any thread may use."""
 
-    def __init__(self, link: MqttLink, topics: Topics, node: str, reader: CallReader) -> None:
-        self._link, self._topics, self._node, self._reader = link, topics, node, reader
+    def __init__(self, link: MqttLink, topics: Topics, node: str, reader: CallReader, *, ros: bool) -> None:
+        """With `ros` calls and what is said are published for ROS 2 too."""
+        self._link, self._topics, self._node, self._reader, self._ros = link, topics, node, reader, ros
         self._outbox = Outbox(link)
 
     def wanted_by(self, publish: Publish) -> tuple[str, Reply]:
@@ -54,14 +55,17 @@ class Replies:
                 "chat": job.asked.chat,
             }
             self._outbox.send(self._topics.node(self._node, "call"), _json(message), good_for_s=_GOOD_S)
+            self._tell_ros("call", _json(message))
 
     def forget_calls(self) -> None:
         """Send no call again that nobody was given yet."""
         self._outbox.drop(self._topics.node(self._node, "call"))
+        self._outbox.drop(self._topics.ros(self._node, "call"))
 
     def answer(self, job: Job) -> None:
         """Send an answer, and again until somebody has read it."""
         content, reply = self._content(job), job.reply
+        self._tell_ros("say", content["say"])
         if reply.to is not None:
             reply.to(content)
             return
@@ -85,6 +89,11 @@ class Replies:
     def send_again(self, *, lost: bool) -> None:
         """Send what nobody has read; after a connection was `lost` also what may never have come to the broker."""
         self._outbox.send_again(lost=lost)
+
+    def _tell_ros(self, leaf: str, text: str) -> None:
+        """Publish a text as a std_msgs/String in JSON."""
+        if self._ros and text:
+            self._outbox.send(self._topics.ros(self._node, leaf), _json({"data": text}), good_for_s=_GOOD_S)
 
     def _content(self, job: Job) -> dict[str, Any]:
         content = {"id": job.asked.id, "chat": job.asked.chat, **answer_json(job.answer, self._reader, job.error)}

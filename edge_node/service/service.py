@@ -63,7 +63,7 @@ class NodeService:
         self._other = False  # whether another service answers in this node's name
         self._presence = Presence()
         self._link = MqttLink(settings.broker, settings.name, will=(self._own("status"), self._presence.offline))
-        self._replies = Replies(self._link, self._topics, settings.name, self._reader)
+        self._replies = Replies(self._link, self._topics, settings.name, self._reader, ros=settings.ros)
         self._version = version("sled-mqtt")
         self._discovery = Discovery(
             settings.broker, description(self._topics, settings.name, node.pair.name, self._version)

@@ -23,8 +23,9 @@ _NOBODY = (
 HUB_STATE = ("status", "info", "stats")  # a hub's retained topics
 NODE_STATE = HUB_STATE  # those of a node that runs as a service
 _ASKED = ("ask", "cancel")  # what is written to a node
+_ROS = ("call", "say")  # what a node tells robots in ROS 2
 _SET = "mode"  # what homes set at a node
-_DISCOVERY = "homeassistant"  # the first level of Home Assistant's discovery topics, unless its user has changed it
+DISCOVERY = "homeassistant"  # the first level of Home Assistant's discovery topics, unless its user has changed it
 
 
 class Role(Enum):
@@ -97,6 +98,7 @@ def _of_node(node: str, roles: Mapping[str, Role], topics: Topics) -> list[Rule]
         *(Rule("read", topics.node(node, leaf)) for leaf in (*_ASKED, _SET)),
         *(Rule("read", topics.node(node, leaf, "+")) for leaf in _ASKED),
         Rule("write", topics.node(node, "call")),
+        *(Rule("write", topics.ros(node, leaf)) for leaf in _ROS),
         # On its own topics as an asker another program of the device asks the one that runs as a service.
         *(Rule("write", topics.node(node, leaf, node)) for leaf in _ASKED),
         *_answers("write", node, ["", *askers], topics),
@@ -118,16 +120,17 @@ def _of_home(_: str, roles: Mapping[str, Role], topics: Topics) -> list[Rule]:
     return [
         *_state(topics),
         *(Rule("read", topics.node("+", leaf)) for leaf in (*NODE_STATE, "call")),
+        *(Rule("read", topics.ros("+", leaf)) for leaf in _ROS),
         *(Rule("write", topics.node(node, leaf)) for node in nodes for leaf in (*_ASKED, _SET)),
         *_answers("read", "+", [""], topics),
         # Home Assistant learns of hubs and nodes there, and says when it starts.
-        Rule("read", config_topic(_DISCOVERY, "+")),
-        Rule("readwrite", birth_topic(_DISCOVERY)),
+        Rule("read", config_topic(DISCOVERY, "+")),
+        Rule("readwrite", birth_topic(DISCOVERY)),
     ]
 
 
 def _describes_itself(name: str) -> list[Rule]:
-    return [Rule("write", config_topic(_DISCOVERY, name)), Rule("read", birth_topic(_DISCOVERY))]
+    return [Rule("write", config_topic(DISCOVERY, name)), Rule("read", birth_topic(DISCOVERY))]
 
 
 def _answers(access: str, node: str, askers: Iterable[str], topics: Topics) -> list[Rule]:

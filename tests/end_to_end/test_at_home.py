@@ -18,6 +18,7 @@ import pytest
 from shared.discovery import birth_topic, config_topic
 from shared.mqtt import MqttLink
 from shared.private_file import write_file
+from shared.topics import Topics
 from tests.scripted_home_assistant import HIDDEN, TOKEN, ScriptedHomeAssistant
 from tests.waiting import wait_until
 from tools.demo import node_command
@@ -45,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     ):
         options = [f"--home-assistant-url={home.url}", f"--home-assistant-token-file={folder / 'token'}"]
         with (
-            running_service(bed.broker.settings("pi"), "pi", folder / "log", [*options, "--broker-discovery"]),
+            running_service(bed.broker.settings("pi"), "pi", folder / "log", [*options, "--broker-discovery", "--ros"]),
             closing(Household(bed.broker.settings("house"), "house", "pi")) as house,
         ):
             wait_until(lambda: home.sockets)
@@ -130,6 +131,20 @@ def test_calls_of_robots_are_still_published(place: Place) -> None:
     wait_until(lambda: told.calls)
     assert [call["name"] for call in told.calls] == ["RobotTurn"]
     assert not place.home.handled
+
+
+def test_robots_in_ros_are_told_in_their_form(place: Place) -> None:
+    heard: dict[str, list[dict[str, Any]]] = {"call": [], "say": []}
+    link = MqttLink(place.bed.broker.settings("house"), "house")
+    link.connect()
+    with closing(link):
+        for leaf, told in heard.items():
+            link.subscribe(Topics().ros("pi", leaf), lambda _, payload, told=told: told.append(json.loads(payload)))  # type: ignore[misc]
+        answer = _ask(place, "turn left by 90 degrees")
+        wait_until(lambda: all(heard.values()))
+    assert heard["say"] == [{"data": answer["say"]}]
+    assert [list(each) for each in heard["call"]] == [["data"]]
+    assert json.loads(heard["call"][0]["data"])["name"] == "RobotTurn"
 
 
 def test_the_command_asks_the_same_service(place: Place) -> None:

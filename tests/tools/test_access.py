@@ -48,7 +48,7 @@ def test_an_asker_may_only_ask_and_read_its_answers(rights: dict[str, Rights]) -
 def test_a_home_asks_and_reads_what_is_for_all_homes(rights: dict[str, Rights]) -> None:
     own = "sled/node/NODE/"
     home = rights["home `house`"]
-    assert home.write == frozenset({f"{own}ask", f"{own}cancel", "sled/flush"})
+    assert home.write == frozenset({f"{own}ask", f"{own}cancel", f"{own}mode", "homeassistant/status", "sled/flush"})
     assert {f"{own}answer", f"{own}answer/stream", f"{own}call", f"{own}status"} <= home.read
     assert not any("ASKER" in topic or "session" in topic for topic in home.read)
 

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hub.enrolment.access import HUB_STATE, NODE_STATE, Role
+from hub.enrolment.access import DISCOVERY, HUB_STATE, NODE_STATE, Role
 from hub.enrolment.broker_folder import BrokerFolder
 from hub.enrolment.configuration import ACL, PASSWORDS
 from hub.enrolment.passwords import new_password, password_line, with_line
 from shared.bundle import Bundle
+from shared.discovery import birth_topic, config_topic
 from shared.errors import LinkError
 from shared.joining import write_credential
 from shared.mqtt import MqttLink
@@ -59,7 +60,9 @@ def topic_forms() -> dict[str, tuple[str, ...]]:
         topics.echo("NODE", "there"), topics.echo("NODE", "back"),
         *(topics.node("NODE", leaf, asker) for asker in ("", "ASKER", "NODE") for leaf in ("ask", "cancel")),
         *(each for asker in ("", "ASKER", "NODE") for answer in [topics.node("NODE", "answer", asker)] for each in (answer, topics.stream(answer))),
-        topics.node("NODE", "call"), *(topics.node("NODE", leaf) for leaf in NODE_STATE), topics.flush, f"{topics.prefix}/else", "else",
+        topics.node("NODE", "mode"), topics.node("NODE", "call"), *(topics.ros("NODE", leaf) for leaf in ("call", "say")),
+        *(topics.node("NODE", leaf) for leaf in NODE_STATE),
+        *(config_topic(DISCOVERY, each) for each in ("HUB", "NODE")), birth_topic(DISCOVERY), topics.flush, f"{topics.prefix}/else", "else",
     ]  # fmt: skip
     return {form: tuple(form.split("/")) for form in every}
 
