@@ -33,6 +33,7 @@ _PIECE_S = 0.03  # seconds of a run at most: between runs the node looks at what
 _AT_ONCE = 2  # ids that the next token's run takes in besides: behind an accepted block there are two
 # Bytes from which on two threads are used: at 1.5 MB the second costs a tenth of the time, at 15 MB it saves a third.
 _LARGE_GRAPH = 8 * 2**20
+_GPU = frozenset({"CUDAExecutionProvider", "TensorrtExecutionProvider"})
 _SPIN_US = (
     100  # how long a thread looks for work before it sleeps: longer than the gaps within a run, shorter than a round
 )
@@ -243,6 +244,12 @@ def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no other base class
         raise DraftGraphError(f"ONNX Runtime cannot load {path}: {error}") from error
+    unused = _GPU.intersection(ort.get_available_providers())
+    if unused:
+        logger.warning(
+            "ONNX Runtime has %s here, but drafts are computed on the CPU: their K/V cache is written in place there",
+            ", ".join(sorted(unused)),
+        )
     logger.info("%s runs on %s, threads: %d", path, session.get_providers()[0], options.intra_op_num_threads)
     return session
 

@@ -101,7 +101,7 @@ def test_a_node_from_the_wheel_answers_and_needs_neither_torch_nor_transformers(
     assert not names & {"torch", "transformers", "optimum", "onnx"}
     where = run(node.programs, "python", "-c", "import edge_node; print(edge_node.__file__)").stdout
     assert where.startswith(str(node.programs.parent)), "not the checkout's"
-    options = ["--json", "--name", "pi", *broker_options(bed.broker.settings("pi"))]
+    options = ["--json", "--mode", "speculate", "--name", "pi", *broker_options(bed.broker.settings("pi"))]
     done = run(node.programs, "sled-node", "ask", *options, "turn on the kitchen lights")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

@@ -188,6 +188,24 @@ def test_drafts_of_several_sessions_share_a_forward(bench: Bench) -> None:
     assert bench.engine.stats.target_forwards - before <= 2, "the first may have gone alone, the others together"
 
 
+def test_a_cancelled_answer_takes_no_step_more(bench: Bench) -> None:
+    session = NodeSession()
+    bench.send(key(1), Open(key(1).id, "tiny", bytes(16)))
+    bench.receive(key(1))
+    bench.send(key(1), session.compose(append=[5, 6, 7], until=models.CONTEXT - 2, sampling=Sampling(1.0, 0, 1.0, 3)))
+    session.receive(bench.receive(key(1)))  # type: ignore[arg-type]
+    before = bench.engine.stats.target_forwards
+    cut = session.compose(keep=4)
+    bench.send(key(1), cut)
+    while not (isinstance(verdict := bench.receive(key(1)), Verdict) and verdict.round == cut.round):
+        pass
+    decided = bench.engine.stats.target_forwards
+    # One forward may have been counted while this was sent, and one was under way.
+    assert decided <= before + 2
+    time.sleep(0.2)
+    assert bench.engine.stats.target_forwards == decided
+
+
 def test_an_unknown_session_is_told_to_reopen(bench: Bench) -> None:
     bench.send(key(9), Draft(1, 0, 0, until=4, append=(5,)))
     reply = bench.receive(key(9))
