@@ -16,6 +16,7 @@ from edge_node.assembly import Node
 from edge_node.dialogue.calls import Call, CallReader
 from edge_node.dialogue.conversation import Ending
 from edge_node.home_assistant.agent import HomeAgent
+from edge_node.service.begun import BegunRequests
 from edge_node.service.chats import Chat, Chats
 from edge_node.service.description import description
 from edge_node.service.desk import Desk
@@ -26,6 +27,7 @@ from edge_node.service.stop_words import is_stop, stop_call
 from edge_node.service.tally import Tally
 from edge_node.service.worker import Job, Reply, Worker
 from edge_node.settings import Mode, NodeSettings
+from shared.cache import cache_folder
 from shared.discovery import AGAIN_S, Discovery, is_birth
 from shared.errors import ProtocolError, SettingsError
 from shared.json_object import json_object
@@ -41,6 +43,7 @@ _MOST_ARRIVALS = 256  # events that wait for the service's thread, before messag
 _SHORT = 100  # bytes of a message that may be a word that stops
 _CLAIM_S = 1.0  # seconds within which a service that runs says so to one that begins
 _STOPPED = "Stopping."
+_BEGUN = "what this request asks for was begun before the service was started again, and may be done; ask anew, with another id"
 _BUSY = "the node is busy, and as many requests wait as may ({}); ask again later"
 
 Event = Callable[[], None]  # something to be done on the service's thread
@@ -58,6 +61,7 @@ class NodeService:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._tally = Tally()
         self._lost = 0  # messages that found too many others waiting; the MQTT client's thread counts them
+        self._begun = BegunRequests(cache_folder() / f"begun-{settings.name}")
         self._mode = settings.mode  # of the answers that begin from now on
         self._ends = False
         self._other = False  # whether another service answers in this node's name
@@ -70,7 +74,13 @@ class NodeService:
         )
         self._told_at = -AGAIN_S  # when all figures were told
         hire = partial(
-            Worker, tell=self._replies.tell, done=self._done, reader=self._reader, agent=agent, mode=lambda: self._mode
+            Worker,
+            tell=self._replies.tell,
+            done=self._done,
+            reader=self._reader,
+            agent=agent,
+            mode=lambda: self._mode,
+            begun=self._begun,
         )
         self._desk = Desk(
             lambda: hire(node.conversation()), settings.at_once, settings.queue, Chats(settings.chat_s), self._failed
@@ -235,6 +245,8 @@ class NodeService:
             self._replies.refuse(asked.id, "the service is ending", "busy", reply)
         elif before is not None:
             self._repeat(before, asked, reply)
+        elif asked.has_own_id and self._begun.had_begun(asker, asked.id):
+            self._replies.refuse(asked.id, _BEGUN, "error", reply)
         elif not self._desk.take(asked, asker, reply):
             self._replies.refuse(asked.id, _BUSY.format(len(self._desk.waiting)), "busy", reply)
 

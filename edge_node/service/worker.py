@@ -14,6 +14,7 @@ from edge_node.dialogue.calls import Call, CallReader
 from edge_node.dialogue.conversation import Answer, Conversation, Ending
 from edge_node.dialogue.speech import Speech
 from edge_node.home_assistant.agent import HomeAgent, Outcome
+from edge_node.service.begun import BegunRequests
 from edge_node.service.chats import Chat
 from edge_node.service.requests import Asked
 from edge_node.settings import Mode
@@ -77,11 +78,12 @@ class Worker:
         reader: CallReader,
         agent: HomeAgent | None,
         mode: Callable[[], Mode],
+        begun: BegunRequests,
     ) -> None:
         self.job: Job | None = None  # written by the thread that gives jobs
         self.chat: Chat | None = None  # that it has answered last
         self._conversation, self._tell, self._done = conversation, tell, done
-        self._reader, self._agent, self._mode = reader, agent, mode
+        self._reader, self._agent, self._mode, self._begun = reader, agent, mode, begun
         self._system: str | None = None  # under which the conversation stands
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
@@ -125,6 +127,8 @@ class Worker:
             return
         pieces = _Pieces(job, self._tell, Speech(has_calls=self._reader.has_calls, holds=self._agent is not None))
         question, chat.question = chat.question, None
+        if question is not None:
+            self._note_begin(job)
         last = chat.turns[-1].content if chat.turns else ""
         if self._agent is not None and (outcome := self._agent.reply(asked.text, question, last)) is not None:
             job.outcome, job.answer.ending = outcome, Ending.END
@@ -154,8 +158,15 @@ class Worker:
         """What becomes of the answer's calls at home."""
         calls = self._reader.read(job.answer.text).calls
         if job.may_act:
+            if calls:
+                self._note_begin(job)
             return agent.carry_out(calls, job.asked.text, heard, can_confirm=job.chat.is_named)
         return Outcome("The answer broke off, so I have changed nothing.") if calls else None
+
+    def _note_begin(self, job: Job) -> None:
+        """Its calls are about to be carried out: should this service end meanwhile, the next one is not to do it again."""
+        if job.asked.has_own_id:
+            self._begun.begin(job.asker, job.asked.id)
 
 
 class _Pieces:

@@ -7,6 +7,7 @@ import queue
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     write_file(folder / "token", TOKEN)
     with (
         closing(ScriptedHomeAssistant()) as home,
-        running_hub(["pi"], homes=["house"], hub_options=["--broker-discovery"]) as bed,
+        running_hub(["pi", "jetson"], homes=["house"], hub_options=["--broker-discovery"]) as bed,
     ):
         options = [f"--home-assistant-url={home.url}", f"--home-assistant-token-file={folder / 'token'}"]
         with (
@@ -122,6 +123,33 @@ def test_a_request_that_comes_again_is_carried_out_once(place: Place) -> None:
     place.house.answer(request)
     place.house.ask("turn on the stove light", request, temperature=0.0)
     wait_until(lambda: len(place.house.told[request].answers) >= 2)
+    assert len(place.home.handled) == 1
+
+
+def test_a_request_that_was_begun_is_not_carried_out_by_the_next_service(place: Place, tmp_path: Path) -> None:
+    """The service is killed while Home Assistant is busy with the call."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def slow(told: dict[str, Any]) -> tuple[int, Any]:
+        reached.set()
+        go_on.wait(20)
+        return place.home.succeed(told)
+
+    settings, place.home.on_intent = place.bed.broker.settings("jetson"), slow
+    place.home.handled.clear()
+    followers = len(place.home.sockets)
+    with closing(Household(place.bed.broker.settings("house"), "house", "jetson")) as house:
+        with running_service(settings, "jetson", tmp_path / "first", place.options) as first:
+            wait_until(lambda: len(place.home.sockets) > followers)
+            request = house.ask("turn on the bed light", temperature=0.0)
+            assert reached.wait(20)
+            first.kill()
+            first.wait()
+        go_on.set()
+        place.home.on_intent = place.home.succeed
+        with running_service(settings, "jetson", tmp_path / "second", place.options):
+            answer = house.answer(request)
+    assert (answer["finish"], "may be done" in answer["error"]) == ("error", True)
     assert len(place.home.handled) == 1
 
 
