@@ -80,6 +80,9 @@ class HomeAssistantSettings:
     wyoming_host: str = "127.0.0.1"
     """Address on which it listens there; 0.0.0.0 for a Home Assistant on another machine."""
 
+    wyoming_from: str = ""
+    """Addresses that may talk there, joined by commas, or any. Without: those of home_assistant_url and of this machine; any if that is not set."""
+
     def __post_init__(self) -> None:
         require("home_assistant_listed", self.listed, 0, 1000)
         require("home_assistant_wyoming_port", self.wyoming_port, 0, 65_535)
@@ -94,6 +97,11 @@ class HomeAssistantSettings:
     def allowed(self) -> tuple[str, ...]:
         """The domains in `unasked`."""
         return tuple(filter(None, map(str.strip, self.unasked.split(","))))
+
+    @property
+    def callers(self) -> tuple[str, ...]:
+        """The hosts in `wyoming_from`."""
+        return tuple(filter(None, map(str.strip, self.wyoming_from.split(","))))
 
     def token(self) -> str:
         """The token. Raises SettingsError where no file is named, and for one that holds none or that others could read."""

@@ -46,6 +46,7 @@ class ScriptedHomeAssistant(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Front)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.names = {entity: name for entity, (name, *_) in _STATES.items()}
+        self.was_read = False  # whether somebody has asked for the last thing that is read of a home
         self.handled: list[dict[str, Any]] = []
         self.on_intent: Callable[[dict[str, Any]], tuple[int, Any] | None] = self.succeed
         self.sockets: list[_WebSocket] = []
@@ -87,6 +88,7 @@ class ScriptedHomeAssistant(socketserver.ThreadingTCPServer):
 
     def result(self, command: dict[str, Any]) -> Any:
         """The result of a command of the WebSocket API."""
+        self.was_read = self.was_read or command["type"] == "get_config"
         results: dict[str, Callable[[], Any]] = {
             "config/floor_registry/list": lambda: [{"floor_id": "ground", "name": "Ground Floor", "aliases": []}],
             "config/area_registry/list": lambda: [
@@ -116,6 +118,7 @@ class _WebSocket:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection, self._protocol = connection, ServerProtocol()
+        self._writing = threading.Lock()
         self._arrived: deque[Any] = deque()
         request = self._next()
         assert isinstance(request, Request)
@@ -133,8 +136,9 @@ class _WebSocket:
                 return message
 
     def send(self, message: dict[str, Any]) -> None:
-        self._protocol.send_text(json.dumps(message).encode())
-        self._write()
+        with self._writing:  # a test may send word of a change from its own thread
+            self._protocol.send_text(json.dumps(message).encode())
+            self._write()
 
     def close(self) -> None:
         """Break off without a word."""

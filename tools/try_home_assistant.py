@@ -30,6 +30,7 @@ from tools.rig.testbed import HUB, HubBed, running_hub
 _NODE, _HOUSE, _ASSISTANT = "pi", "house", "assistant"
 _AGENT = "conversation.sled_pi"
 _ASK, _SAID, _EVENT = "text.sled_node_pi_ask", "sensor.sled_node_pi_said", "event.sled_node_pi_answer"
+_ATTRIBUTES = ("temperature", "brightness", "current_position", "volume_level", "percentage")
 _SETTLED_S = 20.0
 States = Mapping[str, dict[str, Any]]
 Check = Callable[[States], bool]
@@ -89,6 +90,8 @@ _BY_ASSIST = (
     Said("is the hall window open?", _unchanged, says="Hall Window is open"),
     Said("set the hvac to 200 degrees", _unchanged),
     Said("turn on the disco ball", _unchanged),
+    Said("don't turn off the ceiling fan", _unchanged, says="I do not understand"),
+    Said("turn on the bed light when I come home", _unchanged, says="at once"),
 )
 _BY_MQTT = (
     Said("turn off the decorative lights", _is("switch.decorative_lights", "off"), ("switch.decorative_lights",)),
@@ -123,7 +126,7 @@ class _Trial:
         moved = {
             entity
             for entity, state in after.items()
-            if entity in before and state["state"] != before[entity]["state"] and not _is_restless(entity)
+            if entity in before and _set(state) != _set(before[entity]) and not _is_restless(entity)
         }
         others = sorted(moved.difference(said.may_change))
         good = said.holds(after) and not others and said.says in answer
@@ -145,6 +148,11 @@ class _Trial:
         while self._home.states()[_EVENT]["state"] == before and time.monotonic() < deadline:
             time.sleep(0.1)
         return str(self._home.states()[_SAID]["state"])
+
+
+def _set(state: dict[str, Any]) -> list[Any]:
+    """What of a state people set."""
+    return [state["state"], *(state["attributes"].get(name) for name in _ATTRIBUTES)]
 
 
 def _is_restless(entity: str) -> bool:
@@ -190,7 +198,8 @@ def main(
                 ("acceptance", "sensor.sled_node_pi_acceptance"),
                 ("hub's sessions", f"sensor.sled_hub_{HUB.replace('-', '_')}_sessions"),
             ):
-                trial.check(f"Home Assistant shows the {what}", home.wait_for(what, entity)["state"] != "", entity)
+                home.wait_for(what, entity)
+                trial.check(f"Home Assistant shows the {what}", True, entity)
             for said in _BY_ASSIST:
                 trial.say("Assist", said, trial.assist)
             for said in _BY_MQTT:

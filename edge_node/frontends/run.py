@@ -9,9 +9,10 @@ from importlib.metadata import version
 from typing import Any
 
 from edge_node.assembly import Node
+from edge_node.home_assistant.rest import address
 from edge_node.service.requests import Asked, spoken_request
 from edge_node.service.service import NodeService
-from edge_node.settings import NodeSettings
+from edge_node.settings import HomeAssistantSettings, NodeSettings
 from shared.loading import keep_imports
 from shared.streams import note
 from shared.systemd import READY, STOPPING, Heartbeat, notify
@@ -64,11 +65,24 @@ def _assist(settings: NodeSettings, service: NodeService) -> Iterator[None]:
     answers = _Assist(service, settings.max_tokens)
     with closing(
         WyomingServer(
-            given.wyoming_host, given.wyoming_port, answers, settings.name, settings.pair, version("sled-mqtt")
+            given.wyoming_host,
+            given.wyoming_port,
+            _callers(given),
+            answers,
+            settings.name,
+            settings.pair,
+            version("sled-mqtt"),
         )
     ) as server:
         server.start()
         yield
+
+
+def _callers(given: HomeAssistantSettings) -> tuple[str, ...]:
+    """Who may talk Wyoming; everybody if nobody is named."""
+    if given.callers:
+        return () if "any" in given.callers else given.callers
+    return (address(given.url)[1],) if given.url else ()
 
 
 class _Assist:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,34 +10,21 @@ from typing import Any, Protocol
 
 from edge_node.dialogue.calls import Call
 from edge_node.home_assistant.carrier import Carrier, NeedsYes, Rest, Result
-from edge_node.home_assistant.guard import ASKING, is_question, unsaid
+from edge_node.home_assistant.guard import ASKING, is_for_many, is_question, not_at_once, unsaid
 from edge_node.home_assistant.home import Home
 from edge_node.home_assistant.listing import listing
 from edge_node.home_assistant.wording import key
 from edge_node.settings import GUARDED
 
 _CONFIRMED_S = 45.0  # seconds within which a yes is one to what was asked back
-_YES = frozenset(
-    {
-        "yes",
-        "yeah",
-        "yep",
-        "yup",
-        "sure",
-        "ok",
-        "okay",
-        "do it",
-        "go ahead",
-        "yes do it",
-        "yes go ahead",
-        "yes do",
-        "of course",
-        "confirm",
-    }
+_YES = re.compile(
+    r"(?:please )?(?:yes|yeah|yep|yup|sure|of course|confirm|do it|go ahead|ok|okay)"
+    r"(?: (?:please|sure|do|do it|do that|go ahead|(?:open|close|lock|unlock) (?:it|them)|turn (?:it|them) (?:on|off)))*"
 )
-_NO = frozenset(
-    {"no", "nope", "no thanks", "no thank you", "no don't", "don't", "do not", "cancel", "stop", "never mind"}
+_NO = re.compile(
+    r"(?:no|nope|no thanks|no thank you|don't|do not|cancel|stop|never mind|nevermind)(?: (?:please|don't|thanks))*"
 )
+_AGREED = re.compile(r"ok|okay|sure|of course")  # what people say of an answer too
 _OURS = "Hass"  # what the names of Home Assistant's calls begin with
 _SEEN_BEFORE = 2  # requests of the chat that choose what is listed, beside the new one
 
@@ -105,47 +93,51 @@ class HomeAgent:
 
     def reply(self, request: str, question: Question | None, last: str) -> Outcome | None:
         """What becomes of a yes or a no; None where the request is neither, or may be to what the pair has asked in its `last` answer."""
-        said = key(request).removesuffix(" please").removeprefix("please ")
-        if said not in _YES | _NO or (question is None and last.rstrip().endswith("?")):
+        said = key(request)
+        yes, no = _YES.fullmatch(said), _NO.fullmatch(said)
+        if not (yes or no) or (question is None and last.rstrip().endswith("?")):
             return None
         if question is None:
-            return Outcome("I have not asked anything.")
-        if said in _NO:
+            return Outcome("All right." if no or _AGREED.fullmatch(said) else "I have not asked anything.")
+        if no:
             return Outcome("All right.")
         if self._clock() > question.until:
             return Outcome("That was too long ago, so I have changed nothing. Please ask again.")
-        results = [self._carried_out(call, is_confirmed=True) for call in question.calls]
+        results = [self._carried_out(call, is_confirmed=True, many=True) for call in question.calls]
         return Outcome(_said(results), tuple(results))
 
-    def carry_out(self, calls: Sequence[Call], request: str, heard: str, *, can_confirm: bool) -> Outcome | None:
+    def carry_out(
+        self, calls: Sequence[Call], request: str, earlier: Sequence[str], listed: str, *, can_confirm: bool
+    ) -> Outcome | None:
         """Carry out the calls of an answer; None where it has none for Home Assistant.
 
-        `heard` is all that the calls' words may be from: the request, its chat and the list. `can_confirm`: whether somebody can
-        say yes to what is asked back.
+        The calls' words must be from the request or the last of the `earlier` ones in its chat, or be names that are `listed`.
+        `can_confirm`: whether somebody can say yes to what is asked back.
         """
-        own = [call for call in calls if call.name.startswith(_OURS)]
+        own: list[Call] = []
+        for call in calls:
+            if call.name.startswith(_OURS) and call not in own:  # what is said twice is meant once
+                own.append(call)
         if not own:
             return None
         results: list[Result] = []
         waiting: list[tuple[Call, str]] = []
-        asks = is_question(request)
+        many = is_for_many(request)
+        said = "\n".join([*earlier[-_SEEN_BEFORE:], request])
         for call in own:
             if call.name == "HassNevermind":
                 results.append(Result(call, done=True, say="All right."))
-            elif asks and call.name not in ASKING:
-                results.append(Result(call, done=False, say="That was a question, so I have changed nothing."))
-            elif missing := unsaid(call, heard):
-                say = f"I have not heard “{missing}”, so I have changed nothing."
-                results.append(Result(call, done=False, say=say))
+            elif wrong := _refusal(call, request, said, listed):
+                results.append(Result(call, done=False, say=f"{wrong}, so I have changed nothing."))
             else:
                 try:
-                    results.append(self._carried_out(call, is_confirmed=False))
+                    results.append(self._carried_out(call, is_confirmed=False, many=many))
                 except NeedsYes as needed:
-                    if can_confirm:
-                        waiting.append((call, str(needed)))
-                    else:
-                        say = f"I {needed} only after a yes; ask for it in a chat."
-                        results.append(Result(call, done=False, say=say))
+                    waiting.append((call, str(needed)))
+        if not can_confirm:
+            says = ((call, f"I would {phrase} after a yes only; ask for it in a chat.") for call, phrase in waiting)
+            results += (Result(call, done=False, say=say) for call, say in says)
+            waiting = []
         others = tuple(call for call in calls if not call.name.startswith(_OURS))
         question, asked = None, ""
         if waiting:
@@ -153,11 +145,22 @@ class HomeAgent:
             asked = f"Shall I {' and '.join(phrase for _, phrase in waiting)}?"
         return Outcome(" ".join(filter(None, [_said(results), asked])), tuple(results), question, others)
 
-    def _carried_out(self, call: Call, *, is_confirmed: bool) -> Result:
+    def _carried_out(self, call: Call, *, is_confirmed: bool, many: bool) -> Result:
         home = self._follower.home
         if home is None:
             return Result(call, done=False, say=f"I can't do that now: {self._follower.trouble}.")
-        return self._carrier.carry_out(call, home, is_confirmed=is_confirmed)
+        return self._carrier.carry_out(call, home, is_confirmed=is_confirmed, many=many)
+
+
+def _refusal(call: Call, request: str, said: str, listed: str) -> str:
+    """Why a call may not be carried out, whatever it is about; nothing if it may."""
+    if call.name not in ASKING:
+        if is_question(request):
+            return "That was a question"
+        if wrong := not_at_once(call, request):
+            return wrong
+    missing = unsaid(call, said, listed)
+    return f"I have not heard “{missing}”" if missing else ""
 
 
 def _said(results: Sequence[Result]) -> str:

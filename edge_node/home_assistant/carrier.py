@@ -18,6 +18,7 @@ from edge_node.home_assistant.sentences import (
     weather_told,
 )
 from edge_node.home_assistant.targets import Targets, Unfound, find
+from edge_node.home_assistant.wording import words
 from shared.errors import HomeAssistantError, HomeAssistantSilent
 from shared.program import sentence
 
@@ -30,6 +31,8 @@ _UNTARGETED = frozenset(
         "HassGetCurrentDate",
     }
 )  # calls that are about no entity
+_ANYTHING = frozenset({"button", "input_button", "switch", "input_boolean", "script", "scene", "group", "automation"})
+_OPENING = frozenset({"door", "doors", "gate", "gates", "garage", "lock", "locks", "alarm"})
 _PLACING = ("name", "area", "floor", "domain", "device_class")  # slots that say what a call is about
 _TIMERS = "Home Assistant keeps timers for its own voice devices only."
 _MOST_FAILED = 8  # names that are told
@@ -66,34 +69,36 @@ class Carrier:
         """`guarded` are the domains of entities that are switched after a yes only."""
         self._rest, self._guarded = rest, guarded
 
-    def carry_out(self, call: Call, home: Home, *, is_confirmed: bool) -> Result:
-        """Carry a call out, or answer it, once. Raises NeedsYes."""
+    def carry_out(self, call: Call, home: Home, *, is_confirmed: bool, many: bool) -> Result:
+        """Carry a call out, or answer it, once; `many` is whether it may be about several entities without a place. Raises NeedsYes."""
         try:
-            return self._attempt(call, home, is_confirmed)
-        except Unfound as error:
-            return Result(call, done=False, say=str(error))
-        except HomeAssistantSilent:
-            return Result(
-                call, done=False, say="Home Assistant has not answered, so I don't know whether that was done."
-            )
-        except HomeAssistantError as error:
-            return Result(call, done=False, say=f"{str(error).rstrip('.')}.")
+            return self._attempt(call, home, is_confirmed, many)
+        except (Unfound, HomeAssistantError) as error:
+            return _failed(call, error)
 
-    def _attempt(self, call: Call, home: Home, is_confirmed: bool) -> Result:
+    def _attempt(self, call: Call, home: Home, is_confirmed: bool, many: bool) -> Result:
         if "Timer" in call.name:
             raise Unfound(_TIMERS)
         if call.name in _UNTARGETED:
             return _told(call, Targets(()), self._rest.handle(call.name, call.arguments), home)
         states = {str(state.get("entity_id")): state for state in self._rest.states()}
-        targets = find(call, home, {entity: str(state.get("state")) for entity, state in states.items()})
+        values = {entity: str(state.get("state")) for entity, state in states.items()}
+        targets = find(call, home, values, many=many or call.name in ASKING)
         if call.name in ASKING:
             return _answered(call, targets.entities, states, home)
         attributes = {entity: state.get("attributes") or {} for entity, state in states.items()}
         if wrong := out_of_range(call, targets.entities, attributes, home.temperature_unit):
             raise Unfound(wrong)
-        if not is_confirmed and any(entity.domain in self._guarded for entity in targets.entities):
+        if not is_confirmed and any(map(self._opens, targets.entities)):
             raise NeedsYes(to_do(call, targets, home.temperature_unit))
         return self._switched(call, targets, home)
+
+    def _opens(self, entity: Entity) -> bool:
+        """Whether it opens the house, by its domain or, of what can be anything, by its names."""
+        if entity.domain in self._guarded:
+            return True
+        said = {word for name in entity.names for word in words(name)}
+        return bool(self._guarded) and entity.domain in _ANYTHING and not _OPENING.isdisjoint(said)
 
     def _switched(self, call: Call, targets: Targets, home: Home) -> Result:
         values = {slot: value for slot, value in call.arguments.items() if slot not in _PLACING}
@@ -101,17 +106,28 @@ class Carrier:
             values["area"] = call.arguments.get("area")
         if targets.together is not None:
             return _told(call, targets, self._rest.handle(call.name, {**values, **targets.together}), home)
-        results = [
-            _told(call, Targets((entity,)), self._rest.handle(call.name, {**values, "name": entity.id}), home)
-            for entity in targets.entities
-        ]
+        results: list[Result] = []
+        for entity in targets.entities:
+            try:
+                answer = self._rest.handle(call.name, {**values, "name": entity.id})
+                results.append(_told(call, Targets((entity,)), answer, home))
+            except HomeAssistantError as error:
+                results.append(_failed(call, error))
+                if isinstance(error, HomeAssistantSilent):
+                    break  # the others would wait as long
         if len(results) == 1:
             return results[0]
-        done = tuple(entity for entity, result in zip(targets.entities, results, strict=True) if result.done)
+        done = tuple(entity for entity, result in zip(targets.entities, results, strict=False) if result.done)
         failures = [result.say for result in results if not result.done]
         told = [was_done(call, Targets(done, where=targets.where), home.temperature_unit)] if done else []
         names = tuple(name for result in results for name in result.targets)
         return Result(call, not failures, " ".join([*told, *dict.fromkeys(failures)]), names)
+
+
+def _failed(call: Call, error: Exception) -> Result:
+    if isinstance(error, HomeAssistantSilent):
+        return Result(call, done=False, say="Home Assistant has not answered, so I don't know whether that was done.")
+    return Result(call, done=False, say=f"{str(error).rstrip('.')}.")
 
 
 def _told(call: Call, targets: Targets, answer: dict[str, Any], home: Home) -> Result:
@@ -120,6 +136,7 @@ def _told(call: Call, targets: Targets, answer: dict[str, Any], home: Home) -> R
     if call.name in ASKING:
         return Result(call, done=True, say=spoken or clock_told(answer) or "I don't know.")
     success, failed = (_names(answer, which) for which in ("success", "failed"))
+    # Home Assistant 2025.4 tells the failure of a call about no entity in words alone, and says nothing when it was done.
     is_refused = not success if targets.entities else bool(spoken)
     if is_refused or answer.get("response_type") == "error":
         what = f" with {targets.named}" if targets.entities else ""

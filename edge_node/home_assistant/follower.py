@@ -22,6 +22,7 @@ _EVENTS = (
     "component_loaded",
 )
 _QUIET_S = 1.0  # seconds without a change, after which the home is read again
+_MOST_OF_BURST = 200  # changes after which the home is read, though others follow
 _OFTEN_ENOUGH_S = 600.0  # not all changes have an event: those of entities without a unique id have none
 _LOOK_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
@@ -86,8 +87,9 @@ class HomeFollower:
         waited = 0.0
         while waited < _OFTEN_ENOUGH_S and not self._ends.is_set():
             if socket.next_event(_LOOK_S) is not None:
-                while not self._ends.is_set() and socket.next_event(_QUIET_S) is not None:
-                    pass  # changes come in bursts
+                for _ in range(_MOST_OF_BURST):  # changes come in bursts
+                    if self._ends.is_set() or socket.next_event(_QUIET_S) is None:
+                        break
                 break
             waited += _LOOK_S
         return not self._ends.is_set()

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from edge_node.home_assistant.home import Entity, Home, Place
-from edge_node.home_assistant.wording import key, words
+from edge_node.home_assistant.wording import DULL, key, words
 
 _MOST_AREAS, _MOST_FLOORS = 5, 2  # as many as a home of the built-in pair's training has at most
-_TOLD_APART = frozenset({"light", "lamp", "switch", "sensor", "door", "window", "fan", "room", "blind"})  # say little
 
 Named = TypeVar("Named", Entity, Place)
 
@@ -38,7 +37,7 @@ def _ranking(said: Sequence[str]) -> Callable[[str], float]:
 
     def rank(name: str) -> float:
         own = [_stem(word) for word in words(name)]
-        weights = {word: 0.3 if word in _TOLD_APART else 1.0 for word in own}
+        weights = {word: 0.3 if word in DULL else 1.0 for word in own}
         total = sum(weights.values())
         scores = (
             sum(weight for word, weight in weights.items() if word in turn) / (1 + age)

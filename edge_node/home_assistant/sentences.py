@@ -23,6 +23,7 @@ _VERBS = {
     ("HassTurnOn", "button"): ("press", "pressed"),
     ("HassTurnOn", ""): ("turn on", "turned on"),
     ("HassTurnOff", ""): ("turn off", "turned off"),
+    ("HassBroadcast", ""): ("announce it", "announced it"),
     ("HassVacuumStart", ""): ("start", "started"),
     ("HassVacuumReturnToBase", ""): ("send back", "sent back"),
     ("HassMediaPause", ""): ("pause", "paused"),
@@ -119,11 +120,14 @@ def clock_told(answer: dict[str, Any]) -> str:
 
 
 def _phrase(call: Call, targets: Targets, unit: str, tense: int) -> str:
-    domains = {entity.domain for entity in targets.entities}
-    domain = domains.pop() if len(domains) == 1 else ""
+    domains = list(dict.fromkeys(entity.domain for entity in targets.entities))
+    if len(domains) > 1 and any((call.name, domain) in _VERBS for domain in domains):
+        parts = [tuple(entity for entity in targets.entities if entity.domain == domain) for domain in domains]
+        return " and ".join(_phrase(call, Targets(part, where=targets.where), unit, tense) for part in parts)
+    domain = domains[0] if len(domains) == 1 else ""
     verbs = _VERBS.get((call.name, domain)) or _VERBS.get((call.name, ""))
     if verbs is not None:
-        return f"{verbs[tense]} {targets.named}"
+        return f"{verbs[tense]} {targets.named}" if targets.entities else verbs[tense]
     values = [text.format(call.arguments[slot]) for slot, text in _VALUES if slot in call.arguments]
     temperature = call.arguments.get("temperature")
     if temperature is not None:

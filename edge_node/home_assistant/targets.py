@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_node.dialogue.calls import Call
 from edge_node.home_assistant.home import Entity, Home, Place
-from edge_node.home_assistant.wording import holds, key, words
+from edge_node.home_assistant.wording import KINDS, holds, key, words
 
 # Entities that a call is about which names no kind.
 _DOMAINS = {
@@ -55,23 +55,6 @@ _WHILE = {
     "HassMediaPrevious": "playing",
     "HassMediaUnpause": "paused",
 }  # a call that names no player is about those in this state
-_KINDS = {
-    "light": "light",
-    "lamp": "light",
-    "fan": "fan",
-    "switch": "switch",
-    "blind": "cover",
-    "curtain": "cover",
-    "shutter": "cover",
-    "cover": "cover",
-    "window": "cover",
-    "lock": "lock",
-    "thermostat": "climate",
-    "heating": "climate",
-    "speaker": "media_player",
-    "tv": "media_player",
-    "vacuum": "vacuum",
-}  # what a name may end with that is a room's and no device's
 _SHOWN = 3  # names in a sentence
 
 
@@ -98,22 +81,17 @@ class Targets:
         return f"{len(names)} {kind}{'es' if kind.endswith(('s', 'ch')) else 's'}{self.where}"
 
 
-def find(call: Call, home: Home, states: Mapping[str, str]) -> Targets:
-    """What a call is about; `states` are those of all entities. Raises Unfound."""
-    given = _with_named_device(call.arguments, home)
+def find(call: Call, home: Home, states: Mapping[str, str], *, many: bool = True) -> Targets:
+    """What a call is about; `states` are those of all entities, `many` is whether several may be meant without a place. Raises Unfound."""
+    given = _as_meant(call.arguments, home)
     areas = _places(home.areas, given.get("area"), "room")
     floors = _places(home.floors, given.get("floor"), "floor")
     domains = _domains(call.name, given)
     classes = _texts(given.get("device_class"))
     name = str(given.get("name", ""))
-    if name and not _named(home, name, home.devices):
-        # "kitchen lights" may be the lights of the kitchen.
-        said = words(name)
-        kind = _KINDS.get(said[-1].removesuffix("s")) if len(said) > 1 else None
-        rooms = [area for area in home.areas if key(" ".join(said[:-1])) in map(key, area.names)]
-        if kind and rooms and not areas:
-            name, areas, domains = "", rooms, (kind,)
     if not domains and not name and not classes:
+        if not areas and not floors:
+            raise Unfound("I don't know what you mean.")
         domains = _SWITCHED
 
     def among(entities: Sequence[Entity]) -> list[Entity]:
@@ -133,6 +111,8 @@ def find(call: Call, home: Home, states: Mapping[str, str]) -> Targets:
         found = [entity for entity in found if states.get(entity.id) == _WHILE[call.name]]
     if not found:
         raise Unfound(_nothing(name, areas, floors, domains, classes))
+    if not (name or areas or floors or many) and len(found) > 1:
+        raise Unfound(f"There are {len(found)}: {_some(found)}. Which one?")
     if name and len(found) > 1:
         raise Unfound(f"There are {len(found)} devices called {name}; say in which room.")
     if call.name in _SINGLE and len(found) > 1:
@@ -151,6 +131,11 @@ def listed(names: Sequence[str], joint: str = "and") -> str:
     return f" {joint} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
+def _some(entities: Sequence[Entity]) -> str:
+    names = [entity.name for entity in entities]
+    return ", ".join(names[:_SHOWN]) + (" and others" if len(names) > _SHOWN else "")
+
+
 def _together(
     areas: Sequence[Place], floors: Sequence[Place], domains: Sequence[str], classes: Sequence[str]
 ) -> dict[str, Any] | None:
@@ -163,17 +148,25 @@ def _together(
     return slots if areas or floors else None
 
 
-def _with_named_device(given: Mapping[str, Any], home: Home) -> Mapping[str, Any]:
-    """The slots of a call; where they speak of a kind of device in a room that is none, but a device is called so, that device."""
-    area = str(given.get("area", ""))
-    if not area or given.get("name") or any(key(area) in map(key, place.names) for place in home.areas):
-        return given
-    for entity in home.devices:
-        for name in entity.names:
-            *before, last = words(name) or [""]
-            if before == words(area) and last.removesuffix("s") in _KINDS:
-                return {**{k: v for k, v in given.items() if k not in {"area", "domain", "device_class"}}, "name": name}
+def _as_meant(given: Mapping[str, Any], home: Home) -> Mapping[str, Any]:
+    """The slots of a call, where a room and a kind of device were taken for a device's name, or a device's name for them."""
+    area, name = str(given.get("area", "")), str(given.get("name", ""))
+    if name and not area and not _named(home, name, home.devices):
+        *before, last = words(name) or [""]
+        room = next((place for place in home.areas if key(" ".join(before)) in map(key, place.names)), None)
+        if last.removesuffix("s") in KINDS and room is not None:
+            return {**_without(given, "name"), "area": room.name, "domain": KINDS[last.removesuffix("s")]}
+    if area and not name and not any(key(area) in map(key, place.names) for place in home.areas):
+        for entity in home.devices:
+            for each in entity.names:
+                *before, last = words(each) or [""]
+                if before == words(area) and last.removesuffix("s") in KINDS:
+                    return {**_without(given, "area", "domain", "device_class"), "name": each}
     return given
+
+
+def _without(given: Mapping[str, Any], *slots: str) -> dict[str, Any]:
+    return {slot: value for slot, value in given.items() if slot not in slots}
 
 
 def _domains(call: str, given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,6 +7,25 @@ import unicodedata
 from collections.abc import Iterable
 
 _WORD = re.compile(r"(?:(?<![\w])-)?\d+(?:[.,]\d+)?|[^\W\d_]+(?:'[^\W\d_]+)*")
+DULL = frozenset(
+    {"light", "lamp", "switch", "sensor", "door", "window", "fan", "room", "blind", "lights", "lamps"}
+)  # words of names that tell little
+KINDS = {
+    "light": "light",
+    "lamp": "light",
+    "fan": "fan",
+    "switch": "switch",
+    "blind": "cover",
+    "curtain": "cover",
+    "shutter": "cover",
+    "cover": "cover",
+    "lock": "lock",
+    "thermostat": "climate",
+    "heating": "climate",
+    "speaker": "media_player",
+    "tv": "media_player",
+    "vacuum": "vacuum",
+}  # words for kinds of entities
 _ARTICLES = frozenset({"the", "a", "an", "my", "our", "your"})
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2212": "-"})
 _UNITS = {
@@ -43,6 +62,9 @@ _TENS = {
     )
 }
 _HUNDRED = 100
+_THOUSAND = 1000
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
+_FRACTIONS = str.maketrans({"½": " and half", "¼": " and quarter", "¾": " and quarter"})
 _NEGATIVE = frozenset({"minus", "negative"})
 _PARTS = frozenset({"half", "quarter", "quarters"})
 # What words that are no numbers may stand for, in percent and in parts of an hour.
@@ -76,6 +98,8 @@ _MEANT = {
     "off": (0,),
     "mute": (0,),
     "around": (180, 360),
+    "way": (0, 100),
+    "possible": (0, 100),
 }
 
 
@@ -95,24 +119,39 @@ def holds(text: Iterable[str], wanted: list[str]) -> bool:
     return any(there[at : at + len(sought)] == sought for at in range(len(there) - len(sought) + 1))
 
 
+def kinds_in(text: str) -> set[str]:
+    """The kinds of entities that a text speaks of."""
+    return {KINDS[word] for each in words(text) if (word := _singular(each)) in KINDS}
+
+
 def numbers(text: str) -> set[float]:
     """The numbers that a text names or may mean, in digits or in words."""
     found: set[float] = set()
     joined: float | None = None  # the number words so far that stand one behind the other
+    before: float | None = None  # the number in front of "point"
     sign = 1
-    for word in _split(text):
+    for word in _split(_THOUSANDS.sub("", text)):
         value = _UNITS.get(word, _TENS.get(word))
-        if value is not None:
-            joins = joined is not None and (joined % _HUNDRED == 0 or (joined % 10 == 0 and value < 10))
-            joined = (joined or 0) + value if joins else value
+        if value is not None or word.lstrip("-")[0].isdigit():
+            number = float(word.replace(",", ".")) if value is None else float(value)
+            joins = value is not None and joined is not None
+            joins = joins and (joined % _HUNDRED == 0 or (joined % 10 == 0 and number < 10))  # type: ignore[operator]
+            joined = (joined or 0) + number if joins else number
+            if before is not None:
+                found.add(sign * (before + number / 10 ** len(str(int(number)))))
+                before = None
+            found.add(sign * joined)
         elif word == "hundred":
-            joined = _HUNDRED * (joined or 1)
-        elif word.lstrip("-")[0].isdigit():
-            found.add(sign * float(word.replace(",", ".")))
+            thousands, last = divmod(joined or 1, _THOUSAND)
+            joined = _THOUSAND * thousands + _HUNDRED * (last or 1)
+            found.add(sign * joined)
+        elif word == "thousand":
+            joined = _THOUSAND * (joined or 1)
+            found.add(sign * joined)
+        elif word == "point":
+            before = joined
         elif word != "and":
             joined, sign = None, -1 if word in _NEGATIVE else 1
-        if joined is not None and word != "and":
-            found.add(sign * joined)
         found.update(_MEANT.get(word, ()))
     if not _PARTS.isdisjoint(_split(text)):
         found.update([number + part for number in found if number == int(number) for part in (0.25, 0.5, 0.75)])
@@ -120,7 +159,7 @@ def numbers(text: str) -> set[float]:
 
 
 def _split(text: str) -> list[str]:
-    plain = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES).casefold()
+    plain = unicodedata.normalize("NFKC", text.translate(_FRACTIONS)).translate(_APOSTROPHES).casefold()
     return _WORD.findall(plain)
 
 

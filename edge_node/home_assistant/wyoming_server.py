@@ -10,7 +10,7 @@ import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -30,6 +30,7 @@ _MOST_CLIENTS = 32
 _IDLE_S = 60.0  # seconds without an event, after which a client is left
 _LOOK_S = 0.25  # seconds between two looks whether a client that waits is still there
 _LONGEST_S = 300.0  # seconds that an answer may take
+_LOOPBACK = ("127.0.0.1", "::1")
 _MOST_NAME = 64  # characters of a chat's name
 _FAILED = "I could not answer that."
 
@@ -142,9 +143,11 @@ class WyomingServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, host: str, port: int, service: Service, node: str, pair: str, version: str) -> None:
-        """Raises SettingsError for an address on which it can't listen."""
-        self.service = service
+    def __init__(
+        self, host: str, port: int, callers: Sequence[str], service: Service, node: str, pair: str, version: str
+    ) -> None:
+        """Only `callers`, host names or addresses, are talked with; everybody if there are none. Raises SettingsError for an address on which it can't listen."""
+        self.service, self._callers = service, callers
         self.info = _info(node, pair, version)
         self._clients = threading.BoundedSemaphore(_MOST_CLIENTS)
         if ":" in host:
@@ -165,6 +168,20 @@ class WyomingServer(socketserver.ThreadingTCPServer):
         self.shutdown()
         self.server_close()
 
+    def verify_request(self, _request: Any, client_address: Any) -> bool:
+        """See socketserver: the protocol has no passwords, so who may talk is known by the address."""
+        address = str(client_address[0]).removeprefix("::ffff:")
+        if (
+            not self._callers
+            or address in _LOOPBACK
+            or address in {each for host in self._callers for each in _addresses(host)}
+        ):
+            return True
+        log.warning(
+            "%s may not talk Wyoming; if that is Home Assistant, name it in home_assistant_wyoming_from", address
+        )
+        return False
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """See socketserver; who comes while many others are there is turned away."""
         if self._clients.acquire(blocking=False):
@@ -183,6 +200,14 @@ class WyomingServer(socketserver.ThreadingTCPServer):
     def handle_error(self, _request: Any, client_address: Any) -> None:
         """See socketserver; a client's mistake is no news."""
         log.info("a client of Wyoming at %s failed: %r", client_address, sys.exc_info()[1])
+
+
+def _addresses(host: str) -> list[str]:
+    """The addresses of a host; none if it can't be found."""
+    try:
+        return [str(found[4][0]) for found in socket.getaddrinfo(host, None)]
+    except (OSError, UnicodeError):
+        return []
 
 
 def _info(node: str, pair: str, version: str) -> Info:

@@ -60,6 +60,11 @@ class Chats:
                     break
         return chat
 
+    def forget_questions(self) -> None:
+        """Have no yes be to anything any more."""
+        for chat in self._chats.values():
+            chat.question = None
+
     def forget_old(self) -> None:
         """Forget the chats whose time is over."""
         oldest = self._clock() - self._lifetime_s

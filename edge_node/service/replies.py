@@ -98,7 +98,7 @@ class Replies:
     def _content(self, job: Job) -> dict[str, Any]:
         content = {"id": job.asked.id, "chat": job.asked.chat, **answer_json(job.answer, self._reader, job.error)}
         if job.outcome is not None:
-            content.update(text=job.shown, say=job.outcome.say, **job.outcome.as_json())
+            content.update(text=job.shown, say=job.spoken, **job.outcome.as_json())
         return content
 
     def _send(self, content: dict[str, Any], reply: Reply, topic: str) -> None:

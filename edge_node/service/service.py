@@ -279,6 +279,7 @@ class NodeService:
 
     def _stop(self, job: Job, call: Call) -> None:
         """Stop at once, and end whatever might move the robot on."""
+        self._desk.chats.forget_questions()
         self._replies.forget_calls()  # what nobody was given yet must not come behind this
         self._replies.call(job, [call])
         job.answer.text = f"{json.dumps({'name': call.name, 'arguments': call.arguments})}\n{_STOPPED}"

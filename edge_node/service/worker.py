@@ -6,6 +6,7 @@ import logging
 import queue
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,11 @@ from shared.errors import AnswerCancelled, SledError
 from shared.program import sentence
 
 log = logging.getLogger(__name__)
+
+
+_GOOD_S = (
+    30.0  # seconds for which a request may be carried out at home: a lamp that goes on minutes later frightens people
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class Job:
     shown: str = ""  # what its stream has told of the text
     outcome: Outcome | None = None  # of its calls, where this node carries them out itself
     is_over: bool = False
+    spoken: str = ""  # what its stream has told to be spoken
+    asked_at: float = field(default_factory=time.monotonic)
     key: str = field(
         default_factory=lambda: secrets.token_hex(8)
     )  # by which its calls are known, whoever repeats a request's id
@@ -149,19 +157,24 @@ class Worker:
                 pieces.take(piece)
             chat.turns, chat.unverified = tuple(conversation.said), tuple(conversation.unverified)
             if self._agent is not None:
-                job.outcome = self._outcome(self._agent, job, "\n".join([*said, asked.text, system or ""]))
+                job.outcome = self._outcome(self._agent, job, said, system or "")
                 chat.question = None if job.outcome is None else job.outcome.question
         finally:
             pieces.finish("" if job.outcome is None else job.outcome.say)
 
-    def _outcome(self, agent: HomeAgent, job: Job, heard: str) -> Outcome | None:
+    def _outcome(self, agent: HomeAgent, job: Job, said: list[str], listed: str) -> Outcome | None:
         """What becomes of the answer's calls at home."""
-        calls = self._reader.read(job.answer.text).calls
-        if job.may_act:
-            if calls:
-                self._note_begin(job)
-            return agent.carry_out(calls, job.asked.text, heard, can_confirm=job.chat.is_named)
-        return Outcome("The answer broke off, so I have changed nothing.") if calls else None
+        read = self._reader.read(job.answer.text)
+        if not read.calls and not read.refused:
+            return None
+        if not job.may_act:
+            return Outcome("The answer broke off, so I have changed nothing.")
+        if not read.calls:
+            return Outcome("I could not make anything of that, so I have changed nothing.")
+        if time.monotonic() > job.asked_at + _GOOD_S:
+            return Outcome("That took too long, so I have changed nothing.")
+        self._note_begin(job)
+        return agent.carry_out(read.calls, job.asked.text, said, listed, can_confirm=job.chat.is_named)
 
     def _note_begin(self, job: Job) -> None:
         """Its calls are about to be carried out: should this service end meanwhile, the next one is not to do it again."""
@@ -195,6 +208,7 @@ class _Pieces:
     def finish(self, also: str) -> None:
         """Nothing more comes of the answer, but what has become of its calls."""
         left = self._speech.finish(also)
+        self._job.spoken = self._speech.text
         told = self._job.shown + left
         left += ("\n" if also and told and not told.endswith("\n") else "") + also
         self._job.shown += left

@@ -19,6 +19,7 @@ from tests.scripted_home_assistant import TOKEN, ScriptedHomeAssistant
 from tests.waiting import wait_until
 
 _ON = Call("HassTurnOn", {"name": "bed light"})
+LISTED = "Devices: bed light, sink light, front door"
 _UNLOCK = Call("HassTurnOff", {"name": "front door"})
 
 
@@ -56,7 +57,7 @@ class _House:
         self.agent = HomeAgent(follower, rest, unasked=unasked, most_listed=12, clock=self.clock)
 
     def hear(self, request: str, *calls: Call, can_confirm: bool = True) -> Outcome:
-        outcome = self.agent.carry_out(calls, request, request, can_confirm=can_confirm)
+        outcome = self.agent.carry_out(calls, request, [], LISTED, can_confirm=can_confirm)
         assert outcome is not None
         return outcome
 
@@ -127,7 +128,7 @@ def test_a_wrong_token_is_told_of(home: ScriptedHomeAssistant) -> None:
     wait_until(lambda: "does not know the token" in follower.trouble)
     follower.close()
     agent = HomeAgent(follower, HomeAssistantRest(home.url, "another"), unasked=(), most_listed=12)
-    outcome = agent.carry_out([_ON], "turn on the bed light", "turn on the bed light", can_confirm=True)
+    outcome = agent.carry_out([_ON], "turn on the bed light", [], LISTED, can_confirm=True)
     assert outcome is not None
     assert "does not know the token" in outcome.say
     assert not home.handled
@@ -168,6 +169,10 @@ def test_a_part_that_failed_is_told_of(house: _House, home: ScriptedHomeAssistan
         ("set it to 200 degrees", Call("HassClimateSetTemperature", {"temperature": 200}), "7 to 30 °C, not 200"),
         ("set it to 900 degrees", Call("HassClimateSetTemperature", {"temperature": 20}), "not heard “20”"),
         ("start a timer of 5 minutes", Call("HassStartTimer", {"minutes": 5}), "keeps timers for its own"),
+        ("don't turn on the bed light", _ON, "I do not understand “not”"),
+        ("turn on the bed light at seven", _ON, "I can only do things at once"),
+        ("turn off the light", Call("HassTurnOff", {"domain": "light"}), "Which one?"),
+        ("off", Call("HassTurnOff", {}), "I don't know what you mean"),
         ("never mind", Call("HassNevermind", {}), "All right."),
     ],
 )
@@ -229,9 +234,40 @@ def test_a_yes_to_nothing_is_no_request_unless_the_pair_has_asked(house: _House)
     assert house.agent.reply("yes", None, "Do you want another story?") is None
 
 
+@pytest.mark.parametrize(
+    "said", ["yes", "Yes, please!", "yes, unlock it", "ok do it", "sure, go ahead", "yes please do"]
+)
+def test_a_yes_has_many_forms(house: _House, home: ScriptedHomeAssistant, said: str) -> None:
+    asked = house.hear("unlock the front door", _UNLOCK)
+    done = house.agent.reply(said, asked.question, "")
+    assert done is not None
+    assert done.say == "Unlocked Front Door."
+    assert len(home.handled) == 1
+
+
+@pytest.mark.parametrize("said", ["ok", "sure", "no", "never mind", "no thanks"])
+def test_what_people_say_of_an_answer_is_no_request(house: _House, said: str) -> None:
+    outcome = house.agent.reply(said, None, "Turned on Bed Light.")
+    assert outcome is not None
+    assert outcome.say == "All right."
+
+
+def test_the_same_call_twice_is_meant_once(house: _House, home: ScriptedHomeAssistant) -> None:
+    house.hear("turn on the bed light", _ON, _ON)
+    assert len(home.handled) == 1
+
+
+def test_one_that_fails_among_several_does_not_hide_the_others(house: _House, home: ScriptedHomeAssistant) -> None:
+    home.on_intent = lambda told: (500, {}) if told["data"]["name"] == "light.sink" else home.succeed(told)
+    outcome = house.hear("all lights off", Call("HassTurnOff", {"domain": "light"}))
+    assert outcome.say.startswith("Turned off Bed Light, Stove Light and Hall Light. Home Assistant does not do that")
+    assert len(outcome.results[0].targets) == 3
+    assert not outcome.results[0].done
+
+
 def test_whoever_cannot_say_yes_is_told(house: _House, home: ScriptedHomeAssistant) -> None:
     outcome = house.hear("unlock the front door", _UNLOCK, can_confirm=False)
-    assert "only after a yes" in outcome.say
+    assert "after a yes only" in outcome.say
     assert not home.handled
 
 
@@ -252,7 +288,7 @@ def test_one_answer_does_the_one_and_asks_about_the_other(house: _House, home: S
 
 
 def test_an_answer_without_calls_is_none_of_its_business(house: _House) -> None:
-    assert house.agent.carry_out([Call("RobotStop", {})], "stop", "stop", can_confirm=True) is None
+    assert house.agent.carry_out([Call("RobotStop", {})], "stop", [], "", can_confirm=True) is None
 
 
 def test_the_home_is_followed(house: _House, home: ScriptedHomeAssistant, follower: HomeFollower) -> None:

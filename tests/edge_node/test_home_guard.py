@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_node.dialogue.calls import Call
-from edge_node.home_assistant.guard import is_question, out_of_range, unsaid
+from edge_node.home_assistant.guard import is_for_many, is_question, not_at_once, out_of_range, unsaid
 from edge_node.home_assistant.home import Entity
 from edge_node.home_assistant.wording import holds, key, numbers, words
 
@@ -29,6 +29,17 @@ from edge_node.home_assistant.wording import holds, key, numbers, words
         "Who\u2019s at home?",
         "have they locked the door?",
         "when does the vacuum start",
+        "should the hall light be off?",
+        "do the kitchen lights turn off by themselves?",
+        "you turned off the bed light, right?",
+        "isn't the light on",
+        "could you check if the door is locked",
+        "let me know if the door is open",
+        "have the lights been on",
+        "hey sled, is the light on",
+        "can you please tell me whether it is on",
+        "turn on the light. is it on now",
+        "will the lights go off at ten",
     ],
 )
 def test_a_question_is_one(request_: str) -> None:
@@ -49,6 +60,15 @@ def test_a_question_is_one(request_: str) -> None:
         "do the dishes light",
         "it's too dark in here",
         "lights off, please",
+        "can I have the bed light on please",
+        "could we have the hall light on?",
+        "do you mind turning off the sink light?",
+        "can we get it warmer, 22 degrees",
+        "have all the lights turned off",
+        "do it again",
+        "what about turning on the lamp",
+        "is that the doorbell? turn on the porch light",
+        "who left the light on? turn it off please",
     ],
 )
 def test_a_request_is_no_question(request_: str) -> None:
@@ -70,6 +90,13 @@ def test_a_request_is_no_question(request_: str) -> None:
         ("fully open", 100),
         ("twenty-five percent", 25),
         ("100%", 100),
+        ("twenty one point five", 21.5),
+        ("20 point 5", 20.5),
+        ("21½ degrees", 21.5),
+        ("two thousand seven hundred kelvin", 2700),
+        ("2,700 kelvin", 2700),
+        ("all the way up", 100),
+        ("twenty one and a half", 21.5),
     ],
 )
 def test_a_number_is_heard(text: str, number: float) -> None:
@@ -92,12 +119,78 @@ def test_a_number_is_not_heard_that_was_not_said() -> None:
         (Call("HassLightSet", {"name": "bed light", "brightness": 4}), "4"),
         (Call("HassLightSet", {"name": "bed light", "color": "red"}), "red"),
         (Call("HassSetVolumeRelative", {"volume_step": -40}), ""),
-        (Call("HassTurnOff", {"domain": "fan"}), ""),
+        (Call("HassTurnOff", {"domain": "fan"}), "fan"),
         (Call("HassLightSet", {"name": "bed light", "temperature": "warm white"}), "warm white"),
     ],
 )
 def test_words_that_nobody_said_are_found(call: Call, missing: str) -> None:
-    assert unsaid(call, "set the Bed Light to 40 %, please") == missing
+    assert unsaid(call, "set the Bed Light to 40 %, please", "devices: third floor lamp, red") == missing
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "missing"),
+    [
+        ("turn off the moon light", "moon lamp", ""),  # the list has it, and its own word was said
+        ("turn off the bed light", "stove light", "stove light"),
+        ("turn off the light", "stove light", "stove light"),
+        ("turn off the moon light", "sun lamp", "sun lamp"),
+    ],
+)
+def test_of_a_listed_name_its_own_word_must_be_said(said: str, name: str, missing: str) -> None:
+    listed = "devices: moon lamp, stove light, bed light"
+    assert unsaid(Call("HassTurnOff", {"name": name}), said, listed) == missing
+
+
+def test_another_kind_than_was_said_is_not_meant() -> None:
+    assert unsaid(Call("HassTurnOff", {"domain": "light"}), "turn off the fan", "") == "light"
+    assert unsaid(Call("HassTurnOff", {"domain": "fan"}), "turn off the fans", "") == ""
+    assert unsaid(Call("HassTurnOff", {"domain": "light"}), "make it dark", "") == ""
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ("don't turn on the bed light", "not"),
+        ("never turn off the sink light", "not"),
+        ("please don\u2019t turn the hall light off", "not"),
+        ("leave the bed light on", "not"),
+        ("turn off everything but the sink light", "not"),
+        ("turn on all lights except the bed light", "not"),
+        ("turn on the hall light when I come home", "at once"),
+        ("turn on the bed light at seven", "at once"),
+        ("turn on the light in ten minutes", "at once"),
+        ("turn off the light at 7:30", "at once"),
+        ("turn on the light tonight", "at once"),
+        ("turn on the light for 5 minutes", "at once"),
+        ("I turned on the bed light", "no request"),
+        ("somebody opened the door", "no request"),
+    ],
+)
+def test_what_is_not_to_be_done_at_once_is_not_done(request_: str, says: str) -> None:
+    assert says in not_at_once(Call("HassTurnOn", {"name": "x"}), request_)
+    assert not_at_once(Call("HassListAddItem", {"name": "list", "item": "x"}), request_) == ""
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "set the light at 30 percent",
+        "why don't you turn on the light",
+        "don't forget to turn off the light",
+        "turn on the night light",
+        "set it at twenty degrees",
+        "open the blinds half way",
+        "I need more light in here",
+    ],
+)
+def test_what_is_to_be_done_at_once_is(request_: str) -> None:
+    assert not_at_once(Call("HassTurnOn", {"name": "x"}), request_) == ""
+
+
+def test_several_are_meant_by_a_plural_or_a_word_for_all() -> None:
+    assert is_for_many("turn off the lights")
+    assert is_for_many("everything off")
+    assert not is_for_many("turn off the light")
 
 
 def test_a_thermostat_has_a_range() -> None:

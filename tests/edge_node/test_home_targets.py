@@ -81,6 +81,15 @@ def test_what_is_not_clear_is_asked_for(name: str, slots: dict[str, Any], says: 
         _find(name, **slots)
 
 
+def test_without_a_place_several_are_meant_only_if_that_was_said() -> None:
+    call = Call("HassTurnOff", {"domain": "light"})
+    with pytest.raises(Unfound, match="Which one"):
+        find(call, _HOME, _STATES, many=False)
+    assert len(find(call, _HOME, _STATES, many=True).entities) > 1
+    with pytest.raises(Unfound, match="don't know what you mean"):
+        _find("HassTurnOff")
+
+
 def test_all_are_told_at_once_only_where_that_means_no_others() -> None:
     assert _find("HassTurnOff", area="kitchen", domain="light").together == {"area": "kitchen", "domain": ["light"]}
     assert _find("HassTurnOff", floor="ground floor", domain="light").together is None  # one of them is not exposed

@@ -65,7 +65,7 @@ def service() -> _Service:
 @pytest.fixture
 def port(service: _Service) -> Iterator[int]:
     number = free_port()
-    server = WyomingServer("127.0.0.1", number, service, "pi", "home", "1.0")
+    server = WyomingServer("127.0.0.1", number, (), service, "pi", "home", "1.0")
     server.start()
     yield number
     server.close()
@@ -203,4 +203,20 @@ def test_an_address_that_is_taken_is_told() -> None:
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(SettingsError, match="can't listen for Wyoming"),
     ):
-        WyomingServer("127.0.0.1", taken.getsockname()[1], _Service(), "pi", "home", "1")
+        WyomingServer("127.0.0.1", taken.getsockname()[1], (), _Service(), "pi", "home", "1")
+
+
+@pytest.mark.parametrize(("callers", "may"), [((), True), (("192.0.2.7",), False), (("192.0.2.7", "127.0.0.2"), True)])
+def test_only_who_is_named_is_talked_with(service: _Service, callers: tuple[str, ...], may: bool) -> None:
+    server = WyomingServer("0.0.0.0", 0, callers, service, "pi", "home", "1")
+    server.start()
+    try:
+        with socket.create_connection(
+            ("127.0.0.1", server.server_address[1]), timeout=10, source_address=("127.0.0.2", 0)
+        ) as client:
+            stream = cast("BinaryIO", client.makefile("rwb"))
+            with suppress(OSError):
+                write_event(Describe().event(), stream)
+                assert (read_event(stream) is not None) == may
+    finally:
+        server.close()
