@@ -209,7 +209,7 @@ def main(
             if pictures is not None:
                 from tools.home_assistant.pictures import take_pictures
 
-                take_pictures(home, pictures)
+                take_pictures(home, pictures, _AGENT)
     if trial.failed:
         raise typer.Exit(1)
 

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,19 +31,31 @@ _FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
 )
-_SIZE = (1100, 1200)
+_TALK = ("turn on the ceiling lights", "set the hvac to 200 degrees", "unlock the front door", "yes")
+_ANSWERED_S = 3.0
 _DRAWN_S = 8.0  # seconds that a page takes to be drawn, icons included
 _UP_S = 30.0
 
 
-def take_pictures(home: Instance, folder: Path) -> None:
-    """Save what the page of the node's device shows, and its part of the overview. Raises RuntimeError without a browser."""
+def take_pictures(home: Instance, folder: Path, agent: str) -> None:
+    """Save the page of the node's device, and a talk with it in Assist. Raises RuntimeError without a browser."""
+    nothing = dict.fromkeys(("stt_engine", "stt_language", "tts_engine", "tts_language", "tts_voice", "wake_word_entity", "wake_word_id"))  # fmt: skip
+    assistant = home.ask(
+        "assist_pipeline/pipeline/create",
+        name="SLED",
+        language="en",
+        conversation_engine=agent,
+        conversation_language="en",
+        **nothing,
+    )
+    home.ask("assist_pipeline/pipeline/set_preferred", pipeline_id=assistant["id"])
     device = next(
         each["id"] for each in home.ask("config/device_registry/list") if each.get("name", "").startswith("SLED node")
     )
     with _browser() as page:
         page.log_in(home)
-        page.save(f"{home.url}/config/devices/device/{device}", folder / "home-assistant.png")
+        page.save(f"{home.url}/config/devices/device/{device}", folder / "home-assistant.png", (1100, 1200))
+        page.save(f"{home.url}/lovelace/0?conversation=1", folder / "assist.png", (600, 620), _TALK)
 
 
 class _Page:
@@ -62,15 +74,19 @@ class _Page:
         }
         script = f"localStorage.setItem('hassTokens', {json.dumps(json.dumps(tokens))})"
         self._do("Page.enable")
-        self._do(
-            "Emulation.setDeviceMetricsOverride", width=_SIZE[0], height=_SIZE[1], deviceScaleFactor=1, mobile=False
-        )
         self._do("Page.addScriptToEvaluateOnNewDocument", source=script)
 
-    def save(self, url: str, path: Path) -> None:
-        """Save a picture of a page."""
+    def save(self, url: str, path: Path, size: tuple[int, int], typed: Sequence[str] = ()) -> None:
+        """Save a picture of a page, after what is typed there line by line."""
+        self._do("Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1, mobile=False)
         self._do("Page.navigate", url=url)
         time.sleep(_DRAWN_S)
+        enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+        for line in typed:
+            self._do("Input.insertText", text=line)
+            self._do("Input.dispatchKeyEvent", type="keyDown", **enter)
+            self._do("Input.dispatchKeyEvent", type="keyUp", **enter)
+            time.sleep(_ANSWERED_S)
         path.write_bytes(base64.b64decode(self._do("Page.captureScreenshot", format="png")["data"]))
 
     def _do(self, method: str, **parameters: Any) -> dict[str, Any]:
