@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from shared import streams
@@ -23,13 +27,64 @@ _TAIL = 100  # those of them that are its end
 _Misuse: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
 
 
+_NUMBER = re.compile("-?[0-9]{1,18}")
+_PLAIN: dict[Any, Callable[[Any], Any]] = {str: str, list[str]: list, int: int, Path: Path}  # what takes no looking at
+
+
+class _Plain:
+    """What takes plain values as they are.
+
+    From version 0.29 on typer has pydantic look at every value, whose import takes as long as all else that a command needs to start.
+    """
+
+    def get_params(self, context: Any) -> list[Any]:
+        """See click: the parameters of a command."""
+        params: list[Any] = super().get_params(context)  # type: ignore[misc]
+        for param in params:
+            if "process_value" not in vars(param):
+                param.process_value = partial(_value, param, _plain(param), param.process_value)
+        return params
+
+
+class _Command(_Plain, TyperCommand):
+    """A command."""
+
+
+class _Group(_Plain, TyperGroup):
+    """A program with several."""
+
+
+def _plain(param: Any) -> Callable[[Any], Any] | None:
+    """What makes the value of a parameter that has no conditions; None for others, and with an older typer."""
+    descriptor: Any = getattr(param, "type_descriptor", None)
+    info: Any = getattr(descriptor, "parameter_info", None)
+    conditions = [getattr(info, name, None) for name in ("min", "max", "parser", "exists", "writable", "resolve_path")]
+    if info is None or param.callback is not None or any(each is not None and each is not False for each in conditions):
+        return None
+    is_path = descriptor.annotation is Path and not (info.file_okay and info.dir_okay)
+    return None if is_path else _PLAIN.get(descriptor.annotation)
+
+
+def _value(
+    param: Any, plain: Callable[[Any], Any] | None, process: Callable[..., Any], context: Any, given: Any
+) -> Any:
+    """The value of a parameter; what is not plain is left to typer, and to what it says of it."""
+    if given is None and not param.required:
+        return None if param.callback is None else param.callback(context, param, None)
+    is_text = isinstance(given, str) and bool(given) and (plain is not int or _NUMBER.fullmatch(given) is not None)
+    is_list = plain is list and isinstance(given, list | tuple) and bool(given)
+    return plain(given) if plain is not None and (is_list if plain is list else is_text) else process(context, given)
+
+
 class Program(typer.Typer):
     """A typer application. Called, it runs a command and ends the interpreter with the command's exit status."""
 
     def __init__(self, name: str, *also: type[Exception], help: str | None = None) -> None:  # noqa: A002 - typer's word
         """`name` is what the program's sentences begin with. Exceptions `also` carry sentences, beside SledError."""
         # Without rich: its boxes and its markup would get between a user's words and the terminal.
-        super().__init__(help=help, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+        super().__init__(
+            cls=_Group, help=help, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+        )
         self._name, self._also = name, also
 
     def with_version(self) -> Program:
@@ -51,6 +106,8 @@ class Program(typer.Typer):
 
     def _keep_what_is_called(self, first: list[str]) -> None:
         """Forget all commands but the one that is called: making them of their options takes a fifth of the time that one needs to start."""
+        for each in self.registered_commands:
+            each.cls = _Command
         called = [each for each in self.registered_commands if first == [_command_name(each)]]
         if (
             called and self.registered_callback is not None
