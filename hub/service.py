@@ -23,7 +23,7 @@ from hub.neighbours import Neighbours
 from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings, Sharing, Weights
 from shared.codec import encode, encode_in
-from shared.discovery import Discovery, is_birth
+from shared.discovery import Discovery
 from shared.errors import LinkError
 from shared.messages import AnyMessage, Early, Fault, FaultCode, Open, Opened
 from shared.mqtt import MqttLink
@@ -125,8 +125,7 @@ class Hub:
             self._link.subscribe(self._topics.open(self._name, "+"), self._intake.on_open, retained=False)
             self._link.subscribe(self._topics.draft(self._name, "+"), self._intake.on_draft, retained=False)
             self._link.subscribe(self._topics.hub(self._name, "status"), self._correct_status)
-            if self._discovery.wanted:
-                self._link.subscribe(self._discovery.birth, self._describe)
+            self._discovery.follow(self._link, self._announce_again)
             self._link.greet(self._announce)
             self._say(f"hub {self._name!r} serves {self._pair.name!r}")
             stats.start()
@@ -163,14 +162,13 @@ class Hub:
         self._link.publish_json(self._topics.hub(self._name, "status"), {"online": True})
         self._discovery.tell(self._link)
 
-    def _describe(self, _topic: str, payload: bytes) -> None:
-        """Home Assistant has started, and wants to be told all again."""
-        if self._serves and is_birth(payload):
-            self._announce()
-
     def _correct_status(self, _topic: str, payload: bytes) -> None:
         """Say again that the hub is online: the broker may publish the last will of a connection that it had before."""
-        if self._serves and json.loads(payload) == {"online": False}:
+        if json.loads(payload) == {"online": False}:
+            self._announce_again()
+
+    def _announce_again(self) -> None:
+        if self._serves:
             self._announce()
 
     def _publish_stats_until(self, stop: threading.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from shared.streams import put_line
 _OURS = "sled"  # the level below which the programs' topics stand, their names being levels of their own
 _EXPIRE_S = 180  # seconds after which a figure that was not told again is unknown
 AGAIN_S = 60.0  # seconds after which figures are told again, though nothing has changed
+_STARTED = b"online"  # what Home Assistant says when it has
 _ONLINE = "{{ 'online' if value_json.online else 'offline' }}"
 
 
@@ -76,18 +78,17 @@ class Discovery:
     """Describes a program, and again whenever Home Assistant says that it has started."""
 
     def __init__(self, settings: BrokerSettings, device: Device) -> None:
-        self._prefix, self._device, self.wanted = settings.discovery_prefix, device, settings.discovery
+        self._prefix, self._device, self._wanted = settings.discovery_prefix, device, settings.discovery
 
     def tell(self, link: MqttLink) -> None:
         """Publish the description, if the settings want that."""
-        if not self.wanted:
-            return
-        link.publish_json(config_topic(self._prefix, self._device.name), self._device.config())
+        if self._wanted:
+            link.publish_json(config_topic(self._prefix, self._device.name), self._device.config())
 
-    @property
-    def birth(self) -> str:
-        """The topic on which Home Assistant says that it is there."""
-        return birth_topic(self._prefix)
+    def follow(self, link: MqttLink, again: Callable[[], object]) -> None:
+        """Call `again`, on the client's thread, whenever Home Assistant says that it has started. Raises LinkError."""
+        if self._wanted:
+            link.subscribe(birth_topic(self._prefix), lambda _, payload: payload == _STARTED and again())
 
 
 def forget(settings: BrokerSettings, name: str) -> None:
@@ -108,8 +109,3 @@ def forget(settings: BrokerSettings, name: str) -> None:
     put_line(f"emptied {topic}: Home Assistant removes the device and its entities")
     if settings.discovery:
         put_line("the setting broker.discovery is on, so the program shows itself again when it starts")
-
-
-def is_birth(payload: bytes) -> bool:
-    """Whether Home Assistant says that it has started."""
-    return payload == b"online"

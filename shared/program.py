@@ -26,7 +26,6 @@ _TAIL = 100  # those of them that are its end
 # typer has click inside, or beside it, depending on its version.
 _Misuse: Any = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
 
-
 _NUMBER = re.compile("-?[0-9]{1,18}")
 _PLAIN: dict[Any, Callable[[Any], Any]] = {str: str, list[str]: list, int: int, Path: Path}  # what takes no looking at
 
@@ -106,16 +105,15 @@ class Program(typer.Typer):
 
     def _keep_what_is_called(self, first: list[str]) -> None:
         """Forget all commands but the one that is called: making them of their options takes a fifth of the time that one needs to start."""
-        for each in self.registered_commands:
-            each.cls = _Command
         called = [each for each in self.registered_commands if first == [_command_name(each)]]
-        if (
-            called and self.registered_callback is not None
-        ):  # of one command alone typer would make a program without commands
+        # Of one command alone typer would make a program without commands, unless it has options of its own.
+        if called and self.registered_callback is not None:
             self.registered_commands, self.registered_groups = called, []
 
     def __call__(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
         """Run the command line, or the one in `args`. Raises SystemExit; not `standalone_mode`: what the command raises."""
+        for each in self.registered_commands:
+            each.cls = _Command
         if not standalone_mode:
             return get_command(self)(*args, standalone_mode=False, **kwargs)
         streams.prepare()

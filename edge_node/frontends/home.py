@@ -24,7 +24,7 @@ def sync(settings: NodeSettings, *, as_json: bool, follow: bool) -> None:
         )
     token = given.token()
     with closing(HomeAssistantSocket(given.url, token)) as socket:
-        home = read_home(socket.ask)
+        home = read_home(socket)
     show = _as_json if as_json else _as_text
     show(home, given.listed)
     if not follow:

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from typing import Any
 
 from edge_node.assembly import Node
+from edge_node.home_assistant.agent import HomeAgent
+from edge_node.home_assistant.at_home import AtHome
 from edge_node.home_assistant.rest import address
 from edge_node.service.requests import Asked, spoken_request
 from edge_node.service.service import NodeService
@@ -42,13 +44,11 @@ def run(settings: NodeSettings) -> None:
 
 
 @contextmanager
-def _at_home(settings: NodeSettings) -> Iterator[Any]:
+def _at_home(settings: NodeSettings) -> Iterator[HomeAgent | None]:
     """What carries calls out; None where the settings name no Home Assistant."""
     if not settings.home_assistant.url:
         yield None
         return
-    from edge_node.home_assistant.at_home import AtHome
-
     with closing(AtHome(settings.home_assistant)) as home:
         yield home.agent
 

@@ -6,13 +6,14 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from edge_node.dialogue.calls import Call
-from edge_node.home_assistant.carrier import Carrier, NeedsYes, Rest, Result
+from edge_node.home_assistant.carrier import Carrier, NeedsYes, Result
+from edge_node.home_assistant.follower import HomeFollower
 from edge_node.home_assistant.guard import ASKING, is_for_many, is_question, not_at_once, unsaid
-from edge_node.home_assistant.home import Home
 from edge_node.home_assistant.listing import listing
+from edge_node.home_assistant.rest import HomeAssistantRest
 from edge_node.home_assistant.wording import key
 from edge_node.settings import GUARDED
 
@@ -27,13 +28,6 @@ _NO = re.compile(
 _AGREED = re.compile(r"ok|okay|sure|of course")  # what people say of an answer too
 _OURS = "Hass"  # what the names of Home Assistant's calls begin with
 _SEEN_BEFORE = 2  # requests of the chat that choose what is listed, beside the new one
-
-
-class Follower(Protocol):
-    """`HomeFollower`."""
-
-    home: Home | None
-    trouble: str
 
 
 @dataclass(frozen=True)
@@ -73,8 +67,8 @@ class HomeAgent:
 
     def __init__(
         self,
-        follower: Follower,
-        rest: Rest,
+        follower: HomeFollower,
+        rest: HomeAssistantRest,
         *,
         unasked: Sequence[str],
         most_listed: int,

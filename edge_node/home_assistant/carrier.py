@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from edge_node.dialogue.calls import Call
 from edge_node.home_assistant.guard import ASKING, out_of_range
 from edge_node.home_assistant.home import Entity, Home
+from edge_node.home_assistant.rest import HomeAssistantRest
 from edge_node.home_assistant.sentences import (
     clock_told,
     states_told,
@@ -38,16 +39,6 @@ _TIMERS = "Home Assistant keeps timers for its own voice devices only."
 _MOST_FAILED = 8  # names that are told
 
 
-class Rest(Protocol):
-    """`HomeAssistantRest`."""
-
-    def states(self) -> list[dict[str, Any]]:
-        """The states of all entities."""
-
-    def handle(self, intent: str, data: dict[str, Any]) -> dict[str, Any]:
-        """Have an intent carried out."""
-
-
 class NeedsYes(Exception):
     """The call is to be confirmed first; the text says what it would do."""
 
@@ -65,7 +56,7 @@ class Result:
 class Carrier:
     """Any thread may use it."""
 
-    def __init__(self, rest: Rest, guarded: frozenset[str]) -> None:
+    def __init__(self, rest: HomeAssistantRest, guarded: frozenset[str]) -> None:
         """`guarded` are the domains of entities that are switched after a yes only."""
         self._rest, self._guarded = rest, guarded
 

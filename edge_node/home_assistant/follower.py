@@ -74,7 +74,7 @@ class HomeFollower:
         self.trouble = trouble
 
     def _read(self, socket: HomeAssistantSocket) -> None:
-        home = read_home(socket.ask)
+        home = read_home(socket)
         if self.trouble:
             log.info("Home Assistant is there: %d entities are exposed", len(home.exposed))
         self.trouble = ""

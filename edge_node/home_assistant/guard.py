@@ -21,13 +21,9 @@ ASKING = frozenset(
         "HassNevermind",
     }
 )  # calls that change nothing
-_SAID = ("item", "search_query", "message", "color")  # slots whose text was said
+_FREE = ("item", "search_query", "message")  # slots of what somebody wants to have written, played or announced
+_SAID = (*_FREE, "color", "temperature")  # slots whose text was said
 _NAMES = ("name", "area", "floor")  # slots whose text was said, or is the name of something of which a part was said
-_FREE = (
-    "item",
-    "search_query",
-    "message",
-)  # slots that hold whatever somebody wants to have written, played or announced
 _FILLED = r"(?:(?:ok|okay|so|and|well|um|uh|please|sorry|then|but|now|(?:hey|hi|hello)(?: \w+)?) )*"
 _POLITE = re.compile(
     _FILLED + r"(?:(?:can|could|would|will) you (?:please )?(?!please|tell|say|check|see|explain|know|find|hear)"
@@ -97,7 +93,7 @@ def unsaid(call: Call, said: str, listed: str) -> str:
     `said` is the request and what was said shortly before. A name may be longer than what was said of it if it is `listed`, and a word of its own was said.
     """
     there, names = words(said), words(listed)
-    for slot in (*_SAID, *_NAMES, "temperature"):
+    for slot in (*_SAID, *_NAMES):
         value = call.arguments.get(slot)
         if not isinstance(value, str) or holds(there, words(value)):
             continue

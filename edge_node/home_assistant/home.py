@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from edge_node.home_assistant.socket import HomeAssistantSocket
 from edge_node.home_assistant.wording import key
 from shared.program import sentence
 
 _ASSISTANT = "conversation"  # whose exposed entities a conversation agent is given
 _MOST, _MOST_NAMES = 20_000, 32  # entities of a home, and names of one
-
-
-class Ask(Protocol):
-    """`HomeAssistantSocket.ask`."""
-
-    def __call__(self, command: str, **fields: Any) -> Any:
-        """The result of a command."""
+_LONGEST_NAME = 100  # characters
 
 
 @dataclass(frozen=True)
@@ -86,8 +81,9 @@ class Home:
         return next((area for area in self.areas if area.id == area_id), None)
 
 
-def read_home(ask: Ask) -> Home:
-    """The home that `ask` tells of. Raises HomeAssistantError as it does."""
+def read_home(socket: HomeAssistantSocket) -> Home:
+    """The home that Home Assistant tells of. Raises HomeAssistantError."""
+    ask = socket.ask
     floors = tuple(_places(ask("config/floor_registry/list"), "floor_id"))
     areas = tuple(_places(ask("config/area_registry/list"), "area_id"))
     devices = {each.get("id"): each.get("area_id") or "" for each in _records(ask("config/device_registry/list"))}
@@ -124,15 +120,14 @@ def read_home(ask: Ask) -> Home:
 def _places(listed: Any, id_key: str) -> Iterable[Place]:
     for each in _records(listed):
         names = _names(each.get("name"), each.get("aliases"))
-        if names:
-            yield Place(str(each.get(id_key)), names, str(each.get("floor_id") or ""))
+        yield Place(str(each.get(id_key)), names, str(each.get("floor_id") or ""))
 
 
 def _names(name: Any, aliases: Any) -> tuple[str, ...]:
     """What something is called: text that can be shown, and holds a word."""
     given = [name, *sorted(map(str, aliases))] if isinstance(aliases, list) else [name]
-    clean: Callable[[Any], str] = lambda each: sentence(str(each))[:100]  # noqa: E731
-    return tuple(dict.fromkeys(clean(each) for each in given[:_MOST_NAMES] if each and key(str(each)))) or ("?",)
+    shown = (sentence(str(each))[:_LONGEST_NAME] for each in given[:_MOST_NAMES] if each and key(str(each)))
+    return tuple(dict.fromkeys(shown)) or ("?",)
 
 
 def _records(listed: Any) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from edge_node.home_assistant.home import Entity, Home, Place
-from edge_node.home_assistant.wording import DULL, key, words
+from edge_node.home_assistant.wording import DULL, key, singular, words
 
 _MOST_AREAS, _MOST_FLOORS = 5, 2  # as many as a home of the built-in pair's training has at most
 
@@ -33,10 +33,10 @@ def listing(home: Home, most: int, said: Sequence[str]) -> str:
 
 def _ranking(said: Sequence[str]) -> Callable[[str], float]:
     """How much a name has in common with what was said: its words that were said, as a share and by how much they tell."""
-    turns = [{_stem(word) for word in words(text)} for text in reversed(said)]
+    turns = [{singular(word) for word in words(text)} for text in reversed(said)]
 
     def rank(name: str) -> float:
-        own = [_stem(word) for word in words(name)]
+        own = [singular(word) for word in words(name)]
         weights = {word: 0.3 if word in DULL else 1.0 for word in own}
         total = sum(weights.values())
         scores = (
@@ -54,7 +54,3 @@ def _best(named: Sequence[Named], most: int, rank: Callable[[str], float]) -> li
     ranked = sorted(((max(map(rank, each.names)), -at, each) for at, each in enumerate(named)), key=lambda r: r[:2])
     kept = [each for score, _, each in ranked[::-1][:most] if score > 0]
     return [each for each in named if each in kept]
-
-
-def _stem(word: str) -> str:
-    return word.removesuffix("s") if len(word) > 3 else word

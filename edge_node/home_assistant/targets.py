@@ -120,8 +120,7 @@ def find(call: Call, home: Home, states: Mapping[str, str], *, many: bool = True
     together = None
     if len(found) > 1 and {entity.id for entity in among(home.entities)} == {entity.id for entity in found}:
         together = _together(areas, floors, domains, classes)
-    where = f" in the {areas[0].name}" if areas else f" on the {floors[0].name}" if floors else ""
-    return Targets(tuple(found), together, where)
+    return Targets(tuple(found), together, _where(areas, floors))
 
 
 def listed(names: Sequence[str], joint: str = "and") -> str:
@@ -206,11 +205,13 @@ def _nothing(
     name: str, areas: Sequence[Place], floors: Sequence[Place], domains: Sequence[str], classes: Sequence[str]
 ) -> str:
     if name:
-        where = f" in the {areas[0].name}" if areas else ""
-        return f"I know no device called {name}{where}."
-    where = f" in the {areas[0].name}" if areas else f" on the {floors[0].name}" if floors else ""
+        return f"I know no device called {name}{_where(areas, ())}."
     kind = (classes or (domains if domains != _SWITCHED else ()) or ("device",))[0].replace("_", " ")
-    return f"I know no {kind}{where}."
+    return f"I know no {kind}{_where(areas, floors)}."
+
+
+def _where(areas: Sequence[Place], floors: Sequence[Place]) -> str:
+    return f" in the {areas[0].name}" if areas else f" on the {floors[0].name}" if floors else ""
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -115,13 +115,13 @@ def key(text: str) -> str:
 
 def holds(text: Iterable[str], wanted: list[str]) -> bool:
     """Whether some words stand one behind the other in a text; a plural counts as its singular."""
-    there, sought = [_singular(word) for word in text], [_singular(word) for word in wanted]
+    there, sought = [singular(word) for word in text], [singular(word) for word in wanted]
     return any(there[at : at + len(sought)] == sought for at in range(len(there) - len(sought) + 1))
 
 
 def kinds_in(text: str) -> set[str]:
     """The kinds of entities that a text speaks of."""
-    return {KINDS[word] for each in words(text) if (word := _singular(each)) in KINDS}
+    return {KINDS[word] for each in words(text) if (word := singular(each)) in KINDS}
 
 
 def numbers(text: str) -> set[float]:
@@ -134,9 +134,8 @@ def numbers(text: str) -> set[float]:
         value = _UNITS.get(word, _TENS.get(word))
         if value is not None or word.lstrip("-")[0].isdigit():
             number = float(word.replace(",", ".")) if value is None else float(value)
-            joins = value is not None and joined is not None
-            joins = joins and (joined % _HUNDRED == 0 or (joined % 10 == 0 and number < 10))  # type: ignore[operator]
-            joined = (joined or 0) + number if joins else number
+            joins = joined is not None and (joined % _HUNDRED == 0 or (joined % 10 == 0 and number < 10))
+            joined = (joined or 0) + number if joins and value is not None else number
             if before is not None:
                 found.add(sign * (before + number / 10 ** len(str(int(number)))))
                 before = None
@@ -163,5 +162,6 @@ def _split(text: str) -> list[str]:
     return _WORD.findall(plain)
 
 
-def _singular(word: str) -> str:
+def singular(word: str) -> str:
+    """A word without the s of its plural."""
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word

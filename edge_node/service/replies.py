@@ -10,7 +10,7 @@ from typing import Any
 from edge_node.dialogue.calls import Call, CallReader
 from edge_node.dialogue.report import answer_json
 from edge_node.service.outbox import Outbox
-from edge_node.service.worker import Job, Reply
+from edge_node.service.worker import GOOD_S, Job, Reply
 from shared.errors import LinkError
 from shared.mqtt import MqttLink
 from shared.mqtt_packets import Publish, reply_wanted
@@ -18,7 +18,6 @@ from shared.topics import STREAM, Topics, is_name
 
 log = logging.getLogger(__name__)
 
-_GOOD_S = 30.0  # seconds for which answers and calls are sent again: a lamp that goes on minutes later frightens people
 _LEVELS = 4  # of a response topic below the asker's answers
 
 
@@ -54,7 +53,7 @@ class Replies:
                 "asker": job.asker,
                 "chat": job.asked.chat,
             }
-            self._outbox.send(self._topics.node(self._node, "call"), _json(message), good_for_s=_GOOD_S)
+            self._outbox.send(self._topics.node(self._node, "call"), _json(message), good_for_s=GOOD_S)
             self._tell_ros("call", _json(message))
 
     def forget_calls(self) -> None:
@@ -73,7 +72,7 @@ class Replies:
         self._outbox.send(
             reply.topic,
             _json(content),
-            good_for_s=_GOOD_S,
+            good_for_s=GOOD_S,
             correlation=reply.correlation,
             otherwise=own if reply.topic != own else "",
         )
@@ -93,7 +92,7 @@ class Replies:
     def _tell_ros(self, leaf: str, text: str) -> None:
         """Publish a text as a std_msgs/String in JSON."""
         if self._ros and text:
-            self._outbox.send(self._topics.ros(self._node, leaf), _json({"data": text}), good_for_s=_GOOD_S)
+            self._outbox.send(self._topics.ros(self._node, leaf), _json({"data": text}), good_for_s=GOOD_S)
 
     def _content(self, job: Job) -> dict[str, Any]:
         content = {"id": job.asked.id, "chat": job.asked.chat, **answer_json(job.answer, self._reader, job.error)}

@@ -28,7 +28,7 @@ from edge_node.service.tally import Tally
 from edge_node.service.worker import Job, Reply, Worker
 from edge_node.settings import Mode, NodeSettings
 from shared.cache import cache_folder
-from shared.discovery import AGAIN_S, Discovery, is_birth
+from shared.discovery import AGAIN_S, Discovery
 from shared.errors import ProtocolError, SettingsError
 from shared.json_object import json_object
 from shared.mqtt import MqttLink
@@ -103,8 +103,7 @@ class NodeService:
                 for asker in ("", "+"):
                     self._link.listen(self._own(leaf, asker), partial(self._queue, take))
             self._link.listen(self._own("mode"), partial(self._queue, self._set_mode))
-            if self._discovery.wanted:
-                self._link.subscribe(self._discovery.birth, self._note_birth)
+            self._discovery.follow(self._link, lambda: self._events.put(self._greet))
             self._link.greet(lambda: self._events.put(self._greet))
             if not self._ends:
                 ready()
@@ -150,10 +149,6 @@ class NodeService:
 
     def _note_status(self, _: str, payload: bytes) -> None:
         self._events.put(partial(self._look_at_status, _status_in(payload)))
-
-    def _note_birth(self, _: str, payload: bytes) -> None:
-        if is_birth(payload):
-            self._events.put(self._greet)
 
     def _done(self, worker: Worker, job: Job) -> None:
         self._events.put(partial(self._finish, worker, job))

@@ -24,10 +24,7 @@ from shared.program import sentence
 
 log = logging.getLogger(__name__)
 
-
-_GOOD_S = (
-    30.0  # seconds for which a request may be carried out at home: a lamp that goes on minutes later frightens people
-)
+GOOD_S = 30.0  # seconds for which a request may be carried out, by this node or by others: a lamp that goes on minutes later frightens people
 
 
 @dataclass(frozen=True)
@@ -171,7 +168,7 @@ class Worker:
             return Outcome("The answer broke off, so I have changed nothing.")
         if not read.calls:
             return Outcome("I could not make anything of that, so I have changed nothing.")
-        if time.monotonic() > job.asked_at + _GOOD_S:
+        if time.monotonic() > job.asked_at + GOOD_S:
             return Outcome("That took too long, so I have changed nothing.")
         self._note_begin(job)
         return agent.carry_out(read.calls, job.asked.text, said, listed, can_confirm=job.chat.is_named)
