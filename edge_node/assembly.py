@@ -138,5 +138,5 @@ def load_drafter(pair: Pair, threads: int, tokenizer: ChatTokenizer) -> OnnxDraf
         raise PairError(
             f"the pair {pair.name!r} has no draft model; use --drafter ngram or --mode stream, or export one with tools.export"
         )
-    path = pair.verify(pair.draft)
+    path = pair.verify(pair.draft.model)
     return OnnxDrafter(path, threads=threads, vocab_size=tokenizer.vocab_size, end_ids=tokenizer.end_ids)

@@ -66,6 +66,20 @@ class Table:
             )
         return name
 
+    def names(self) -> list[str]:
+        """The keys of a table of tables, each of which can be part of a file's name."""
+        for key in self._values:
+            if not _NAME.fullmatch(key):
+                raise PairError(f"{self.where}: a name has 1 to 64 letters, digits, '.', '-' or '_', not {shown(key)}")
+        return list(self._values)
+
+    def number(self, key: str, least: float, most: float) -> float:
+        """A number from `least` to `most`."""
+        number = self.value(key, object)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not least <= number <= most:
+            raise PairError(f"{self.where}: {key!r} must be a number from {least:g} to {most:g}, not {shown(number)}")
+        return number
+
     def file(self, key: str, folder: Path) -> Path:
         """A path below `folder`, which is resolved; a link must not lead out of it."""
         text = self.text(key)

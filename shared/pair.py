@@ -9,8 +9,14 @@ name = "home"
 checkpoint = "target"            # a folder in transformers' form, or hf://owner/name: a model of the Hugging Face hub
 dtype = "float32"                # the weight format: part of what the text depends on
 
-[draft]
+[draft]                          # optional: the draft that any device may take
 model = "draft.onnx"
+tokenizer = "draft-tokenizer.json"   # optional: its own, where its ids are not the target's
+acceptance = 0.93                # optional: share of the target's greedy ids that it drafts, measured when it was made
+step_bytes = 80_000_000          # optional: bytes of weights that a device reads for each token that it drafts
+
+[drafts.pi4]                     # optional: drafts made for other devices, with the same keys
+model = "pi4.onnx"
 
 [exit]                           # optional: a head by which the target tells early what it will say
 head = "exit.safetensors"
@@ -49,9 +55,27 @@ from shared.text_file import read_toml
 
 MANIFEST = "pair.toml"
 REMOTE = "hf://"  # before owner/name: a target that is a model of the Hugging Face hub
+DEFAULT = "default"  # the name of the draft in [draft]
 _BUILT_IN = Path(__file__).parent / "pairs"
+_OF_DRAFT = ("model", "tokenizer", "acceptance", "step_bytes")  # keys of a draft's table
 _CHUNK = 2**20  # bytes that are hashed at a time: weights may be larger than memory
 _WEIGHTS = (".safetensors", ".safetensors.index.json")  # ends of the names of a target's files of weights
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A draft model of a pair and what was measured of it when it was made; paths are absolute."""
+
+    name: str
+    model: Path
+    tokenizer: Path | None = None  # None: the pair's
+    acceptance: float | None = None  # share of the target's greedy ids that it drafts, from 0 to 1
+    step_bytes: int | None = None  # bytes of weights that a device reads for each token that it drafts
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What a device must have of it."""
+        return (self.model,) if self.tokenizer is None else (self.model, self.tokenizer)
 
 
 @dataclass(frozen=True)
@@ -62,7 +86,7 @@ class Pair:
     folder: Path
     target: str  # a folder, which a node need not have, or REMOTE and a model's name
     target_dtype: str
-    draft: Path | None
+    drafts: dict[str, Draft]  # by name; DEFAULT is the one of [draft]
     exit_head: Path | None
     tokenizer: Path
     chat_template: Path
@@ -70,6 +94,11 @@ class Pair:
     end_tokens: tuple[str, ...]
     defaults: Sampling
     sha256: dict[str, str]
+
+    @property
+    def draft(self) -> Draft | None:
+        """The draft that any device may take."""
+        return self.drafts.get(DEFAULT)
 
     @property
     def has_own_target(self) -> bool:
@@ -158,12 +187,11 @@ def load_pair(name_or_folder: str) -> Pair:
 
 def _parse(folder: Path) -> Pair:
     path = folder / MANIFEST
-    tables = ("schema", "name", "target", "draft", "exit", "tokenizer", "tools", "defaults", "sha256")
+    tables = ("schema", "name", "target", "draft", "drafts", "exit", "tokenizer", "tools", "defaults", "sha256")
     manifest = Table(read_toml(path, "the manifest", PairError), str(path), tables)
     if manifest.value("schema", object) != 1:
         raise PairError(f"{path} has schema {shown(manifest.value('schema', object))}; this version reads 1")
     target = manifest.table("target", "checkpoint", "dtype")
-    draft = manifest.table("draft", "model")
     head = manifest.table("exit", "head")
     tokenizer = manifest.table("tokenizer", "file", "chat_template", "end")
     tools = manifest.table("tools", "file")
@@ -172,7 +200,7 @@ def _parse(folder: Path) -> Pair:
         folder=folder,
         target=_checkpoint(target, folder),
         target_dtype=target.text("dtype") if target.has("dtype") else "float32",
-        draft=draft.file("model", folder) if draft.has("model") else None,
+        drafts=_drafts(manifest, folder),
         exit_head=head.file("head", folder) if manifest.has("exit") else None,
         tokenizer=tokenizer.file("file", folder),
         chat_template=tokenizer.file("chat_template", folder),
@@ -181,10 +209,32 @@ def _parse(folder: Path) -> Pair:
         defaults=manifest.table("defaults", "temperature", "top_k", "top_p").sampling(),
         sha256=manifest.table("sha256").hashes(),
     )
-    for file in (pair.tokenizer, pair.chat_template, pair.draft, pair.exit_head, pair.tools):
+    of_drafts = [file for draft in pair.drafts.values() for file in draft.files]
+    for file in (pair.tokenizer, pair.chat_template, *of_drafts, pair.exit_head, pair.tools):
         if file is not None and not os.path.isfile(file):  # noqa: PTH113 - a long name is no error to it
             raise PairError(f"the pair {pair.name!r} lacks {file}")
     return pair
+
+
+def _drafts(manifest: Table, folder: Path) -> dict[str, Draft]:
+    default = manifest.table("draft", *_OF_DRAFT)
+    found = {DEFAULT: _draft(DEFAULT, default, folder)} if default.names() else {}
+    others = manifest.table("drafts")
+    for name in others.names():
+        if name == DEFAULT:
+            raise PairError(f"{others.where}: {DEFAULT!r} is the name of the draft in [draft]; choose another")
+        found[name] = _draft(name, others.table(name, *_OF_DRAFT), folder)
+    return found
+
+
+def _draft(name: str, table: Table, folder: Path) -> Draft:
+    return Draft(
+        name=name,
+        model=table.file("model", folder),
+        tokenizer=table.file("tokenizer", folder) if table.has("tokenizer") else None,
+        acceptance=table.number("acceptance", 0, 1) if table.has("acceptance") else None,
+        step_bytes=int(table.number("step_bytes", 1, 2**50)) if table.has("step_bytes") else None,
+    )
 
 
 def _checkpoint(target: Table, folder: Path) -> str:

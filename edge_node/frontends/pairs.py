@@ -44,7 +44,7 @@ def _folders() -> list[str]:
 def _facts(pair: Pair) -> dict[str, Any]:
     return {
         "target": f"{pair.name}/{pair.target_dtype}" if pair.has_own_target else pair.target,
-        "draft_bytes": None if pair.draft is None else pair.draft.stat().st_size,
+        "draft_bytes": None if pair.draft is None else pair.draft.model.stat().st_size,
         "calls": pair.tools is not None,
         "folder": str(pair.folder),
     }

@@ -226,7 +226,7 @@ def test_the_beginning_of_all_chats() -> None:
 
 def test_a_graph_is_known_by_its_hash_or_else_by_its_time(graph: Path, tmp_path: Path) -> None:
     pair = load_pair("home")
-    recorded = replace(pair, folder=graph.parent, draft=graph, sha256={"draft.onnx": "12ab"})
+    recorded = replace(pair, folder=graph.parent, drafts={}, sha256={"draft.onnx": "12ab"})
     model = OnnxDrafter(graph)
     assert files_of(recorded, model)._graph == files_of(recorded, model)._graph
     assert files_of(recorded, model)._graph != files_of(replace(recorded, sha256={}), model)._graph

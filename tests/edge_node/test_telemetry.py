@@ -13,7 +13,7 @@ _DRAFTS = """
 from edge_node.drafting.onnx_drafter import OnnxDrafter
 from shared.pair import load_pair
 from shared.sampling_parameters import Sampling
-print(next(OnnxDrafter(load_pair("home").draft).draft([1, 2], Sampling())).token)
+print(next(OnnxDrafter(load_pair("home").draft.model).draft([1, 2], Sampling())).token)
 """
 _TOOL = "import tools, onnxruntime; print(onnxruntime.get_device())"
 # ONNX Runtime is silent by itself where it takes a process for a build server's or a test's.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import PairError
-from shared.pair import MANIFEST, Pair, built_in_pairs, load_pair
+from shared.pair import DEFAULT, MANIFEST, Pair, built_in_pairs, load_pair
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_the_built_in_pair_is_whole_and_small() -> None:
     assert pair.exit_head.stat().st_size < 1e6
     assert (pair.folder / "target" / "model.safetensors").stat().st_size <= 25e6
     assert pair.draft is not None
-    assert pair.draft.stat().st_size <= 4e6
+    assert pair.draft.model.stat().st_size <= 4e6
 
 
 def test_a_folder_is_loaded_by_its_path(folder: Path) -> None:
@@ -104,10 +104,10 @@ def test_a_target_of_which_nothing_is_recorded_is_as_good_as_its_own_checks(fold
 def test_a_recorded_path_may_be_spelt_in_other_ways(folder: Path, spelt: str) -> None:
     pair = rewritten(folder, '"draft.onnx" = ', f'"{spelt}" = ')
     assert pair.draft is not None
-    pair.verify(pair.draft)
-    pair.draft.write_bytes(b"x")
+    pair.verify(pair.draft.model)
+    pair.draft.model.write_bytes(b"x")
     with pytest.raises(PairError, match="install the pair"):
-        pair.verify(pair.draft)
+        pair.verify(pair.draft.model)
 
 
 def test_a_changed_tokenizer_has_no_hash(folder: Path) -> None:
@@ -164,6 +164,37 @@ def test_a_pair_may_do_without_an_exit(folder: Path) -> None:
 def test_a_changed_file_is_noticed(folder: Path) -> None:
     pair = load_pair(str(folder))
     assert pair.draft is not None
-    pair.draft.write_bytes(pair.draft.read_bytes() + b"x")
+    pair.draft.model.write_bytes(pair.draft.model.read_bytes() + b"x")
     with pytest.raises(PairError, match="install the pair"):
-        pair.verify(pair.draft)
+        pair.verify(pair.draft.model)
+
+
+def test_a_pair_may_have_drafts_for_several_devices(folder: Path) -> None:
+    shutil.copy(folder / "draft.onnx", folder / "pi4.onnx")
+    pair = rewritten(
+        folder,
+        "[exit]",
+        'acceptance = 0.5\nstep_bytes = 900_000\n[drafts.pi4]\nmodel = "pi4.onnx"\ntokenizer = "tokenizer.json"\n[exit]',
+    )
+    assert list(pair.drafts) == [DEFAULT, "pi4"]
+    assert pair.draft is not None
+    assert (pair.draft.acceptance, pair.draft.step_bytes) == (0.5, 900_000)
+    assert pair.drafts["pi4"].files == (folder / "pi4.onnx", folder / "tokenizer.json")
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("acceptance = 1.5", "must be a number from 0 to 1"),
+        ("acceptance = true", "must be a number from 0 to 1"),
+        ("step_bytes = 0", "must be a number from 1"),
+        ('[drafts.default]\nmodel = "draft.onnx"', "is the name of the draft in"),
+        ('[drafts."a/b"]\nmodel = "draft.onnx"', "a name has 1 to 64"),
+        ('[drafts.pi4]\nmodel = "absent.onnx"', "lacks .*absent.onnx"),
+        ("[drafts.pi4]\nacceptance = 0.5", "lacks 'model'"),
+        ('[drafts]\npi4 = "draft.onnx"', "must be a table"),
+    ],
+)
+def test_a_draft_that_is_described_wrongly_is_refused(folder: Path, lines: str, said: str) -> None:
+    with pytest.raises(PairError, match=said):
+        rewritten(folder, "[exit]", f"{lines}\n[exit]")
