@@ -136,7 +136,7 @@ def load_drafter(pair: Pair, threads: int, tokenizer: ChatTokenizer) -> OnnxDraf
     """The pair's draft. Raises PairError when it has none, or its file is not a draft graph."""
     if pair.draft is None:
         raise PairError(
-            f"the pair {pair.name!r} has no draft model; use --drafter ngram or --mode stream, or export one with tools.export"
+            f"the pair {pair.name!r} has no draft model; use --drafter ngram or --mode stream, or make one by sled-hub pair create"
         )
     path = pair.verify(pair.draft.model)
     return OnnxDrafter(path, threads=threads, vocab_size=tokenizer.vocab_size, end_ids=tokenizer.end_ids)

@@ -1,4 +1,4 @@
-"""Drafts blocks of tokens with an ONNX graph made by `tools.export`, on a KV cache that is allocated once.
+"""Drafts blocks of tokens with an ONNX graph made by `hub/export`, on a KV cache that is allocated once.
 
 The graph's attention (GroupQueryAttention) writes K/V into the very buffers it reads: past and present are bound to the
 same memory, so a step copies no cache and a rewind is a smaller length. Invariant: positions [0, len(held)) of the
@@ -58,7 +58,7 @@ class OnnxDrafter:
 
     `threads` is the number of ONNX Runtime threads, 0 to choose by the size of the graph. `vocab_size` is the size of
     the tokenizer where that is smaller than the graph's: ids past it are never drafted. A block ends behind an id of
-    `end_ids`. Raises DraftGraphError when `path` is not a graph made by `tools.export`.
+    `end_ids`. Raises DraftGraphError when `path` is not a graph made by `hub/export`.
     """
 
     def __init__(
@@ -268,5 +268,5 @@ def _facts(session: ort.InferenceSession, path: Path) -> dict[str, int]:
     missing += [f"input {name}" for name in sorted(inputs - {i.name for i in session.get_inputs()})]
     missing += [f"output {name}" for name in sorted(outputs - {o.name for o in session.get_outputs()})]
     if missing:
-        raise DraftGraphError(f"{path} is no draft graph made by tools.export; it lacks: {', '.join(missing)}")
+        raise DraftGraphError(f"{path} is no draft graph of SLED; it lacks: {', '.join(missing)}")
     return facts

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,6 +57,15 @@ def slots_written(spans: Iterable[Span]) -> list[int]:
     return [slot_of(span.pages, span.start + place) for span in spans for place in range(span.queries)]
 
 
+@dataclass(frozen=True)
+class Look:
+    """How a layer's queries look at keys."""
+
+    scaling: float
+    window: int | None = None  # positions that a query sees, itself among them; None: all before it
+    softcap: float | None = None  # scores s become softcap · tanh(s / softcap); None: they stay
+
+
 class AttentionPlan(Protocol):
     """What attention over one batch needs beside q, k and v: made once, used by every layer."""
 
@@ -62,8 +73,30 @@ class AttentionPlan(Protocol):
     def written(self) -> torch.Tensor:
         """[tokens]: the slot of each token of the flat sequence."""
 
-    def attend(self, cache: KVCache, layer: int, query: torch.Tensor, scaling: float) -> torch.Tensor:
+    def attend(self, cache: KVCache, layer: int, query: torch.Tensor, look: Look) -> torch.Tensor:
         """Of each query [heads, tokens, head_dim] over its row's K/V up to itself, [tokens, heads, head_dim]."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the layers of the forward under way attend to; `windows` as `windows_of` gives them."""
+
+    cache: KVCache
+    plan: AttentionPlan
+    windows: Sequence[int | None]
+
+
+_work: ContextVar[_Work] = ContextVar("work")
+
+
+@contextmanager
+def attending(cache: KVCache, plan: AttentionPlan, windows: Sequence[int | None]) -> Iterator[None]:
+    """Let `paged_attention` attend over the rows of `plan`; not all architectures would hand it on from forward to layer."""
+    token = _work.set(_Work(cache, plan, windows))
+    try:
+        yield
+    finally:
+        _work.reset(token)
 
 
 def paged_attention(
@@ -73,27 +106,32 @@ def paged_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
-    *,
-    paged_cache: KVCache,
-    plan: AttentionPlan,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
     **more: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Write K/V of the new tokens to their slots and attend.
+    """Write K/V of the new tokens to their slots and attend, inside `attending`.
 
     `query` is [1, heads, tokens, head_dim], `key` and `value` [1, kv_heads, tokens, head_dim]; the result is
-    [1, tokens, heads, head_dim]. `transformers` makes no mask for it: `plan` says what each row sees.
+    [1, tokens, heads, head_dim]. `transformers` makes no mask for it: the plan says what each row sees.
 
-    Raises PairError for an architecture whose attention is more than that: it has a mask of its own, a cap on scores, sinks …
+    Raises PairError for an architecture whose attention is more than that: it has a mask of its own, sinks, a window that its
+    configuration does not speak of …
     """
+    work, layer = _work.get(), module.layer_idx
     unknown = ["a mask of its own"] if attention_mask is not None else []
     unknown += [name for name, value in more.items() if value is not None and name not in _OF_NO_CONCERN]
+    if (sliding_window or None) != work.windows[layer]:
+        unknown += [f"a window of {work.windows[layer]} in layer {layer} that is given as {sliding_window}"]
+    if value.shape[-1] != key.shape[-1]:
+        unknown += ["values that are not of the size of keys"]
     if unknown:
         raise PairError(
             f"the target's attention needs what this hub does not compute ({', '.join(unknown)}); choose another target"
         )
-    paged_cache.write(module.layer_idx, plan.written, key[0].transpose(0, 1), value[0].transpose(0, 1))
-    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return plan.attend(paged_cache, module.layer_idx, query[0], scaling)[None], None
+    work.cache.write(layer, work.plan.written, key[0].transpose(0, 1), value[0].transpose(0, 1))
+    look = Look(query.shape[-1] ** -0.5 if scaling is None else scaling, work.windows[layer], softcap)
+    return work.plan.attend(work.cache, layer, query[0], look)[None], None
 
 
 AttentionInterface.register(NAME, paged_attention)

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from hub.model.attention_tables import use_attention
+
 _TEXTS = 8
 _LENGTH = 48  # ids of each
 _KEPT = 96  # positions whose inputs are kept
@@ -37,7 +39,7 @@ def inputs_of(model: Any, attention: str) -> dict[nn.Module, torch.Tensor]:
     It is computed by one thread: by several the sums would be others, and so the texts. The model's attention is the function called `attention` again afterwards. Raises what an architecture raises that can't do without it.
     """
     generator = torch.Generator().manual_seed(0)
-    model.set_attn_implementation(_PLAIN)
+    use_attention(model, _PLAIN)
     try:
         vocabulary = model.get_input_embeddings().num_embeddings
         ids = torch.randint(vocabulary, (_TEXTS, 1), generator=generator)
@@ -52,7 +54,7 @@ def inputs_of(model: Any, attention: str) -> dict[nn.Module, torch.Tensor]:
             model(input_ids=ids, use_cache=False)
         return found
     finally:
-        model.set_attn_implementation(attention)
+        use_attention(model, attention)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from transformers import logging as transformers_logging
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
+from hub.model.attention_tables import add_to_tables
 from hub.model.self_check import NOT_REPLACEABLE
 from hub.model.weight_files import TABLES, Stored, read_json, same_contents, stored_weights
 from shared.errors import PairError
@@ -35,7 +36,7 @@ def load_checkpoint(
     *,
     dtype: torch.dtype,
     attention: str | None = None,
-    refuse: Callable[[Any], None] = lambda _: None,
+    refuse: Callable[[Any], object] = lambda _: None,
 ) -> Any:
     """The causal LM in the folder `target`, on the CPU, with weights in `dtype` and the attention function of that name, or its usual one.
 
@@ -51,6 +52,8 @@ def load_checkpoint(
         config = _config(folder)
         refuse(config)
         stored = stored_weights(folder)
+        if attention is not None:
+            add_to_tables(config, attention)
         _compare_shapes(folder, config, stored, attention)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from hub.kv.kv_cache import KVCache
 from hub.kv.pages import PAGE_SIZE
-from hub.model.attention import Span, slots_written
+from hub.model.attention import Look, Span, slots_written
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,22 @@ class Group:
     queries: int
     tokens: torch.Tensor  # [rows * queries]: places in the flat sequence
     pages: torch.Tensor  # [rows * pages]
-    mask: torch.Tensor  # [rows, 1, queries per K/V head, positions], 0 where attended and -inf elsewhere
+    last: torch.Tensor  # [rows, queries]: the position up to which a query sees
+    heads: int  # query heads of a K/V head
+    masks: dict[int | None, torch.Tensor] = field(default_factory=dict)  # by window, as they are asked for
+
+    def mask(self, window: int | None, dtype: torch.dtype) -> torch.Tensor:
+        """[rows, 1, queries per K/V head, positions], 0 where attended and -inf elsewhere."""
+        if window not in self.masks:
+            position = torch.arange(len(self.pages) // self.rows * PAGE_SIZE, device=self.last.device)
+            last = self.last[:, :, None]
+            seen = position <= last
+            if window is not None:
+                seen &= position > last - window
+            mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
+            # Query heads of one K/V head lie one behind the other: [head, query].
+            self.masks[window] = mask.repeat(1, self.heads, 1)[:, None]
+        return self.masks[window]
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,7 @@ class GroupPlan:
     written: torch.Tensor
     groups: tuple[Group, ...]
 
-    def attend(self, cache: KVCache, layer: int, query: torch.Tensor, scaling: float) -> torch.Tensor:
+    def attend(self, cache: KVCache, layer: int, query: torch.Tensor, look: Look) -> torch.Tensor:
         """See `AttentionPlan`."""
         heads, tokens, head_dim = query.shape
         output = query.new_empty(tokens, heads, head_dim)
@@ -56,12 +71,23 @@ class GroupPlan:
             # As many queries per K/V head as it serves query heads: K and V need not be repeated for each of these.
             shape = (kv_heads, heads // kv_heads, group.rows, group.queries, head_dim)
             queries = query.index_select(1, group.tokens).view(shape).permute(2, 0, 1, 3, 4)
-            attended = torch.nn.functional.scaled_dot_product_attention(
-                queries.reshape(group.rows, kv_heads, -1, head_dim), keys, values, attn_mask=group.mask, scale=scaling
-            )
+            queries = queries.reshape(group.rows, kv_heads, -1, head_dim)
+            attended = _attended(queries, keys, values, group.mask(look.window, cache.dtype), look)
             rows = attended.view(group.rows, heads, group.queries, head_dim).transpose(1, 2)
             output.index_copy_(0, group.tokens, rows.reshape(-1, heads, head_dim))
         return output
+
+
+def _attended(
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, look: Look
+) -> torch.Tensor:
+    """Of [rows, kv_heads, queries, head_dim] over [rows, kv_heads, positions, head_dim]."""
+    if look.softcap is None:
+        return torch.nn.functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, scale=look.scaling
+        )
+    scores = torch.tanh(queries @ keys.transpose(2, 3) * (look.scaling / look.softcap)) * look.softcap + mask
+    return torch.softmax(scores, -1, torch.float32).to(values.dtype) @ values
 
 
 def group_plan(cache: KVCache, spans: Sequence[Span], queries_per_head: int, padding: Padding) -> GroupPlan:
@@ -86,16 +112,14 @@ def _group(cache: KVCache, spans: Sequence[Span], queries_per_head: int, padding
     tokens = [span.first + place for span, row in zip(spans, places, strict=True) for place in row]
     held = [page for span in spans for page in (*span.pages, *[span.pages[-1]] * (pages - len(span.pages)))]
     device = cache.device
-    # The query at position p sees [0, p]. Query heads of one K/V head lie one behind the other: [head, query].
     last = torch.tensor([[span.start + place for place in row] for span, row in zip(spans, places, strict=True)])
-    seen = torch.arange(pages * PAGE_SIZE, device=device) <= last.to(device)[:, :, None]
-    mask = torch.zeros(seen.shape, dtype=cache.dtype, device=device).masked_fill_(~seen, float("-inf"))
     return Group(
         len(spans),
         queries,
         torch.tensor(tokens, device=device),
         torch.tensor(held, device=device),
-        mask.repeat(1, queries_per_head, 1)[:, None],
+        last.to(device),
+        queries_per_head,
     )
 
 

@@ -15,7 +15,7 @@ import torch
 
 from hub.kv.kv_cache import KVCache
 from hub.kv.pages import pages_for
-from hub.model.attention import spans_of
+from hub.model.attention import Look, spans_of
 from hub.model.groups import Padding, group_plan
 from hub.model.linear import CpuLinear, Tiles
 
@@ -93,7 +93,7 @@ def _is_enough(padding: Padding, share: int, head_dim: int, dtype: torch.dtype, 
         """Of each (text, start, end) what its queries get, [end - start, share, head_dim]."""
         spans = spans_of((at, end - at, range(text * held, text * held + pages_for(end))) for text, at, end in rows)
         query = torch.cat([queries[text, :, at:end] for text, at, end in rows], 1)
-        outcome: torch.Tensor = group_plan(cache, spans, share, padding).attend(cache, 0, query, head_dim**-0.5)
+        outcome: torch.Tensor = group_plan(cache, spans, share, padding).attend(cache, 0, query, Look(head_dim**-0.5))
         return list(outcome.split([end - at for _, at, end in rows]))
 
     alone = [attended([(text, 0, longest)])[0] for text in range(_TEXTS)]

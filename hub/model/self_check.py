@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 
 from hub.kv.pages import OutOfPages, PagePool
+from hub.model.attention_tables import use_attention
 from hub.model.batch import Inputs, Row
 from hub.model.probe_rows import probe_rows
 from shared.errors import PairError, SettingsError
@@ -66,7 +67,7 @@ class SelfCheck:
             # Architectures fail in many ways over an attention that can't be chosen.
             raise PairError(f"{NOT_REPLACEABLE} ({_brief(error)})") from error
         finally:
-            model.set_attn_implementation(attention)
+            use_attention(model, attention)
         if not bool(self._plain.isfinite().all()):
             dtype = str(model.dtype).removeprefix("torch.")
             raise PairError(
@@ -163,7 +164,7 @@ def _texts(model: Any, length: int) -> list[tuple[int, ...]]:
 
 def _logits(model: Any, texts: Sequence[Sequence[int]], attention: str) -> torch.Tensor:
     """Logits [texts, ids, vocab] of plain `transformers`, float32."""
-    model.set_attn_implementation(attention)
+    use_attention(model, attention)
     logits: torch.Tensor = model(input_ids=torch.tensor(texts, device=model.device), use_cache=False).logits
     return logits.float()
 

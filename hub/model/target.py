@@ -14,7 +14,7 @@ import torch
 
 from hub.kv.kv_cache import KVCache, default_kv_memory, free_memory
 from hub.kv.pages import PAGE_SIZE, OutOfPages, PagePool, pages_for
-from hub.model.attention import NAME, AttentionPlan, Span, spans_of
+from hub.model.attention import NAME, AttentionPlan, Span, attending, spans_of
 from hub.model.batch import Inputs, Row, flatten
 from hub.model.checkpoint import load_checkpoint, rotary_limit
 from hub.model.cpu import attention_shape, fit_to_cpu, order_of, settle_bits
@@ -30,6 +30,7 @@ from hub.model.row_trial import STEPS, bits_move, step_seconds
 from hub.model.self_check import SelfCheck
 from hub.model.threads import fastest_threads
 from hub.model.tiles import tile_plan
+from hub.model.windows import windows_of
 from hub.settings import Exact, Weights
 from shared.errors import PairError, SettingsError
 from shared.limits import MAX_APPEND
@@ -71,7 +72,8 @@ class Target:
         _check_memory(kv_memory, device)
         if weights is Weights.INT4 and device.type != "cpu":
             raise SettingsError("weights in int4 are multiplied on a CPU alone; use --device cpu, or --weights int8")
-        model = load_checkpoint(checkpoint, dtype=dtype, attention=NAME, refuse=_refuse_untruncatable)
+        model = load_checkpoint(checkpoint, dtype=dtype, attention=NAME, refuse=windows_of)
+        self._windows = windows_of(model.config)
         self._weights_hash = weights_hash(model)
         if weights is not Weights.AUTO:
             # Before it moves: a GPU never holds the weights as they were.
@@ -158,14 +160,10 @@ class Target:
         return logits
 
     def _run(self, inputs: Inputs) -> torch.Tensor:
-        output = self._model(
-            input_ids=inputs.ids,
-            position_ids=inputs.positions,
-            use_cache=False,
-            logits_to_keep=inputs.wanted,
-            paged_cache=self.cache,
-            plan=inputs.plan,
-        )
+        with attending(self.cache, inputs.plan, self._windows):
+            output = self._model(
+                input_ids=inputs.ids, position_ids=inputs.positions, use_cache=False, logits_to_keep=inputs.wanted
+            )
         logits: torch.Tensor = output.logits[0]
         return logits
 
@@ -273,16 +271,6 @@ def _moved(model: Any, device: torch.device) -> Any:
         raise PairError(
             f"the target does not fit into the memory of {device}; choose a smaller one, or --weights int8"
         ) from None
-
-
-def _refuse_untruncatable(config: Any) -> None:
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    sliding = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    if kinds != {"full_attention"} or sliding:
-        raise PairError(
-            f"the target's architecture {config.model_type!r} keeps a sliding or recurrent state that can't be "
-            "truncated after a rejected draft; choose a target with full attention in every layer"
-        )
 
 
 def _context(config: Any) -> int:

@@ -11,7 +11,10 @@ import torch
 import triton
 import triton.language as tl
 
+from hub.model.attention import Look
+
 _POSITIONS = 64  # positions read at a time
+_LOG2_E = tl.constexpr(math.log2(math.e))
 
 
 def attend(
@@ -20,7 +23,7 @@ def attend(
     values: torch.Tensor,
     tiles: torch.Tensor,
     pages: torch.Tensor,
-    scaling: float,
+    look: Look,
     tile_queries: int,
 ) -> torch.Tensor:
     """Of each query [tokens, heads, head_dim] over K/V [pages, page size, kv_heads, head_dim], [tokens, heads, head_dim].
@@ -37,7 +40,7 @@ def attend(
         output,
         tiles,
         pages,
-        scaling * math.log2(math.e),
+        look.scaling if look.softcap else look.scaling * math.log2(math.e),
         query.stride(0),
         query.stride(1),
         GROUP=heads // kv_heads,
@@ -47,6 +50,8 @@ def attend(
         WIDTH=triton.next_power_of_2(head_dim),
         PAGE=keys.shape[1],
         POSITIONS=_POSITIONS,
+        WINDOW=look.window or 0,
+        SOFTCAP=look.softcap or 0.0,
     )
     return output
 
@@ -69,6 +74,8 @@ def _attend_tile(
     WIDTH: tl.constexpr,
     PAGE: tl.constexpr,
     POSITIONS: tl.constexpr,
+    WINDOW: tl.constexpr,  # 0 for none
+    SOFTCAP: tl.constexpr,  # 0 for none
 ):
     tile = tiles + 4 * tl.program_id(0)
     kv_head = tl.program_id(1)
@@ -86,7 +93,10 @@ def _attend_tile(
     total = tl.zeros([MEMBERS], tl.float32)
     mixed = tl.zeros([MEMBERS, WIDTH], tl.float32)
     end = start + count
-    for begin in range(0, end, POSITIONS):
+    first_seen = 0
+    if WINDOW > 0:
+        first_seen = tl.maximum(start - WINDOW + 1, 0) // POSITIONS * POSITIONS
+    for begin in range(first_seen, end, POSITIONS):
         position = begin + tl.arange(0, POSITIONS)
         exists = position < end
         page = tl.load(pages + table + position // PAGE, mask=exists, other=0).to(tl.int64)
@@ -95,10 +105,17 @@ def _attend_tile(
         there = exists[:, None] & (width < HEAD_DIM)[None, :]
         key = tl.load(keys + place_in_cache, mask=there, other=0.0)
         score = tl.dot(asked, tl.trans(key), input_precision="ieee") * scale
-        score = tl.where(position[None, :] <= (start + place)[:, None], score, float("-inf"))
+        if SOFTCAP > 0:
+            score = SOFTCAP * (2 * tl.sigmoid(2 * score / SOFTCAP) - 1) * _LOG2_E
+        seen = position[None, :] <= (start + place)[:, None]
+        if WINDOW > 0:
+            seen = seen & (position[None, :] > (start + place - WINDOW)[:, None])
+        score = tl.where(seen, score, float("-inf"))
         higher = tl.maximum(top, tl.max(score, 1))
-        weight = tl.exp2(score - higher[:, None])
-        fade = tl.exp2(top - higher)
+        # A query of the tile may see nothing yet: its window begins behind these positions.
+        shift = tl.where(higher == float("-inf"), 0.0, higher)
+        weight = tl.exp2(score - shift[:, None])
+        fade = tl.exp2(top - shift)
         total = total * fade + tl.sum(weight, 1)
         value = tl.load(values + place_in_cache, mask=there, other=0.0)
         mixed = mixed * fade[:, None] + tl.dot(weight.to(value.dtype), value, input_precision="ieee")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from hub.kv.kv_cache import KVCache
-from hub.model.attention import Span, slots_written
+from hub.model.attention import Look, Span, slots_written
 
 TILE_QUERIES = (
     8  # most queries of a tile, all of one row; a drafted block as a rule is one tile, and its K/V are read once
@@ -27,12 +27,12 @@ class TilePlan:
     tiles: torch.Tensor  # [tiles, 4], int32
     pages: torch.Tensor  # [all rows' pages], int32
 
-    def attend(self, cache: KVCache, layer: int, query: torch.Tensor, scaling: float) -> torch.Tensor:
+    def attend(self, cache: KVCache, layer: int, query: torch.Tensor, look: Look) -> torch.Tensor:
         """See `AttentionPlan`."""
         from hub.model.tile_kernel import attend  # needs Triton, which comes with torch for CUDA
 
         return attend(
-            query.transpose(0, 1), cache.keys[layer], cache.values[layer], self.tiles, self.pages, scaling, TILE_QUERIES
+            query.transpose(0, 1), cache.keys[layer], cache.values[layer], self.tiles, self.pages, look, TILE_QUERIES
         )
 
 

@@ -17,9 +17,10 @@ import transformers as hf
 
 from edge_node.drafting.drafter import Guess, first_tokens
 from edge_node.drafting.onnx_drafter import DraftGraphError, OnnxDrafter
+from hub.export.export import export_draft
+from hub.export.tracing import ExportError
 from shared.sampling import draw
 from shared.sampling_parameters import Sampling
-from tools.export.export import ExportError, export_draft
 
 CONTEXT = 320  # longer than one chunk of a prefill
 VOCAB = 1000
@@ -262,16 +263,19 @@ def test_says_why_a_file_is_no_draft_graph(exported: Exported, tmp_path: Path) -
         OnnxDrafter(tmp_path / "other.onnx")
 
 
-def test_export_refuses_what_the_operator_cannot_do(tmp_path: Path) -> None:
+def test_export_refuses_what_makes_no_draft(tmp_path: Path) -> None:
+    experts = hf.MixtralForCausalLM(hf.MixtralConfig(**SHAPE, num_local_experts=2, num_experts_per_tok=1))
+    latent = {"moe_intermediate_size": 32, "kv_lora_rank": 16, "q_lora_rank": 16, "first_k_dense_replace": 2}
+    heads = {"num_key_value_heads": 4, "qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 16}
+    unlike = hf.DeepseekV3ForCausalLM(hf.DeepseekV3Config(**SHAPE | latent | heads, n_routed_experts=1, n_group=1))
     windowed = hf.MistralForCausalLM(hf.MistralConfig(**SHAPE, sliding_window=100))
-    interleaved = hf.CohereForCausalLM(hf.CohereConfig(**SHAPE))
-    unlike = hf.GPT2LMHeadModel(hf.GPT2Config(vocab_size=50, n_embd=32, n_layer=1, n_head=2))
     out = tmp_path / "draft.onnx"
-    for model, reason in ((windowed, "--context 100"), (interleaved, "differ from"), (unlike, "not Llama-like")):
+    for model, reason in ((experts, "mixture of experts"), (unlike, "differ in size")):
         with pytest.raises(ExportError, match=reason):
             export_draft(save(model, tmp_path / type(model).__name__), out)
+    save(windowed, tmp_path / "windowed")
     with pytest.raises(ExportError, match="context of 320, not of 321"):
-        export_draft(tmp_path / "MistralForCausalLM", out, context=321)
+        export_draft(tmp_path / "windowed", out, context=321)
     assert not out.exists()
-    export_draft(tmp_path / "MistralForCausalLM", out, context=100)
-    assert OnnxDrafter(out).context == 100
+    export_draft(tmp_path / "windowed", out)
+    assert OnnxDrafter(out).context == CONTEXT

@@ -20,10 +20,10 @@ from edge_node.drafting.onnx_drafter import OnnxDrafter
 from edge_node.drafting.prefix_drafter import PrefixDrafter
 from edge_node.drafting.prefix_files import PrefixFiles, files_of
 from edge_node.settings import DrafterKind, Mode
+from hub.export.export import export_draft
 from shared.pair import load_pair
 from shared.sampling_parameters import Sampling
 from tests import models
-from tools.export.export import export_draft
 from tools.rig.testbed import HubBed
 
 SYSTEM = "Areas: " + ", ".join(f"room {number}" for number in range(40))

@@ -181,7 +181,11 @@ LONGROPE = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [
         (config(rope_scaling={"rope_type": "own", "factor": 2.0}), "cannot load the target"),
         (config(hidden_act="own"), "cannot load the target"),
         (config(layer_types=5), "cannot load the target"),
-        (config(layer_types=["sliding_attention"] * 2), "sliding or recurrent"),
+        (
+            config(layer_types=["sliding_attention"] * 2),
+            "layer 0 .* of type 'sliding_attention'|cannot load the target",
+        ),
+        (config(layer_types=["full_attention", "linear_attention"]), "layer 1 .* of type 'linear_attention'"),
         (number("model.norm.weight", float("nan")), "model.norm.weight .* NaN or infinity in float32"),
         (number("model.layers.1.mlp.up_proj.weight", float("inf")), "up_proj.weight .* NaN or infinity"),
         (weights(lambda t: {k: torch.zeros_like(v) for k, v in t.items()}), "nothing but zeros"),

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from hub.kv.pages import PAGE_SIZE, pages_for
-from hub.model.attention import spans_of
+from hub.model.attention import Look, spans_of
 from hub.model.device import pick_device
 from hub.model.graphs import Frame
 from hub.model.tiles import TILE_QUERIES, tile_plan
@@ -159,8 +159,9 @@ LONGEST = 150
 PAGES = list(range(3, 3 + pages_for(LONGEST)))
 
 
+@pytest.mark.parametrize("look", [Look(0.2), Look(0.2, window=37), Look(0.2, window=100, softcap=2.0)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_attention_gives_a_query_its_own_bits(dtype: torch.dtype) -> None:
+def test_attention_gives_a_query_its_own_bits(dtype: torch.dtype, look: Look) -> None:
     cache = filled_cache(dtype, HEAD_DIM, DEVICE)
     query = torch.randn((HEADS, LONGEST, HEAD_DIM), generator=torch.Generator().manual_seed(1)).to(DEVICE, dtype)
 
@@ -175,7 +176,7 @@ def test_attention_gives_a_query_its_own_bits(dtype: torch.dtype) -> None:
             padded.plan.pages[: len(pages)].copy_(pages)
             tiles, pages = padded.plan.tiles, padded.plan.pages
         return tile_kernel.attend(
-            asked.transpose(0, 1), cache.keys[0], cache.values[0], tiles, pages, 0.2, TILE_QUERIES
+            asked.transpose(0, 1), cache.keys[0], cache.values[0], tiles, pages, look, TILE_QUERIES
         )
 
     whole = attended([(0, LONGEST)])
@@ -199,7 +200,7 @@ def test_attention_is_the_sum_of_its_steps_in_their_order(dtype: torch.dtype) ->
     cache = filled_cache(dtype, HEAD_DIM, DEVICE)
     query = torch.randn((HEADS, LONGEST, HEAD_DIM), generator=torch.Generator().manual_seed(1)).to(DEVICE, dtype)
     plan = tile_plan(spans_of([(0, LONGEST, PAGES)]), DEVICE)
-    got = plan.attend(cache, 0, query, 0.2)
+    got = plan.attend(cache, 0, query, Look(0.2))
     slots = [page * PAGE_SIZE + place for page in PAGES for place in range(PAGE_SIZE)]
     scale = np.float32(0.2 * np.log2(np.e))
     step = tile_kernel._POSITIONS

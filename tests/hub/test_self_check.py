@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 import transformers
 
 from hub.kv.kv_cache import KVCache
-from hub.model.attention import NAME
+from hub.model.attention import NAME, Look
 from hub.model.groups import GroupPlan
 from hub.model.self_check import SelfCheck
 from hub.model.target import Target
@@ -30,8 +31,6 @@ def target(folder: Path | str, dtype: torch.dtype = torch.float32, weights: Weig
     ("make", "says"),
     [
         (models.doge, "a mask of its own"),
-        (models.gemma2, "softcap"),
-        (models.stablelm, "not replaceable"),
         (models.xglm, "as plain transformers does: in a block"),
     ],
 )
@@ -57,18 +56,18 @@ def test_rounding_is_no_reason_to_refuse(tmp_path: Path, dtype: torch.dtype, wei
     target(models.save(models.qwen2(), tmp_path), dtype, weights)
 
 
-def wrong_scale(plan: GroupPlan, cache: KVCache, layer: int, query: torch.Tensor, scaling: float) -> torch.Tensor:
-    return attend(plan, cache, layer, query, 2 * scaling)
+def wrong_scale(plan: GroupPlan, cache: KVCache, layer: int, query: torch.Tensor, look: Look) -> torch.Tensor:
+    return attend(plan, cache, layer, query, replace(look, scaling=2 * look.scaling))
 
 
-def forgets_the_past(plan: GroupPlan, cache: KVCache, layer: int, query: torch.Tensor, scaling: float) -> torch.Tensor:
+def forgets_the_past(plan: GroupPlan, cache: KVCache, layer: int, query: torch.Tensor, look: Look) -> torch.Tensor:
     """Right for whole texts, and wrong for what is fed behind others."""
-    started = any(bool((group.mask[..., :1, :].isfinite().sum(-1) > 1).any()) for group in plan.groups)
-    return attend(plan, cache, layer, query * (0.0 if started else 1.0), scaling)
+    started = any(bool((group.last[:, :1] > 0).any()) for group in plan.groups)
+    return attend(plan, cache, layer, query * (0.0 if started else 1.0), look)
 
 
-def mixes_rows(plan: GroupPlan, cache: KVCache, layer: int, query: torch.Tensor, scaling: float) -> torch.Tensor:
-    return attend(plan, cache, layer, query, scaling) + 0.01 * query.mean()
+def mixes_rows(plan: GroupPlan, cache: KVCache, layer: int, query: torch.Tensor, look: Look) -> torch.Tensor:
+    return attend(plan, cache, layer, query, look) + 0.01 * query.mean()
 
 
 attend = GroupPlan.attend

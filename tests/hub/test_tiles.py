@@ -10,7 +10,7 @@ import torch
 
 from hub.kv.kv_cache import KVCache
 from hub.kv.pages import PAGE_SIZE, PagePool, pages_for, slot_of
-from hub.model.attention import Span, spans_of
+from hub.model.attention import Look, Span, spans_of
 from hub.model.batch import Inputs, Row
 from hub.model.device import pick_device
 from hub.model.graphs import BUCKETS, Frame
@@ -29,7 +29,7 @@ def attend_plainly(
     values: torch.Tensor,
     tiles: torch.Tensor,
     pages: torch.Tensor,
-    scaling: float,
+    look: Look,
     tile_queries: int,
 ) -> torch.Tensor:
     """What the kernel is to compute, a query at a time; queries in no tile get NaN."""
@@ -42,7 +42,7 @@ def attend_plainly(
             slots = [slot_of(pages[tile[TABLE] :].tolist(), position) for position in range(end)]
             k, v = (cached.flatten(0, 1)[slots].repeat_interleave(group, 1).float() for cached in (keys, values))
             q = query[tile[FIRST] + place].float()
-            weights = (torch.einsum("hd,shd->hs", q, k) * scaling).softmax(1)
+            weights = (torch.einsum("hd,shd->hs", q, k) * look.scaling).softmax(1)
             output[tile[FIRST] + place] = torch.einsum("hs,shd->hd", weights, v).to(query.dtype)
     return output
 
@@ -101,7 +101,7 @@ def test_a_frame_is_the_batch_and_padding_that_does_nothing() -> None:
         assert frame.plan.written[:tokens].equal(plan.written)
         assert set(frame.plan.written[tokens:].tolist()) == {PAGES * PAGE_SIZE}, "behind the pages of the sessions"
         wide, narrow = (
-            attend_plainly(q, cache.keys[0], cache.values[0], p.tiles, p.pages, 1.0, TILE_QUERIES)
+            attend_plainly(q, cache.keys[0], cache.values[0], p.tiles, p.pages, Look(1.0), TILE_QUERIES)
             for q, p in ((query.transpose(0, 1), frame.plan), (query[:, :tokens].transpose(0, 1), plan))
         )
         assert wide[:tokens].equal(narrow)
@@ -112,8 +112,8 @@ def test_a_frame_is_the_batch_and_padding_that_does_nothing() -> None:
 @pytest.fixture
 def plain_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles are attended to without Triton, which only computes on a GPU."""
-    monkeypatch.setattr(TilePlan, "attend", lambda self, cache, layer, query, scaling: attend_plainly(
-        query.transpose(0, 1), cache.keys[layer], cache.values[layer], self.tiles, self.pages, scaling, TILE_QUERIES
+    monkeypatch.setattr(TilePlan, "attend", lambda self, cache, layer, query, look: attend_plainly(
+        query.transpose(0, 1), cache.keys[layer], cache.values[layer], self.tiles, self.pages, look, TILE_QUERIES
     ))  # fmt: skip
 
 
@@ -138,17 +138,20 @@ def test_a_target_computes_the_same_in_a_frame_of_tiles_as_in_groups(tmp_path: P
         torch.testing.assert_close(target.compute(frame.inputs)[: len(expected)], expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "look", [Look(0.2), Look(0.2, window=9), Look(0.2, window=40, softcap=1.5), Look(0.2, softcap=0.5)]
+)
 @pytest.mark.parametrize(("dtype", "head_dim", "heads"), [
     (torch.float32, 64, 8), (torch.float32, 80, 2), (torch.float32, 16, 6), (torch.float16, 64, 8),
 ])  # fmt: skip
-def test_the_kernel_attends_as_torch_does(dtype: torch.dtype, head_dim: int, heads: int) -> None:
+def test_the_kernel_attends_as_torch_does(dtype: torch.dtype, head_dim: int, heads: int, look: Look) -> None:
     pytest.importorskip(
         "triton", reason="Triton comes with torch for CUDA; `pip install triton` runs this without a GPU"
     )
     cache = filled_cache(dtype, head_dim, pick_device("auto"))
     spans = ragged(random.Random(head_dim))
     query = torch.randn(heads, sum(span.queries for span in spans), head_dim).to(cache.device, dtype)
-    answer = tile_plan(spans, cache.device).attend(cache, 0, query, 0.2)
-    expected = group_plan(cache, spans, heads // 2, Padding()).attend(cache, 0, query, 0.2)
+    answer = tile_plan(spans, cache.device).attend(cache, 0, query, look)
+    expected = group_plan(cache, spans, heads // 2, Padding()).attend(cache, 0, query, look)
     tolerance = 2e-3 if dtype is torch.float16 else 1e-5
     torch.testing.assert_close(answer, expected, atol=tolerance, rtol=tolerance)

@@ -14,7 +14,7 @@ from tests.odd_inputs.case import Case, check, rows
 from tools.bench.__main__ import app as bench
 from tools.chaos.__main__ import main as chaos
 from tools.exits.__main__ import main as exits
-from tools.export.__main__ import main as export
+from tools.export import main as export
 from tools.fuzz.__main__ import main as fuzz
 from tools.home.assemble import main as assemble
 from tools.home.data.generate import main as generate

@@ -13,14 +13,15 @@ import transformers as hf
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from edge_node.drafting.onnx_drafter import OnnxDrafter
+from hub.export.export import export_draft
+from hub.export.head import frequent_ids
+from hub.export.tracing import ExportError
 from shared.program import Program
 from shared.sampling import draw
 from shared.sampling_parameters import Sampling
 from tests.full_disk import full_disk
 from tests.odd_inputs.case import judge, run
-from tools.export.__main__ import main
-from tools.export.export import ExportError, export_draft
-from tools.export.head import frequent_ids
+from tools.export import main
 
 WORDS = [f"w{number}" for number in range(200)]
 TEXT = [f"w150 w151 w{number} w150" for number in range(40, 80)]

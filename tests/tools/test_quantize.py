@@ -18,15 +18,16 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.drafter import first_tokens
 from edge_node.drafting.onnx_drafter import OnnxDrafter
+from hub.export import quantize as quantizing
+from hub.export.difference import Difference
+from hub.export.export import TOLERANCE, TOLERANCES, export_draft
+from hub.export.quantize import QuantizeError, block_size, blocks, quantize
+from hub.export.tracing import ExportError
 from shared.pair import load_pair
 from shared.program import Program
 from shared.sampling_parameters import Sampling
 from tests.odd_inputs.case import judge, run
-from tools.export import quantize as quantizing
-from tools.export.__main__ import main
-from tools.export.difference import Difference
-from tools.export.export import TOLERANCE, TOLERANCES, ExportError, export_draft
-from tools.export.quantize import QuantizeError, block_size, blocks, quantize
+from tools.export import main
 
 REQUESTS = (
     "turn on the kitchen lights",

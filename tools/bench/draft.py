@@ -31,10 +31,10 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from edge_node.drafting.onnx_drafter import OnnxDrafter
+from hub.export.export import export_draft
 from tools.bench.llama import LlamaCpp, is_installed, write_gguf
 from tools.bench.report import progress, show, show_rows
 from tools.bench.site import FOLDER
-from tools.export.export import export_draft
 from tools.rig.shapes import SHAPES, shape_pair
 
 CONTEXTS = (128, 1024)

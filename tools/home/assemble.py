@@ -18,9 +18,9 @@ from typing import Annotated
 
 import typer
 
+from hub.export.export import export_draft
 from shared.pair import MANIFEST, load_pair
 from shared.program import run
-from tools.export.export import export_draft
 from tools.home.data.tokenizer import END
 
 _HOME = Path(__file__).parent.parent.parent / "shared" / "pairs" / "home"

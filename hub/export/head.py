@@ -17,7 +17,7 @@ import onnx
 from onnx import helper, numpy_helper
 from tokenizers import Tokenizer
 
-from tools.export.fuse import drop_unread
+from hub.export.fuse import drop_unread
 
 _LOGITS = "logits"
 _AT_ONCE = 1000  # lines given to the tokenizer at a time

@@ -16,9 +16,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-ATTENTION = "GroupQueryAttention"
-NORM = "SimplifiedLayerNormalization"  # exported in the domain of the next; ONNX Runtime knows it in ONNX's own
-_MICROSOFT = "com.microsoft"
+from hub.export.operators import ATTENTION, MICROSOFT, NORM
 
 
 def fuse(model: onnx.ModelProto) -> None:
@@ -139,7 +137,7 @@ def _join_norms(graph: onnx.GraphProto) -> None:
             [*source.input, node.input[1]],
             [node.output[0], *(["", "", total] if read[total] > 1 else [])],
             name=node.name,
-            domain=_MICROSOFT,
+            domain=MICROSOFT,
             epsilon=epsilon,
         )
         source.CopyFrom(norm)

@@ -18,9 +18,10 @@ from typing import Annotated
 
 import typer
 
+from hub.export.export import export_draft
+from hub.export.head import frequent_ids
+from hub.export.tracing import ExportError
 from shared.program import run
-from tools.export.export import ExportError, export_draft
-from tools.export.head import frequent_ids
 
 
 def main(

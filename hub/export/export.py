@@ -1,0 +1,166 @@
+"""Exports a causal LM to a draft graph for `edge_node/drafting/onnx_drafter.py`, through Optimum.
+
+Each attention becomes one com.microsoft::GroupQueryAttention, which writes K/V into the buffers it reads, and
+`hub/export/fuse.py` shortens the rest:
+
+    input_ids int64 [1, tokens], seqlens_k int32 [1] (= total - 1), total_length int32 [],
+    past_key_values.I.key/value float32 [1, kv_heads, capacity, head_dim]
+    -> logits float32 [1, vocab] behind the last id, present.I.key/value like past
+
+What does not fit that operator shows when the graph is compared with transformers. With 4 or 8 bits the graph that passed is
+quantized (`hub/export/quantize.py`) and compared again; its head may be left with the ids that are frequent in a text
+(`hub/export/head.py`). docs/draft.md has what that gains.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from optimum.exporters.onnx import export
+from optimum.exporters.onnx.base import OnnxConfig
+from optimum.utils import NormalizedTextConfig
+from transformers import PreTrainedModel
+
+from hub.export.device import device
+from hub.export.difference import Difference, compare
+from hub.export.fuse import fuse
+from hub.export.head import shorten_head
+from hub.export.quantize import QuantizeError, quantize
+from hub.export.tracing import ATTENTION_NAME, DraftPatcher, ExportError
+from hub.model.attention_tables import use_attention
+from hub.model.checkpoint import load_checkpoint, rotary_limit
+from hub.model.cpu import attention_shape
+from hub.model.windows import windows_of
+
+TOLERANCE = 1e-3  # largest difference of logits between the graph and transformers, both in float32
+# By bits, of a quantized graph's logits: root mean square of the error over that of the logits about their mean. Measured: int8
+# 0.03 to 0.08 on models of 2 to 6 layers, 0.14 on 30 layers of random weights; a graph that computes something else has 1 or more.
+TOLERANCES = {8: 0.2, 4: 0.7}
+_LARGEST_FILE = 2**31 - 2**20  # bytes: protobuf's limit, less the room for the graph itself
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+_SAID = 160  # characters at most of what another library says of an error
+
+
+class _DraftConfig(OnnxConfig):  # type: ignore[misc]
+    """The inputs and outputs of a draft graph; `facts` is what the drafter reads from its metadata, as sled.NAME."""
+
+    NORMALIZED_CONFIG_CLASS = NormalizedTextConfig
+    _MODEL_PATCHER = DraftPatcher
+
+    def __init__(self, config: Any, context: int) -> None:
+        super().__init__(config, task="text-generation")
+        _, kv_heads, head_dim = attention_shape(config)
+        self.facts = {
+            "context": context,
+            "layers": config.num_hidden_layers,
+            "kv_heads": kv_heads,
+            "head_dim": head_dim,
+            "vocab_size": config.vocab_size,
+        }
+
+    @property
+    def inputs(self) -> dict[str, dict[int, str]]:
+        return {"input_ids": {1: "tokens"}, "seqlens_k": {}, "total_length": {}, **self._caches("past_key_values")}
+
+    @property
+    def outputs(self) -> dict[str, dict[int, str]]:
+        return {"logits": {}, **self._caches("present")}
+
+    def _caches(self, name: str) -> dict[str, dict[int, str]]:
+        parts = itertools.product(range(self.facts["layers"]), ("key", "value"))
+        return {f"{name}.{layer}.{part}": {2: "capacity"} for layer, part in parts}
+
+    def generate_dummy_inputs(self, **_: Any) -> dict[str, Any]:
+        """Two new ids behind three held ones, in caches of eight positions."""
+        cache = torch.zeros(1, self.facts["kv_heads"], 8, self.facts["head_dim"])
+        return {
+            "input_ids": torch.ones((1, 2), dtype=torch.int64),
+            "seqlens_k": torch.tensor([4], dtype=torch.int32),
+            "total_length": torch.tensor(5, dtype=torch.int32),
+            "past_key_values": [(cache.clone(), cache.clone()) for _ in range(self.facts["layers"])],
+        }
+
+
+def _refuse_unfit(model: PreTrainedModel, context: int | None) -> None:
+    """Raise ExportError for what is known beforehand not to fit; the comparison finds the rest."""
+    name, size, longest = type(model).__name__, model.num_parameters(), model.config.max_position_embeddings
+    if any((getattr(model.config, fact, None) or 0) > 1 for fact in _EXPERTS):
+        raise ExportError(f"{name} is a mixture of experts, which makes no draft; choose a dense model")
+    if context is not None and context > longest:
+        raise ExportError(f"{name} has a context of {longest}, not of {context}")
+    if size * 4 > _LARGEST_FILE:
+        raise ExportError(f"{name} has {size:,} parameters: in float32 they do not fit one ONNX file")
+
+
+def export_draft(
+    checkpoint: Path,
+    out: Path,
+    context: int | None = None,
+    bits: int | None = None,
+    head: Sequence[int] | None = None,
+) -> Difference:
+    """Export the checkpoint in a folder to the draft graph `out`; return how far its logits are from transformers'.
+
+    It is made for `context` positions, by default as many as a hub serves of the model, in float32 or with weights of 4 or 8 `bits`, and
+    drafts the ids in `head` alone, if that is given. Raises PairError for a checkpoint that is not whole, and ExportError, and leaves `out` as it was, when the model does not fit or the graph's logits are not those of
+    transformers: within TOLERANCE in float32, and then within TOLERANCES of their spread when quantized.
+    """
+    if bits is not None and bits not in TOLERANCES:
+        raise ExportError(f"a draft graph has weights of 4 or 8 bits or, by default, float32; not of {bits} bits")
+    model: Any = load_checkpoint(checkpoint, dtype=torch.float32, attention=ATTENTION_NAME, refuse=windows_of)
+    use_attention(model, "eager")
+    _refuse_unfit(model, context)
+    longest = model.config.max_position_embeddings
+    config = _DraftConfig(model.config, context or min(longest, rotary_limit(model.config) or longest))
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder, device() as on_device:
+        path = Path(folder) / out.name
+        _trace(model, config, path)
+        graph = onnx.load(path)
+        fuse(graph)
+        if head is not None:
+            shorten_head(graph, head)
+        onnx.helper.set_model_props(graph, {f"sled.{name}": str(number) for name, number in config.facts.items()})
+        onnx.save(graph, path)
+        measure = partial(compare, on_device, path, model, range(model.config.vocab_size) if head is None else head)
+        if not (difference := measure()).largest <= TOLERANCE:  # so also of a NaN
+            raise ExportError(f"the graph's logits differ from those of transformers by {difference.largest:.2g}")
+        if bits is not None:
+            difference = _quantize(graph, bits, path, measure)
+        path.replace(out)
+    return difference
+
+
+def _trace(model: Any, config: _DraftConfig, path: Path) -> None:
+    """Write the graph as Optimum exports it. Raises ExportError for a model that can't be traced."""
+    with warnings.catch_warnings():
+        # The exporter under Optimum warns that it is old, and of every shape that is read while tracing.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        try:
+            export(model, config, path, disable_dynamic_axes_fix=True)
+        except ExportError as error:
+            raise ExportError(f"{type(model).__name__} makes no draft: {error}") from None
+        except Exception as error:
+            # Architectures fail in many ways over what they are not made for.
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:_SAID]}"
+            raise ExportError(f"{type(model).__name__} can't be traced into a draft graph ({said})") from error
+
+
+def _quantize(graph: onnx.ModelProto, bits: int, path: Path, measure: Callable[[], Difference]) -> Difference:
+    """Overwrite the float32 graph at `path` with `graph` in that many bits, and compare. Raises ExportError."""
+    try:
+        quantize(graph, bits)
+    except QuantizeError as error:
+        raise ExportError(str(error)) from None
+    onnx.save(graph, path)
+    if not (difference := measure()).relative <= TOLERANCES[bits]:
+        raise ExportError(f"in int{bits} the logits are off by {difference.relative:.0%} of their spread")
+    return difference
