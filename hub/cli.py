@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -17,6 +18,7 @@ if __name__ == "__main__":
 import typer
 
 from hub.enrolment import commands
+from hub.pairing.commands import pair
 from hub.scratch import find_scratch
 from hub.settings import HubSettings
 from shared.install import needing
@@ -47,6 +49,11 @@ def serve(settings: HubSettings) -> None:
 
     check_broker(settings.broker, check_name(settings.name, "hub name"))  # before the seconds that follow
     find_scratch()
+    if settings.target:
+        with needing("export"):
+            from hub.pairing.serving import pair_of
+
+            settings = replace(settings, pair=pair_of(settings), target="", draft="")
     note("importing torch and transformers")
     from hub.service import Hub  # seconds of imports: only once the settings are known to be right
 
@@ -60,6 +67,7 @@ def serve(settings: HubSettings) -> None:
 
 home = typer.Typer(help="Home Assistant.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(home, name="ha")
+app.add_typer(pair, name="pair")
 
 
 @home.command()

@@ -68,6 +68,10 @@ class HubSettings:
     """The hub's name in its topics. It must differ from every node's name."""
     pair: str = "home"
     """Built-in name or folder of the pair that is served."""
+    target: str = ""
+    """A model to serve without a pair: owner/name on the Hugging Face hub, a folder or a .gguf file. Its pair is made once, and kept in the cache."""
+    draft: str = ""
+    """The draft of such a target, in the same forms, or none. Without: the target itself, if it is small."""
     device: str = "auto"
     """Where the target runs: auto (cuda when present, else cpu), cpu, cuda or cuda:N."""
     dtype: str = "auto"
@@ -113,6 +117,12 @@ class HubSettings:
         require("max_queue", self.max_queue, 1, 1e6)
         require("max_draft", self.max_draft, 1, MAX_DRAFT)
         require("budget", self.budget, 2 * self.max_draft, 1e6)
+        if self.draft and not self.target:
+            raise SettingsError("the setting 'draft' goes with 'target'; a pair has its drafts in its folder")
+        if self.target and self.cache_folder is None:
+            raise SettingsError(
+                "the setting 'target' needs a cache to keep its pair in; take off out of 'cache', or name a pair"
+            )
         if not self.cache:
             raise SettingsError("cache is empty; use auto, off, or a folder")
         if self.kv_bytes is not None:

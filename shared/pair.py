@@ -167,6 +167,11 @@ def built_in_pairs() -> list[str]:
     return sorted(path.parent.name for path in _BUILT_IN.glob(f"*/{MANIFEST}"))
 
 
+def check_pair_name(name: str) -> None:
+    """Raise PairError unless a pair may have that name."""
+    Table({"name": name}, "--name", ("name",)).name("name")
+
+
 def load_pair(name_or_folder: str) -> Pair:
     """The built-in pair of that name, or the pair in that folder. Raises PairError."""
     folder = Path(name_or_folder)

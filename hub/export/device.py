@@ -24,6 +24,14 @@ _NEEDED = "this needs the device's side too; pip install 'sled-mqtt[export]'"
 
 
 @dataclass(frozen=True)
+class Opened:
+    """What a draft says of itself: its positions, and the ids that it gives logits of."""
+
+    context: int
+    vocab_size: int
+
+
+@dataclass(frozen=True)
 class Followed:
     """What a draft would have said along a text: its greedy guess at each position, and the seconds that a token took."""
 
@@ -38,9 +46,9 @@ class Device:
         """`process` is that of the trial."""
         self._process = process
 
-    def open(self, draft: Path, threads: int = 0) -> None:
+    def open(self, draft: Path, threads: int = 0) -> Opened:
         """Take `draft` as the one that the following methods are about, with so many threads, 0 to choose by its size."""
-        self._ask({"open": str(draft), "threads": threads})
+        return Opened(**self._ask({"open": str(draft), "threads": threads}))
 
     def logits(self, ids: Sequence[int], held: int) -> npt.NDArray[np.float32]:
         """Logits [vocab] behind `ids`, which follow the first `held` of the ids before."""

@@ -33,7 +33,8 @@ from hub.export.device import device
 from hub.export.difference import Difference, compare
 from hub.export.fuse import fuse
 from hub.export.head import shorten_head
-from hub.export.quantize import QuantizeError, quantize
+from hub.export.quantize import quantize
+from hub.export.rounding import Grid, QuantizeError, round_layers
 from hub.export.tracing import ATTENTION_NAME, DraftPatcher, ExportError
 from hub.model.attention_tables import use_attention
 from hub.model.checkpoint import load_checkpoint, rotary_limit
@@ -41,9 +42,10 @@ from hub.model.cpu import attention_shape
 from hub.model.windows import windows_of
 
 TOLERANCE = 1e-3  # largest difference of logits between the graph and transformers, both in float32
-# By bits, of a quantized graph's logits: root mean square of the error over that of the logits about their mean. Measured: int8
-# 0.03 to 0.08 on models of 2 to 6 layers, 0.14 on 30 layers of random weights; a graph that computes something else has 1 or more.
-TOLERANCES = {8: 0.2, 4: 0.7}
+# Of a quantized graph beside the rounded model, which differ by the rounding of activations: root mean square of the error over that of the
+# logits about their mean. Measured: 0.01 to 0.14; a graph that computes something else has 1 or more.
+ROUNDING = 0.3
+BITS = (4, 8)  # that weights may have
 _LARGEST_FILE = 2**31 - 2**20  # bytes: protobuf's limit, less the room for the graph itself
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _SAID = 160  # characters at most of what another library says of an error
@@ -106,20 +108,27 @@ def export_draft(
     context: int | None = None,
     bits: int | None = None,
     head: Sequence[int] | None = None,
+    *,
+    texts: Sequence[Sequence[int]] = (),
+    on_layers: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
 ) -> Difference:
     """Export the checkpoint in a folder to the draft graph `out`; return how far its logits are from transformers'.
 
     It is made for `context` positions, by default as many as a hub serves of the model, in float32 or with weights of 4 or 8 `bits`, and
-    drafts the ids in `head` alone, if that is given. Raises PairError for a checkpoint that is not whole, and ExportError, and leaves `out` as it was, when the model does not fit or the graph's logits are not those of
-    transformers: within TOLERANCE in float32, and then within TOLERANCES of their spread when quantized.
+    drafts the ids in `head` alone, if that is given. Weights are rounded by what the model's layers are given for `texts` of ids, without any to
+    the nearest; `on_layers` is told the number of layers, and what it gives is told of each that is done.
+
+    Raises PairError for a checkpoint that is not whole, and ExportError, and leaves `out` as it was, when the model does not fit or the
+    graph's logits are not those of the model: within TOLERANCE in float32, and then, of the rounded one, within ROUNDING of their spread.
     """
-    if bits is not None and bits not in TOLERANCES:
+    if bits is not None and bits not in BITS:
         raise ExportError(f"a draft graph has weights of 4 or 8 bits or, by default, float32; not of {bits} bits")
     model: Any = load_checkpoint(checkpoint, dtype=torch.float32, attention=ATTENTION_NAME, refuse=windows_of)
     use_attention(model, "eager")
     _refuse_unfit(model, context)
     longest = model.config.max_position_embeddings
     config = _DraftConfig(model.config, context or min(longest, rotary_limit(model.config) or longest))
+    grid = None if bits is None else _rounded(model, bits, texts, on_layers(model.config.num_hidden_layers))
     with tempfile.TemporaryDirectory(dir=out.parent) as folder, device() as on_device:
         path = Path(folder) / out.name
         _trace(model, config, path)
@@ -132,8 +141,8 @@ def export_draft(
         measure = partial(compare, on_device, path, model, range(model.config.vocab_size) if head is None else head)
         if not (difference := measure()).largest <= TOLERANCE:  # so also of a NaN
             raise ExportError(f"the graph's logits differ from those of transformers by {difference.largest:.2g}")
-        if bits is not None:
-            difference = _quantize(graph, bits, path, measure)
+        if grid is not None:
+            difference = _quantize(graph, grid, path, measure)
         path.replace(out)
     return difference
 
@@ -154,13 +163,20 @@ def _trace(model: Any, config: _DraftConfig, path: Path) -> None:
             raise ExportError(f"{type(model).__name__} can't be traced into a draft graph ({said})") from error
 
 
-def _quantize(graph: onnx.ModelProto, bits: int, path: Path, measure: Callable[[], Difference]) -> Difference:
-    """Overwrite the float32 graph at `path` with `graph` in that many bits, and compare. Raises ExportError."""
+def _rounded(model: Any, bits: int, texts: Sequence[Sequence[int]], on_layer: Callable[[int], None]) -> Grid:
     try:
-        quantize(graph, bits)
+        return round_layers(model, [bits] * model.config.num_hidden_layers, texts, lambda: on_layer(1))
+    except QuantizeError as error:
+        raise ExportError(str(error)) from None
+
+
+def _quantize(graph: onnx.ModelProto, grid: Grid, path: Path, measure: Callable[[], Difference]) -> Difference:
+    """Overwrite the float32 graph at `path` with `graph` in the bits of the grid, and compare. Raises ExportError."""
+    try:
+        quantize(graph, grid)
     except QuantizeError as error:
         raise ExportError(str(error)) from None
     onnx.save(graph, path)
-    if not (difference := measure()).relative <= TOLERANCES[bits]:
-        raise ExportError(f"in int{bits} the logits are off by {difference.relative:.0%} of their spread")
+    if not (difference := measure()).relative <= ROUNDING:
+        raise ExportError(f"with rounded activations the logits are off by {difference.relative:.0%} of their spread")
     return difference

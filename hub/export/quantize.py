@@ -1,10 +1,10 @@
-"""Turns the weights of a draft graph into int4 or int8, in blocks of numbers with a scale each; activations stay float32.
+"""Turns the weights of a draft graph into few bits, in blocks of numbers with a scale each; activations stay float32.
 
-A matrix W [out, in] becomes com.microsoft::MatMulNBits: uint8 [out, in / 64, 64] around 128 or, of int4, [out, in / 64, 32]
-around 8, and float32 scales [out, in / 64], so 8.5 or 4.5 bits a number; blocks have 32 where 64 does not divide the rows. The head has
-8 bits always. accuracy_level 4 makes ONNX Runtime multiply in int8 (activations are rounded on the way in); without it, it
-computes in float32 and takes 20 times as long. The embedding is read by com.microsoft::GatherBlockQuantized from the same
-numbers, so that one tied to the head is still stored once.
+A matrix W [out, in] that was rounded (`hub/export/rounding.py`) becomes com.microsoft::MatMulNBits: uint8 [out, in / 64, 64 · bits / 8], float32
+scales [out, in / 64] and, below 8 bits, zero points of as many bits; blocks have 32 numbers where 64 does not divide the rows. The
+head has 8 bits. accuracy_level 4 makes ONNX Runtime multiply in int8 (activations are rounded on the way in); without it, it computes
+in float32 and takes 20 times as long. The embedding is read by com.microsoft::GatherBlockQuantized from the same numbers, so that
+one tied to the head is still stored once.
 """
 
 from __future__ import annotations
@@ -14,34 +14,39 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import torch
 from onnx import numpy_helper
 
-BLOCKS = (64, 32)  # numbers along a row of a weight that share a scale: the first that divides the row
+from hub.export.gptq import Rounded, round_weight
+from hub.export.rounding import Grid, block_size
+
 _HEAD_BITS = 8  # bits of the LM head and the embedding, whatever the rest has: an error there falls on every token
+_MULTIPLY = ("MatMul", "Gemm", "MatMulNBits")
 _IN_INT8 = 4  # accuracy_level
 
 
-class QuantizeError(Exception):
-    """A weight cannot be quantized; the text says why."""
-
-
-def quantize(model: onnx.ModelProto, bits: int) -> None:
-    """Quantize, in place, what the graph multiplies by to 4 or 8 bits, and head and embedding to 8. Raises QuantizeError."""
+def quantize(model: onnx.ModelProto, grid: Grid) -> None:
+    """Quantize, in place, what the graph multiplies by and `grid` knows, and head and embedding to 8 bits. Raises QuantizeError."""
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     nodes: list[onnx.NodeProto] = []
     made: dict[str, onnx.TensorProto] = {}
     for node in graph.node:
+        rounded: Rounded | None = None
         match node.op_type:
-            case "MatMul" | "Gemm" if node.input[1] in weights:
+            case "MatMul" if node.input[1] in weights:
+                if rounded := grid.find(_rows(weights[node.input[1]], stored_transposed=False)):
+                    made |= _tensors(node.input[1], rounded)
+                nodes.append(_multiply(node, rounded) if rounded else node)
+            case "Gemm" if node.input[1] in weights:
                 rows = _rows(weights[node.input[1]], stored_transposed=_is_set(node, "transB"))
-                of = bits if node.op_type == "MatMul" else _HEAD_BITS
-                made |= _tensors(node.input[1], rows, of)
-                nodes.append(_multiply(node, rows.shape, of))
+                rounded = grid.find(rows) or _in_8_bits(rows)
+                made |= _tensors(node.input[1], rounded)
+                nodes.append(_multiply(node, rounded))
             case "Gather" if node.input[0] in weights and node.input[1] == "input_ids":
-                rows = _rows(weights[node.input[0]], stored_transposed=True)
-                made |= _tensors(node.input[0], rows, _HEAD_BITS)
-                nodes += _look_up(node, rows.shape)
+                rounded = _in_8_bits(_rows(weights[node.input[0]], stored_transposed=True))
+                made |= _tensors(node.input[0], rounded)
+                nodes += _look_up(node, rounded)
             case _:
                 nodes.append(node)
     read = {name for node in nodes for name in node.input}
@@ -51,30 +56,31 @@ def quantize(model: onnx.ModelProto, bits: int) -> None:
     graph.initializer.extend(kept)
 
 
-def blocks(rows: npt.NDArray[np.float32], bits: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Return [out, in] as numbers [out, in / block, block] and scales [out, in / block]: w ≈ (number − 2 ** (bits − 1)) · scale.
-
-    The number farthest from 0 becomes −2 ** (bits − 1) of the scale, which has its sign for that: there is no such positive one.
-    """
-    split = rows.reshape(len(rows), -1, block_size(rows.shape[1]))
-    zero = 2 ** (bits - 1)
-    farthest = np.take_along_axis(split, np.abs(split).argmax(axis=-1, keepdims=True), axis=-1)
-    scales = farthest / -zero
-    steps = np.divide(split, scales, out=np.zeros_like(split), where=scales != 0)
-    return np.minimum(np.rint(steps) + zero, 2 * zero - 1).astype(np.uint8), scales[..., 0]
+def step_bytes(model: onnx.ModelProto) -> int:
+    """Bytes of weights that are read for each token: of all that is multiplied by, not of tables in which a row is looked up."""
+    sizes = {
+        tensor.name: len(tensor.raw_data) or numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer
+    }
+    multiplied = {
+        name for node in model.graph.node if node.op_type in _MULTIPLY for name in node.input if name in sizes
+    }
+    return sum(sizes[name] for name in multiplied)
 
 
-def block_size(width: int) -> int:
-    """How many numbers of a row of that many share a scale. Raises QuantizeError."""
-    for size in BLOCKS:
-        if width % size == 0:
-            return size
-    raise QuantizeError(f"a weight has rows of {width}: int4 and int8 need a multiple of {BLOCKS[-1]}")
+def pack(numbers: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
+    """Numbers as they are stored: as many in a byte as there is room for, the first in the lowest bits; a last byte is filled with zeros."""
+    in_a_byte = 8 // bits
+    wanted = -(-numbers.shape[-1] // in_a_byte) * in_a_byte
+    padded = np.zeros((*numbers.shape[:-1], wanted), np.uint8)
+    padded[..., : numbers.shape[-1]] = numbers
+    packed = np.zeros((*numbers.shape[:-1], wanted // in_a_byte), np.uint8)
+    for place in range(in_a_byte):
+        packed |= padded[..., place::in_a_byte] << (bits * place)
+    return packed
 
 
-def _pack(numbers: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
-    """Numbers as they are stored: bytes, or two in a byte, the first in the low half."""
-    return numbers if bits == 8 else np.bitwise_or(numbers[..., 0::2], numbers[..., 1::2] << 4, dtype=np.uint8)
+def _in_8_bits(rows: npt.NDArray[np.float32]) -> Rounded:
+    return round_weight(torch.from_numpy(rows.copy()), _HEAD_BITS, block_size(rows.shape[1]))
 
 
 def _rows(weight: onnx.TensorProto, *, stored_transposed: bool) -> npt.NDArray[np.float32]:
@@ -83,38 +89,42 @@ def _rows(weight: onnx.TensorProto, *, stored_transposed: bool) -> npt.NDArray[n
     return array if stored_transposed else np.ascontiguousarray(array.T)
 
 
-def _tensors(name: str, rows: npt.NDArray[np.float32], bits: int) -> dict[str, onnx.TensorProto]:
+def _tensors(name: str, rounded: Rounded) -> dict[str, onnx.TensorProto]:
     """What the operators read in place of the weight `name`, by name."""
-    numbers, scales = blocks(rows, bits)
+    split = rounded.numbers.view(*rounded.scales.shape, rounded.block).numpy()
     arrays: dict[str, npt.NDArray[Any]] = {
-        f"{name}.numbers": _pack(numbers, bits),
-        f"{name}.scales": scales,
-        f"{name}.shape": np.array(rows.shape, np.int64),
+        f"{name}.numbers": pack(split, rounded.bits),
+        f"{name}.scales": rounded.scales.numpy(),
+        f"{name}.zeros": pack(rounded.zeros.numpy(), rounded.bits),
+        f"{name}.shape": np.array(rounded.numbers.shape, np.int64),
     }
     return {key: numpy_helper.from_array(array, key) for key, array in arrays.items()}
 
 
-def _multiply(node: onnx.NodeProto, shape: tuple[int, ...], bits: int) -> onnx.NodeProto:
-    """The node that stands for a MatMul, or for a Gemm whose third input is a bias; `shape` is (out, in)."""
+def _multiply(node: onnx.NodeProto, rounded: Rounded) -> onnx.NodeProto:
+    """The node that stands for a MatMul, or for a Gemm whose third input is a bias."""
     source, weight, *bias = node.input
-    inputs = [source, f"{weight}.numbers", f"{weight}.scales", *(["", "", *bias] if bias else [])]
+    zeros = f"{weight}.zeros" if rounded.bits < _HEAD_BITS else ""
+    inputs = [source, f"{weight}.numbers", f"{weight}.scales", zeros, *(["", *bias] if bias else [])]
+    while not inputs[-1]:
+        inputs.pop()
     sizes: dict[str, Any] = {
-        "N": shape[0],
-        "K": shape[1],
-        "bits": bits,
-        "block_size": block_size(shape[1]),
+        "N": rounded.numbers.shape[0],
+        "K": rounded.numbers.shape[1],
+        "bits": rounded.bits,
+        "block_size": rounded.block,
         "accuracy_level": _IN_INT8,
     }
     return _microsoft("MatMulNBits", inputs, node, sizes)
 
 
-def _look_up(node: onnx.NodeProto, shape: tuple[int, ...]) -> list[onnx.NodeProto]:
+def _look_up(node: onnx.NodeProto, rounded: Rounded) -> list[onnx.NodeProto]:
     """The nodes that stand for a Gather: it wants the numbers as [vocab, in]."""
     weight, ids = node.input
     flat = onnx.helper.make_node("Reshape", [f"{weight}.numbers", f"{weight}.shape"], [f"{weight}.flat"])
     sizes: dict[str, Any] = {
-        "bits": _HEAD_BITS,
-        "block_size": block_size(shape[1]),
+        "bits": rounded.bits,
+        "block_size": rounded.block,
         "gather_axis": 0,
         "quantize_axis": 1,
     }

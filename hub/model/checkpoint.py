@@ -6,6 +6,7 @@ No code of a checkpoint is ever run: its own classes are not imported, and pickl
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from hub.model.attention_tables import add_to_tables
+from hub.model.memory import available_memory
+from hub.model.remote import fetched
 from hub.model.self_check import NOT_REPLACEABLE
 from hub.model.weight_files import TABLES, Stored, read_json, same_contents, stored_weights
 from shared.errors import PairError
@@ -45,16 +48,11 @@ def load_checkpoint(
     """
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # what matters of what it warns of is checked here
-    folder = _fetched(str(target)) if str(target).startswith(REMOTE) else Path(target)
+    folder = fetched(str(target)) if str(target).startswith(REMOTE) else Path(target)
     if not folder.is_dir():
         raise PairError(f"cannot load the target {folder}: there is no such folder")
     with _said_briefly(folder):
-        config = _config(folder)
-        refuse(config)
-        stored = stored_weights(folder)
-        if attention is not None:
-            add_to_tables(config, attention)
-        _compare_shapes(folder, config, stored, attention)
+        config, stored = look_at(folder, dtype=dtype, attention=attention, refuse=refuse)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
@@ -73,6 +71,20 @@ def load_checkpoint(
     return model.eval()
 
 
+def look_at(
+    folder: Path, *, dtype: torch.dtype, attention: str | None = None, refuse: Callable[[Any], object] = lambda _: None
+) -> tuple[Any, dict[str, Stored]]:
+    """The configuration and the stored weights of a checkpoint, as far as can be told before anything is loaded; see `load_checkpoint`."""
+    config = _config(folder)
+    refuse(config)
+    stored = stored_weights(folder)
+    if attention is not None:
+        add_to_tables(config, attention)
+    _compare_shapes(folder, config, stored, attention)
+    _refuse_too_large(folder, stored, dtype)
+    return config, stored
+
+
 def rotary_limit(config: Any) -> int | None:
     """The number of positions past which every rotary factor changes, also those of the positions before; None without such a limit.
 
@@ -85,18 +97,6 @@ def rotary_limit(config: Any) -> int | None:
     name = "original_max_position_embeddings"
     limits = [getattr(config, name, None), *(part.get(name) for part in parts)]
     return min((limit for limit in limits if isinstance(limit, int) and limit > 0), default=None)
-
-
-def _fetched(name: str) -> Path:
-    """The folder in which a model of the Hugging Face hub lies once it is fetched."""
-    from huggingface_hub import snapshot_download
-
-    wanted = ["config.json", "model*.safetensors", "model.safetensors.index.json"]
-    try:
-        return Path(snapshot_download(name.removeprefix(REMOTE), allow_patterns=wanted))
-    except Exception as error:
-        # It may be an unknown name, a missing right, no network, or a setting that forbids it.
-        raise PairError(f"cannot fetch the target {name}: {_brief(error)}") from error
 
 
 def _config(folder: Path) -> Any:
@@ -158,6 +158,17 @@ def _compare_shapes(folder: Path, config: Any, stored: Mapping[str, Stored], att
         raise PairError(f"{NOT_REPLACEABLE} ({error!r})") from error
     expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
     _refuse(folder, "of another shape", [n for n in expected if n in stored and stored[n].shape != expected[n]])
+
+
+def _refuse_too_large(folder: Path, stored: Mapping[str, Stored], dtype: torch.dtype) -> None:
+    """Raise PairError for weights that memory can't hold: the system would end the program in the middle."""
+    needed = sum(math.prod(tensor.shape) for tensor in stored.values()) * dtype.itemsize
+    there = available_memory()
+    if there is not None and needed > there:
+        raise PairError(
+            f"the weights in {folder} take {needed / 2**30:.1f} GiB in {str(dtype).removeprefix('torch.')}, and {there / 2**30:.1f} GiB of memory "
+            "are free; choose a smaller model, a --dtype of 16 bits, or a machine with more memory"
+        )
 
 
 def _refuse_others_weights(folder: Path, report: Mapping[str, Any]) -> None:

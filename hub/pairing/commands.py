@@ -1,0 +1,113 @@
+"""The commands `sled-hub pair create`, `check` and `list`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from hub.pairing.source import find_source
+from hub.settings import check_device, check_dtype
+from shared.errors import SettingsError
+from shared.install import needing
+from shared.loading import loaded
+
+pair = typer.Typer(
+    help="Pairs of models: make one of your own, look at them.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
+
+
+@pair.command()
+def create(
+    *,
+    target: Annotated[
+        str, typer.Option(help="The model that answers: owner/name on the Hugging Face hub, a folder or a .gguf file.")
+    ],
+    out: Annotated[Path, typer.Option(help="The pair's folder, which is made.")],
+    draft: Annotated[
+        Optional[str],
+        typer.Option(
+            help="The small model that devices run, in the same forms, or none. [default: the target, if it is small]"
+        ),
+    ] = None,
+    name: Annotated[Optional[str], typer.Option(help="The pair's name. [default: the target's]")] = None,
+    bits: Annotated[Optional[int], typer.Option(help="Bits of the draft's weights, 4 or 8. [default: 8]")] = None,
+    context: Annotated[
+        Optional[int], typer.Option(min=64, help="Positions of the draft. [default: the target's, at most 8192]")
+    ] = None,
+    text: Annotated[
+        Optional[Path], typer.Option(help="File of prompts such as your devices put, one in a line.")
+    ] = None,
+    template: Annotated[Optional[Path], typer.Option(help="Chat template, for a model that has none.")] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Type of the target's numbers: auto, float32, bfloat16 or float16.")
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="Where the target runs meanwhile: auto, cpu, cuda or cuda:N.")] = "auto",
+    anyway: Annotated[bool, typer.Option("--anyway", help="Keep a draft that is seldom right, too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a pair of models of your own. Interrupted, it goes on where it was when it is run again."""
+    from shared.pair import check_pair_name
+
+    check_device(device)
+    check_dtype(dtype, "auto")
+    if name is not None:
+        check_pair_name(name)
+    if bits not in {None, 4, 8}:
+        raise SettingsError(f"--bits may be 4 or 8, not {bits}")
+    for given in (text, template):
+        if given is not None and not given.is_file():
+            raise SettingsError(f"there is no file {given}")
+    find_source(target)  # what is misspelt is told before the seconds that imports take
+    with needing("export"):
+        from hub.pairing.making import Wish, make_pair
+        from hub.pairing.serving import named
+        from hub.pairing.shown import put_made, shown
+
+        loaded()
+        wish = Wish(
+            target=named(target),
+            draft=None if draft is None else named(draft),
+            name=name,
+            bits=bits,
+            context=context,
+            text=None if text is None else str(text.resolve()),
+            template=None if template is None else str(template.resolve()),
+            dtype=dtype,
+            device=device,
+            anyway=anyway,
+        )
+        with shown() as progress:
+            figures = make_pair(wish, out.expanduser().resolve(), progress)
+        put_made(out, figures, as_json=as_json)
+
+
+@pair.command()
+def check(
+    folder: Annotated[str, typer.Argument(help="The pair's folder, or the name of a built-in one.")],
+    as_json: Json = False,
+) -> None:
+    """Look whether a pair is whole: its files, its target, its chat template and its drafts."""
+    with needing("export"):
+        from hub.pairing.check import check_pair
+        from hub.pairing.shown import put_checked, shown
+
+        loaded()
+        with shown() as progress:
+            found = check_pair(folder, progress)
+        put_checked(found, as_json=as_json)
+
+
+@pair.command("list")
+def list_(
+    folder: Annotated[Optional[Path], typer.Argument(help="Where to look. [default: here]")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the built-in pairs, those that `serve --target` has made, and those in a folder."""
+    from hub.pairing.listing import show_pairs
+
+    loaded()
+    show_pairs(folder or Path(), as_json=as_json)

@@ -1,0 +1,73 @@
+"""Writes a pair's manifest, with the hashes of its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared.pair import DEFAULT, MANIFEST
+from shared.sampling_parameters import Sampling
+
+_CHUNK = 2**20  # bytes that are hashed at a time
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a manifest says beside the hashes; files are paths in the pair's folder. `drafts` are the keys of each draft's table, by its name."""
+
+    name: str
+    checkpoint: str
+    dtype: str
+    end: Sequence[str]
+    drafts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    exit_head: str | None = None
+    tools: str | None = None
+    defaults: Sampling = field(default_factory=Sampling)
+
+
+def write_manifest(folder: Path, written: Written, files: Iterable[str]) -> None:
+    """Write `pair.toml` into `folder`, with the hashes of `files` there."""
+    tables: dict[str, dict[str, Any]] = {"target": {"checkpoint": written.checkpoint, "dtype": written.dtype}}
+    for name, facts in written.drafts.items():
+        tables["draft" if name == DEFAULT else f"drafts.{name}"] = facts
+    if written.exit_head is not None:
+        tables["exit"] = {"head": written.exit_head}
+    tables["tokenizer"] = {
+        "file": "tokenizer.json",
+        "chat_template": "chat_template.jinja",
+        "end": list(written.end),
+    }
+    if written.tools is not None:
+        tables["tools"] = {"file": written.tools}
+    chosen = written.defaults
+    tables["defaults"] = {"temperature": chosen.temperature, "top_k": chosen.top_k, "top_p": chosen.top_p}
+    tables["sha256"] = {file: sha256(folder / file) for file in files}
+    text = f"schema = 1\nname = {_value(written.name)}\n"
+    for name, values in tables.items():
+        lines = (f"{_key(key, quoted=name == 'sha256')} = {_value(value)}\n" for key, value in values.items())
+        text += f"\n[{name}]\n{''.join(lines)}"
+    fresh = folder / f"{MANIFEST}.new"
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(folder / MANIFEST)
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _key(key: str, *, quoted: bool) -> str:
+    return json.dumps(key, ensure_ascii=False) if quoted else key
+
+
+def _value(value: Any) -> str:
+    """A TOML value; strings and lists of them are written as JSON has them."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
