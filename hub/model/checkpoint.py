@@ -77,11 +77,13 @@ def look_at(
     """The configuration and the stored weights of a checkpoint, as far as can be told before anything is loaded; see `load_checkpoint`."""
     config = _config(folder)
     refuse(config)
+    # Numbers have 4 bytes at most. Files that are far too large can't even be opened.
+    _refuse_too_large(folder, sum(path.stat().st_size for path in folder.glob("*.safetensors")) // 4, dtype)
     stored = stored_weights(folder)
     if attention is not None:
         add_to_tables(config, attention)
     _compare_shapes(folder, config, stored, attention)
-    _refuse_too_large(folder, stored, dtype)
+    _refuse_too_large(folder, sum(math.prod(tensor.shape) for tensor in stored.values()), dtype)
     return config, stored
 
 
@@ -160,9 +162,9 @@ def _compare_shapes(folder: Path, config: Any, stored: Mapping[str, Stored], att
     _refuse(folder, "of another shape", [n for n in expected if n in stored and stored[n].shape != expected[n]])
 
 
-def _refuse_too_large(folder: Path, stored: Mapping[str, Stored], dtype: torch.dtype) -> None:
-    """Raise PairError for weights that memory can't hold: the system would end the program in the middle."""
-    needed = sum(math.prod(tensor.shape) for tensor in stored.values()) * dtype.itemsize
+def _refuse_too_large(folder: Path, numbers: int, dtype: torch.dtype) -> None:
+    """Raise PairError for as many numbers as memory can't hold: the system would end the program in the middle."""
+    needed = numbers * dtype.itemsize
     there = available_memory()
     if there is not None and needed > there:
         raise PairError(
