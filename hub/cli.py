@@ -18,7 +18,7 @@ if __name__ == "__main__":
 import typer
 
 from hub.enrolment import commands
-from hub.pairing.commands import pair
+from hub.pair_commands import pair
 from hub.scratch import find_scratch
 from hub.settings import HubSettings
 from shared.install import needing

@@ -10,8 +10,10 @@ import torch
 
 from hub.kv.pages import pages_for
 from hub.model.probe_rows import probe_rows
+from hub.model.sampling import draw
 from hub.model.target import Target
 from shared.errors import PairError
+from shared.sampling_parameters import Sampling
 from shared.text_file import read_text, read_toml
 
 _PROMPTS = Path(__file__).parent / "prompts.toml"
@@ -56,10 +58,11 @@ def answers(
     known: int,
     most: int,
     on_token: Callable[[int], None] = lambda _: None,
+    samplings: Sequence[Sampling] | None = None,
 ) -> Iterator[list[Answered]]:
-    """The target's greedy answers of up to `most` ids, an id of `ends` included, to prompts of ids, some at a time, in order.
+    """The target's answers of up to `most` ids, an id of `ends` included, to prompts of ids, some at a time, in order.
 
-    Ids from `known` on are never written. `on_token` is told how many were written. Raises PairError when a prompt does not fit the context.
+    They are greedy, or sampled as `samplings` has it for each. Ids from `known` on are never written. `on_token` is told how many were written. Raises PairError when a prompt does not fit the context.
     """
     room = target.context - most
     if longest := max((len(prompt) for prompt in prompts if len(prompt) > room), default=0):
@@ -71,13 +74,16 @@ def answers(
             target.pool.available // max(1, max(map(pages_for, (len(prompt) + most for prompt in prompts)), default=1)),
         ),
     )
+    rules = samplings or [Sampling()] * len(prompts)
     for start in range(0, len(prompts), at_once):
-        yield _side_by_side(target, prompts[start : start + at_once], ends, known, most, on_token)
+        part = slice(start, start + at_once)
+        yield _side_by_side(target, prompts[part], rules[part], ends, known, most, on_token)
 
 
 def _side_by_side(
     target: Target,
     prompts: Sequence[Sequence[int]],
+    rules: Sequence[Sampling],
     ends: frozenset[int],
     known: int,
     most: int,
@@ -88,7 +94,8 @@ def _side_by_side(
         feed = [replace(row, ids=tuple(text), wanted=1) for row, text in zip(pages, texts, strict=True)]
         going = list(range(len(texts)))
         while going:
-            chosen = target.forward([feed[place] for place in going])[:, :known].argmax(-1).tolist()
+            logits = target.forward([feed[place] for place in going])[:, :known]
+            chosen = draw(logits, [rules[place] for place in going], [len(texts[place]) for place in going])
             for place, token in zip(going, chosen, strict=True):
                 feed[place] = replace(feed[place], start=len(texts[place]), ids=(token,))
                 texts[place].append(token)

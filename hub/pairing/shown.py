@@ -74,6 +74,17 @@ def put_made(out: Path, figures: Figures | None, *, as_json: bool) -> None:
     )
 
 
+def put_distilled(out: Path, figures: Any, *, as_json: bool) -> None:
+    """Say what a student has learned; `figures` are a `Distilled`."""
+    if as_json:
+        put_json({"draft": str(out), **vars(figures)})
+        return
+    put_line(
+        f"{out} is made: {figures.parameters / 1e6:.0f} million weights in {len(figures.layers)} layers, which say {figures.acceptance:.0%} of "
+        f"{figures.compared} tokens as the target does, and {figures.acceptance_untrained:.0%} before they were trained"
+    )
+
+
 def put_checked(found: Checked, *, as_json: bool) -> None:
     """Say what a check found."""
     if as_json:

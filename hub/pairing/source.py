@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +90,8 @@ def find_source(given: str) -> Source:
 
 def _convert(gguf: Path, folder: Path) -> None:
     """Write the model and the tokenizer in a GGUF file as a checkpoint in float32. Raises PairError."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # the bar of the library that reads the file
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers import logging as transformers_logging

@@ -1,4 +1,4 @@
-"""The commands `sled-hub pair create`, `check` and `list`."""
+"""The commands `sled-hub pair create`, `check`, `list` and `distil`."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ def create(
         check_pair_name(name)
     if bits not in {None, 4, 8}:
         raise SettingsError(f"--bits may be 4 or 8, not {bits}")
-    for given in (text, template):
-        if given is not None and not given.is_file():
-            raise SettingsError(f"there is no file {given}")
+    _require_files(text, template)
     find_source(target)  # what is misspelt is told before the seconds that imports take
     with needing("export"):
         from hub.pairing.making import Wish, make_pair
@@ -74,8 +72,8 @@ def create(
             name=name,
             bits=bits,
             context=context,
-            text=None if text is None else str(text.resolve()),
-            template=None if template is None else str(template.resolve()),
+            text=_absolute(text),
+            template=_absolute(template),
             dtype=dtype,
             device=device,
             anyway=anyway,
@@ -101,6 +99,36 @@ def check(
         put_checked(found, as_json=as_json)
 
 
+@pair.command()
+def distil(
+    *,
+    target: Annotated[str, typer.Option(help="The model to take layers of: owner/name, a folder or a .gguf file.")],
+    layers: Annotated[int, typer.Option(min=1, help="How many of its layers the draft has.")],
+    out: Annotated[Path, typer.Option(help="Folder of the draft, which is made, for `pair create --draft`.")],
+    minutes: Annotated[float, typer.Option(min=0.01, max=1e5, help="Minutes of work.")] = 60.0,
+    text: Annotated[
+        Optional[Path], typer.Option(help="File of prompts such as your devices put, one in a line.")
+    ] = None,
+    template: Annotated[Optional[Path], typer.Option(help="Chat template, for a model that has none.")] = None,
+    device: Annotated[str, typer.Option(help="Where the target runs meanwhile: auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Make a draft of a target alone: some of its layers, trained on its own answers. Interrupted, it goes on when it is run again."""
+    check_device(device)
+    _require_files(text, template)
+    find_source(target)
+    with needing("export"):
+        from hub.distil.distilling import Lesson, distil
+        from hub.pairing.serving import named
+        from hub.pairing.shown import put_distilled, shown
+
+        loaded()
+        lesson = Lesson(named(target), layers, minutes, _absolute(text), _absolute(template), device)
+        with shown() as progress:
+            figures = distil(lesson, out.expanduser().resolve(), progress)
+        put_distilled(out, figures, as_json=as_json)
+
+
 @pair.command("list")
 def list_(
     folder: Annotated[Optional[Path], typer.Argument(help="Where to look. [default: here]")] = None,
@@ -111,3 +139,13 @@ def list_(
 
     loaded()
     show_pairs(folder or Path(), as_json=as_json)
+
+
+def _require_files(*files: Path | None) -> None:
+    for file in files:
+        if file is not None and not file.is_file():
+            raise SettingsError(f"there is no file {file}")
+
+
+def _absolute(file: Path | None) -> str | None:
+    return None if file is None else str(file.resolve())

@@ -1,0 +1,184 @@
+"""Makes a draft of a target alone, step by step, in the folder that is wanted; what is done already is not done again.
+
+    chats      the target makes up chats and answers them
+    layers     what each layer is worth, and the student of those that are worth most
+    training   until the time is over
+
+The folder becomes a checkpoint, which `pair create --draft` takes like any other. `figures` compares the trained student with the same
+layers untrained, on answers to prompts that were held out.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hub.distil.chats import Chats, answered, make_up
+from hub.distil.sensitivity import most_worth, worth_of_layers
+from hub.distil.student import student_of
+from hub.distil.training import Training
+from hub.export.device import device
+from hub.export.rounding import layers_of
+from hub.model.checkpoint import load_checkpoint, look_at
+from hub.pairing.answers import Answered, read_prompts
+from hub.pairing.begun import Asked, Begun, asked, begin, chats_of, check_template
+from hub.pairing.progress import Progress
+from hub.pairing.source import find_source
+from hub.pairing.workplace import Workplace, workplace, write_whole
+from shared.errors import PairError
+
+_CHATS_SHARE = 0.3  # of the time, for making chats up
+_TRIED = 8  # texts by which layers are valued
+_PARTS = 1000  # of a bar
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What came of it: the student's share of the target's greedy ids on held-out answers, before and after training."""
+
+    layers: tuple[int, ...]
+    parameters: int
+    acceptance: float
+    acceptance_untrained: float
+    compared: int
+    texts: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What somebody wants: a student of so many layers of a target, after so many minutes of work. Paths are absolute."""
+
+    target: str
+    layers: int
+    minutes: float
+    text: str | None = None
+    template: str | None = None
+    device: str = "auto"
+
+
+def distil(lesson: Lesson, out: Path, progress: Progress) -> Distilled:
+    """Train the student, and write it to the folder `out`, which must not be there yet. Raises SledError, and leaves nothing then."""
+    with workplace(out, asdict(lesson)) as place:
+        return _Distilling(lesson, place, progress).run()
+
+
+class _Distilling:
+    """One student in the making."""
+
+    def __init__(self, lesson: Lesson, place: Workplace, progress: Progress) -> None:
+        self._lesson, self._place, self._progress = lesson, place, progress
+        self._source = find_source(lesson.target)
+        self._prompts = read_prompts(Path(lesson.text) if lesson.text else None)
+
+    def run(self) -> Distilled:
+        """Do what is not done yet."""
+        lesson, scratch = self._lesson, self._place.scratch
+        pair = scratch / "pair"
+        pair.mkdir(exist_ok=True)
+        checkpoint = self._source.folder(pair / "target", self._progress.say)
+        template = Path(lesson.template) if lesson.template else None
+        begun = begin(self._source, pair, checkpoint, "auto", template)
+        count = look_at(checkpoint, dtype=torch.float32)[0].num_hidden_layers
+        if not 0 < lesson.layers < count:
+            raise PairError(f"the target has {count} layers; a student has fewer, and one at least: --layers")
+        held_out, texts = self._texts(begun)
+        model: Any = load_checkpoint(checkpoint, dtype=torch.float32, attention="sdpa")
+        chosen = self._chosen(model, texts)
+        student = student_of(model, chosen)
+        untrained = agreement(student, held_out)
+        training = Training(model, student, texts, lesson.minutes * (1 - _CHATS_SHARE), scratch / "state.pt")
+        done = self._progress.of(f"training {lesson.layers} of {count} layers on {len(texts)} texts", _PARTS)
+        training.run(_telling(done))
+        student.save_pretrained(self._place.folder)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copyfile(pair / name, self._place.folder / name)
+        figures = Distilled(
+            layers=tuple(chosen),
+            parameters=student.num_parameters(),
+            acceptance=agreement(student, held_out),
+            acceptance_untrained=untrained,
+            compared=sum(len(each.ids) - each.prompt for each in held_out),
+            texts=len(texts),
+            steps=training.steps,
+        )
+        write_whole(self._place.folder / "distilled.json", json.dumps(asdict(figures)))
+        return figures
+
+    def _texts(self, begun: Begun) -> tuple[list[Answered], list[Answered]]:
+        """Answers to the prompts that are held out, and chats to learn from."""
+        held, chats = Chats(self._place.scratch / "held.jsonl"), Chats(self._place.scratch / "chats.jsonl")
+        clock = self._place.scratch / "seconds.json"
+        spent = float(clock.read_text(encoding="utf-8")) if clock.exists() else 0.0
+        budget = self._lesson.minutes * 60 * _CHATS_SHARE
+        if held.known and spent >= budget:
+            return held.known, chats.known
+        with device() as on_device, asked(begun, self._lesson.device, self._progress) as model:
+            check_template(begun, on_device)
+            render = partial(on_device.prompts, begun.pair.folder)
+            if not held.known:
+                self._progress.say("asking the target what is held out")
+                held.add([each for some in _said(model, render(chats_of(self._prompts.held_out))) for each in some])
+            done = self._progress.of("having the target make up chats", _PARTS)
+            tell = _telling(done)
+            if not chats.known:
+                chats.add([each for some in _said(model, render(chats_of(self._prompts.calibration))) for each in some])
+            around = _around(render(chats_of(["a", "b"])))
+            while spent < budget:
+                started = time.monotonic()
+                chats.add(make_up(model.target, around, model.ends, model.known, len(chats.known)))
+                spent += time.monotonic() - started
+                write_whole(clock, str(spent))
+                tell(min(1.0, spent / budget), 0.0)
+        return held.known, chats.known
+
+    def _chosen(self, model: Any, texts: Sequence[Answered]) -> list[int]:
+        path = self._place.scratch / "layers.json"
+        if not path.exists():
+            done = self._progress.of("trying what each layer is worth", len(layers_of(model)))
+            write_whole(path, json.dumps(worth_of_layers(model, texts[:_TRIED], done)))
+        return most_worth(json.loads(path.read_text(encoding="utf-8")), self._lesson.layers)
+
+
+@torch.inference_mode()
+def agreement(model: Any, texts: Sequence[Answered]) -> float:
+    """The share of the ids of answers at which the model's greedy choice is that id."""
+    same = compared = 0
+    for text in texts:
+        logits = model(input_ids=torch.tensor([text.ids]), use_cache=False).logits[0, text.prompt - 1 : -1]
+        said = torch.tensor(text.ids[text.prompt :])
+        same += int((logits.argmax(-1) == said).sum())
+        compared += len(said)
+    return same / max(1, compared)
+
+
+def _said(model: Asked, prompts: Sequence[Sequence[int]]) -> Iterator[list[Answered]]:
+    return answered(model.target, prompts, model.ends, model.known)
+
+
+def _around(rendered: list[list[int]]) -> tuple[list[int], list[int]]:
+    """The ids before a request and behind it, by two chats that differ in one character."""
+    first, second = rendered
+    before = next(place for place, (one, other) in enumerate(zip(first, second, strict=True)) if one != other)
+    return first[:before], first[before + 1 :]
+
+
+def _telling(done: Callable[[int], None]) -> Callable[[float, float], None]:
+    """What is told the share that is done, and tells the parts of _PARTS that this adds."""
+    told = 0
+
+    def tell(share: float, _: float) -> None:
+        nonlocal told
+        now = int(_PARTS * share)
+        done(now - told)
+        told = now
+
+    return tell
