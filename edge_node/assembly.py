@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from edge_node.dialogue.conversation import Conversation
 from edge_node.dialogue.tokenizer import ChatTokenizer
 from edge_node.drafting.calibration import Calibration, kept_in
-from edge_node.drafting.drafter import Drafter
-from edge_node.drafting.ngram import Cascade, NgramDrafter
-from edge_node.drafting.onnx_drafter import SOURCE, OnnxDrafter
 from edge_node.drafting.prefix_drafter import PrefixDrafter
 from edge_node.drafting.prefix_files import files_of
+from edge_node.drafts import Loaded, go_back, load, pick_drafter, store_of, tried
 from edge_node.link.hub_link import HubLink
 from edge_node.link.node_link import NodeLink
 from edge_node.rounds.round_loop import RoundLoop
-from edge_node.settings import DrafterKind, HubLoss, Mode, NodeSettings
-from shared.errors import PairError
+from edge_node.settings import HubLoss, Mode, NodeSettings
+from shared.errors import SledError
 from shared.messages import Opened
-from shared.pair import Pair, load_pair
+from shared.pair import Pair
+from shared.program import sentence
+from shared.streams import note
 
 
 class Node:
@@ -29,12 +30,11 @@ class Node:
     def __init__(self, settings: NodeSettings) -> None:
         """Load the pair. Raises SledError when that can't be done."""
         self.settings = settings
-        self.pair = load_pair(settings.pair)
-        self._tokenizer = ChatTokenizer(self.pair)
-        self._file = kept_in(f"{self.pair.name}-{settings.drafter.value}")
         self._drafts_alone = settings.on_hub_loss is HubLoss.DRAFT
         self._speculates = settings.mode is not Mode.STREAM or self._drafts_alone
-        self._model = pick_model(settings, self.pair, self._tokenizer) if self._speculates else None
+        self.store = store_of(settings)
+        self._loaded = self._load()
+        self.pair = self._loaded.pair
         self.link = NodeLink(settings.broker, settings.name, self.pair)
         self._members: list[_Member] = []
 
@@ -49,34 +49,105 @@ class Node:
 
     def conversation(self, system: str | None = None) -> Conversation:
         """One more conversation, its session still to be opened by `begin` or the first request."""
-        settings, model = self.settings, self._model
-        calibration = Calibration.load(self._file)
+        settings, loaded, model = self.settings, self._loaded, self._loaded.model
+        calibration = Calibration.load(kept_in(loaded.kept))
         if model is not None and self._members:
             model = model.another()
-        prefixes = PrefixDrafter(model, files_of(self.pair, model)) if model is not None else None
-        drafter = pick_drafter(settings, self._tokenizer, prefixes, calibration) if self._speculates else None
+        prefixes = PrefixDrafter(model, files_of(loaded.pair, model)) if model is not None else None
+        drafter = pick_drafter(settings, loaded.tokenizer, prefixes, calibration) if self._speculates else None
         presumed = None
         if self._drafts_alone and drafter is not None:
-            presumed = _presumed(settings, self.pair, self._tokenizer, drafter.context)
-        loop = RoundLoop(HubLink(self.link), settings, drafter, calibration, presumed=presumed)
-        conversation = Conversation(self._tokenizer, loop, system)
-        self._members.append(_Member(conversation, calibration if drafter is not None else None, prefixes))
+            presumed = _presumed(settings, loaded.pair, loaded.tokenizer, drafter.context)
+        link = HubLink(self.link)
+        loop = RoundLoop(link, settings, drafter, calibration, presumed=presumed)
+        conversation = Conversation(loaded.tokenizer, loop, system)
+        self._members.append(
+            _Member(conversation, link, loaded, calibration if drafter is not None else None, prefixes)
+        )
         return conversation
+
+    def renew(self) -> bool:
+        """Use what is in the store now, from the next answer of each conversation on; whether that is so. For any thread.
+
+        Another tokenizer is no matter of the draft alone: it is used when the program is started again.
+        """
+        loaded = self._load()
+        if loaded.pair.tokenizer_hash() != self.pair.tokenizer_hash():
+            return False
+        self._loaded = loaded
+        return True
+
+    def renewed(self, conversation: Conversation) -> Conversation:
+        """The conversation, or one in its place where it is not by the draft that is used now. To be called between answers."""
+        member = self._member(conversation)
+        if member.loaded is self._loaded:
+            return conversation
+        fresh = self.conversation()
+        conversation.clear()
+        member.link.close()
+        self._members.remove(member)
+        if member.calibration is not None:
+            member.calibration.save(kept_in(member.loaded.kept))
+        return fresh
+
+    def answered(self, conversation: Conversation) -> None:
+        """A conversation has answered: the draft that it has is good, and the one before is not needed any more."""
+        if self.store is not None and self._is_on_trial(conversation):
+            self.store.prove()
+
+    def failed(self, conversation: Conversation, error: Exception) -> None:
+        """A conversation broke off by a mistake: where its draft has not answered yet, the one before is used again."""
+        if self.store is None or not self._is_on_trial(conversation):
+            return
+        try:
+            go_back(self.store, error)
+            self.renew()
+        except SledError as trouble:
+            note(sentence(str(trouble)))
 
     def close(self) -> None:
         """Leave the sessions and the broker, and keep what was learned."""
         for member in self._members:
+            if any(turn.role == "assistant" for turn in member.conversation.said):
+                self.answered(member.conversation)
             member.conversation.clear()
         self.link.close()
         for member in reversed(self._members):  # the first has the most to do, and is written last
             if member.calibration is not None:
-                member.calibration.save(self._file)
+                member.calibration.save(kept_in(member.loaded.kept))
             if member.prefixes is not None:
                 member.prefixes.keep(member.conversation.beginning)
+
+    def _load(self) -> Loaded:
+        """The pair; where a version that has not answered yet can't be used, the one before. Raises SledError."""
+        store = self.store
+        if store is None or store.is_proven:
+            return load(self.settings, speculates=self._speculates)
+        try:
+            return tried(load(self.settings, speculates=self._speculates))
+        except ModuleNotFoundError:
+            raise  # of a package that is not installed, whatever the version
+        except Exception as error:
+            go_back(store, error)
+            return load(self.settings, speculates=self._speculates)
+
+    def _is_on_trial(self, conversation: Conversation) -> bool:
+        is_new = self.store is not None and not self.store.is_proven
+        return is_new and self._member(conversation).loaded.pair.folder == self.pair_in_use
+
+    @property
+    def pair_in_use(self) -> Path | None:
+        """The folder of the version that the store has in use."""
+        return None if self.store is None or self.store.current is None else self.store.current.resolve()
+
+    def _member(self, conversation: Conversation) -> _Member:
+        return next(member for member in list(self._members) if member.conversation is conversation)
 
 
 class _Member(NamedTuple):
     conversation: Conversation
+    link: HubLink
+    loaded: Loaded
     calibration: Calibration | None
     prefixes: PrefixDrafter | None
 
@@ -112,31 +183,3 @@ def _presumed(settings: NodeSettings, pair: Pair, tokenizer: ChatTokenizer, cont
         top_k=pair.defaults.top_k,
         top_p=pair.defaults.top_p,
     )
-
-
-def pick_model(settings: NodeSettings, pair: Pair, tokenizer: ChatTokenizer) -> OnnxDrafter | None:
-    """The pair's draft, if the settings have a use for it. Raises PairError when they need it and the pair has none."""
-    kind = settings.drafter
-    if kind is DrafterKind.NGRAM or (kind is DrafterKind.AUTO and pair.draft is None):
-        return None
-    return load_drafter(pair, settings.threads, tokenizer)
-
-
-def pick_drafter(
-    settings: NodeSettings, tokenizer: ChatTokenizer, model: Drafter | None, calibration: Calibration
-) -> Drafter:
-    """The drafter that the settings name; `model` is what `pick_model` gave, or drafts by it."""
-    lookup = NgramDrafter(tokenizer.end_ids)
-    if model is None:
-        return lookup
-    return model if settings.drafter is DrafterKind.MODEL else Cascade(lookup, model, calibration, SOURCE)
-
-
-def load_drafter(pair: Pair, threads: int, tokenizer: ChatTokenizer) -> OnnxDrafter:
-    """The pair's draft. Raises PairError when it has none, or its file is not a draft graph."""
-    if pair.draft is None:
-        raise PairError(
-            f"the pair {pair.name!r} has no draft model; use --drafter ngram or --mode stream, or make one by sled-hub pair create"
-        )
-    path = pair.verify(pair.draft.model)
-    return OnnxDrafter(path, threads=threads, vocab_size=tokenizer.vocab_size, end_ids=tokenizer.end_ids)

@@ -131,6 +131,20 @@ def hubs(
     show_hubs(settings, as_json=as_json)
 
 
+@app.command()
+@_WITH_SETTINGS
+def pull(
+    settings: NodeSettings,
+    *,
+    hub: Annotated[str, typer.Option(help="The hub to fetch from. [default: any that offers it]")] = "",
+) -> None:
+    """Fetch a pair from a hub. What is missing of it comes over the broker, with the draft that suits this device."""
+    from edge_node.frontends.pull import pull as run_pull
+
+    loaded()
+    run_pull(settings, hub)
+
+
 home = typer.Typer(help="Home Assistant.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(home, name="ha")
 
@@ -165,7 +179,7 @@ def pairs(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the pairs that --pair can name. The built-in ones, and folders of pairs in the working directory."""
+    """Show the pairs that --pair can name. The built-in ones, those that were pulled, and folders of pairs in the working directory."""
     from edge_node.frontends.pairs import show_pairs
 
     loaded()

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edge_node.assembly import connected, pick_drafter, pick_model
+from edge_node.assembly import connected
 from edge_node.dialogue.conversation import Answer
 from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Guess
+from edge_node.drafts import pick_drafter, pick_model
 from edge_node.settings import HubLoss, Mode, NodeSettings, Policy
 from shared.errors import SledError
 from shared.mqtt import MqttLink

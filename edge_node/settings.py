@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shared.errors import SettingsError
 from shared.limits import MAX_DRAFT
+from shared.manifest import is_name
 from shared.settings import BrokerSettings, default_name, require, require_text, secret, shown
 
 _OF_PROGRAM = (
@@ -20,6 +21,7 @@ _OF_PROGRAM = (
     "ros",
     "wait_s",
     "max_tokens",
+    "fetch",
 )  # no matter to how an answer comes about, or sent with each request
 
 
@@ -119,7 +121,11 @@ class NodeSettings:
     name: str = field(default_factory=default_name)
     """The node's name in its topics. With a password it is also the user name at the broker."""
     pair: str = "home"
-    """Built-in name or folder of the pair."""
+    """Built-in name or folder of the pair, or the name of one that was pulled."""
+    draft: str = "auto"
+    """Which of the pair's drafts this device uses: auto (the fastest here, as predicted), or a draft's name."""
+    fetch: bool = True
+    """Whether the service fetches a better draft from a hub by itself, for a pair that was pulled."""
     mode: Mode = Mode.AUTO
     """Who decodes: speculate (draft here), stream (the hub decodes) or auto (the faster one, as measured)."""
     drafter: DrafterKind = DrafterKind.MODEL
@@ -158,6 +164,8 @@ class NodeSettings:
     home_assistant: HomeAssistantSettings = field(default_factory=HomeAssistantSettings)
 
     def __post_init__(self) -> None:
+        if not is_name(self.draft):
+            raise SettingsError(f"the setting 'draft' must be auto or a draft's name, not {shown(self.draft)}")
         require("draft_length", self.draft_length, 1, MAX_DRAFT)
         require("threshold", self.threshold, 0, 1)
         require("threads", self.threads, 0, 256)

@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 
 from hub.assembly import assemble
+from hub.delivery.delivery import Delivery
+from hub.delivery.offer import nothing
 from hub.description import description
 from hub.intake import Intake
 from hub.kv.kept_pages import KeptPages
@@ -103,6 +105,10 @@ class Hub:
             settings.broker, description(self._topics, self._name, self._pair.name, version("sled-mqtt"))
         )
         self._intake = Intake(self._topics, limits, self.engine)
+        rate = settings.delivery_bytes_per_s
+        self._delivery = (
+            Delivery(settings.broker, self._name, self._pair, rate, self.engine.turns.await_pause) if rate else None
+        )
         self._serves = True  # until it is told to stop
         self._unsent = 0  # answers that found too many others waiting for the broker; the engine's thread counts them
         self._say = say
@@ -129,6 +135,8 @@ class Hub:
             self._link.greet(self._announce)
             self._say(f"hub {self._name!r} serves {self._pair.name!r}")
             stats.start()
+            if self._delivery is not None:
+                self._delivery.start()
             notify(READY)
             self.engine.run(stop, Heartbeat().beat)
         finally:
@@ -136,6 +144,8 @@ class Hub:
             stop.set()
             if stats.is_alive():
                 stats.join()
+            if self._delivery is not None:
+                self._delivery.close()
             self._serves = False
             self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
             self._link.close()
@@ -158,6 +168,8 @@ class Hub:
 
     def _announce(self) -> None:
         self._link.publish_json(self._topics.hub(self._name, "info"), self._info)
+        if self._delivery is None:
+            self._link.publish_json(self._topics.offer(self._name), nothing(self._pair))
         self._publish_stats()
         self._link.publish_json(self._topics.hub(self._name, "status"), {"online": True})
         self._discovery.tell(self._link)
@@ -188,6 +200,8 @@ class Hub:
             dropped=self.engine.lost + self._intake.refused + self._unsent,
             handler_errors=self._link.handler_errors,
             refused_publishes=self._link.refused_publishes,
+            delivered_bytes=0 if self._delivery is None else self._delivery.delivered_bytes,
+            delivery_refused=0 if self._delivery is None else self._delivery.refused,
         )
         self._link.publish_json(self._topics.hub(self._name, "stats"), stats)
 

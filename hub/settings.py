@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shared.cache import cache_folder
 from shared.errors import SettingsError
-from shared.limits import MAX_DRAFT
+from shared.limits import MAX_DRAFT, MAX_PIECE
 from shared.settings import BrokerSettings, default_name, require, shown, size_in_bytes
 
 
@@ -106,6 +106,8 @@ class HubSettings:
     """Most sessions with work at once, from 1 to 1000000. While there are so many, no other is opened."""
     session_ttl_s: float = 3600.0
     """Seconds of silence after which a session is forgotten, from 1 to 10000000."""
+    delivery_rate: str = "2M"
+    """Most bytes a second that are sent to nodes which fetch the pair's files and drafts: from 64K to 1G, or 0 to deliver none."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
 
     def __post_init__(self) -> None:
@@ -130,6 +132,13 @@ class HubSettings:
         require("max_sessions", self.max_sessions, 1, 1e6)
         require("max_sessions_per_node", self.max_sessions_per_node, 1, 1e6)
         require("session_ttl_s", self.session_ttl_s, 1, 1e7)
+        if self.delivery_bytes_per_s:
+            require("delivery_rate", self.delivery_bytes_per_s, MAX_PIECE, 2**30)
+
+    @property
+    def delivery_bytes_per_s(self) -> int:
+        """Bytes a second; 0 for no delivery. Raises SettingsError."""
+        return size_in_bytes(self.delivery_rate)
 
     @property
     def cache_folder(self) -> Path | None:

@@ -1,4 +1,4 @@
-"""Where programs keep what they can do without."""
+"""Where programs keep what they can do without, and what they were given."""
 
 from __future__ import annotations
 
@@ -11,8 +11,17 @@ def cache_folder() -> Path:
 
     A user without a home gets a place where nothing is found and nothing can be kept.
     """
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return _folder("XDG_CACHE_HOME", ".cache")
+
+
+def data_folder() -> Path:
+    """Below XDG_DATA_HOME, if that is absolute, or ~/.local/share, which for a service lies in its StateDirectory; else as `cache_folder`."""
+    return _folder("XDG_DATA_HOME", ".local/share")
+
+
+def _folder(variable: str, usual: str) -> Path:
+    given = Path(os.environ.get(variable, ""))
     try:
-        return (given if given.is_absolute() else Path.home() / ".cache") / "sled"
+        return (given if given.is_absolute() else Path.home() / usual) / "sled"
     except RuntimeError:
         return Path(os.devnull) / "sled"

@@ -12,17 +12,27 @@ from typing import Any
 import msgpack
 
 from shared.errors import ProtocolError
-from shared.limits import ID_BYTES, MAX_FRAME, REST_BYTES
-from shared.messages import AnyMessage, Close, Draft, Early, Fault, Open, Opened, Verdict
+from shared.limits import ID_BYTES, MAX_FRAME, MAX_PIECE, REST_BYTES
+from shared.messages import AnyMessage, Close, Draft, Early, Fault, Fetch, Open, Opened, Piece, Verdict
 
 SCHEMA = 1
 _OLDEST = max(1, SCHEMA - 1)  # the oldest schema that is read: a hub and its nodes are updated one after another
 SESSION_BYTES = 16  # of a session's id
 
-KINDS: dict[int, type[AnyMessage]] = {1: Open, 2: Opened, 3: Draft, 4: Verdict, 5: Early, 6: Fault, 7: Close}
+KINDS: dict[int, type[AnyMessage]] = {
+    1: Open,
+    2: Opened,
+    3: Draft,
+    4: Verdict,
+    5: Early,
+    6: Fault,
+    7: Close,
+    8: Fetch,
+    9: Piece,
+}
 _KIND_OF = {cls: kind for kind, cls in KINDS.items()}
 _DEFAULTS: dict[type[AnyMessage], list[Any]] = {cls: [f.default for f in fields(cls)] for cls in KINDS.values()}
-_SCALAR = {"max_array_len": 0, "max_map_len": 0, "max_ext_len": 0, "max_str_len": REST_BYTES, "max_bin_len": REST_BYTES}
+_SCALAR = {"max_array_len": 0, "max_map_len": 0, "max_ext_len": 0, "max_str_len": REST_BYTES, "max_bin_len": MAX_PIECE}
 
 
 def largest_frame(ids: int) -> int:

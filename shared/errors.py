@@ -3,6 +3,7 @@
     SledError
     ├── SettingsError          a setting is unknown, missing or out of range
     ├── PairError              a folder is not a pair, or its files do not belong together
+    ├── DeliveryError          files of a pair can't be fetched from a hub
     ├── RequestError           what is asked is no text, or there is nothing to ask
     ├── AnswerCancelled        nobody wants more of an answer
     ├── OutputLost             standard output is closed or full
@@ -35,6 +36,10 @@ class SettingsError(SledError):
 
 class PairError(SledError):
     """A folder is not a pair, or its files do not belong together."""
+
+
+class DeliveryError(SledError):
+    """Files of a pair can't be fetched from a hub."""
 
 
 class RequestError(SledError):

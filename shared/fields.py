@@ -94,6 +94,17 @@ def octets(length: int) -> Check:
     return check
 
 
+def octets_up_to(longest: int) -> Check:
+    """At most `longest` bytes."""
+
+    def check(value: Any) -> bytes:
+        if type(value) is not bytes or len(value) > longest:
+            raise ValueError(f"must be at most {longest} bytes")
+        return value
+
+    return check
+
+
 def token_ids(most: int) -> Check:
     """At most `most` token ids, given back as a tuple."""
 

@@ -6,4 +6,5 @@ MAX_DRAFT = 64  # drafted tokens of one round
 MAX_APPEND = 131_072  # ids of one prompt
 ID_BYTES = 5  # of a token id at most
 REST_BYTES = 1024  # of all that is no token id, at most: the longest is a fault's sentence
+MAX_PIECE = 65_536  # bytes of a file that one message brings
 MAX_FRAME = ID_BYTES * (MAX_APPEND + MAX_DRAFT) + REST_BYTES  # bytes of one frame

@@ -19,6 +19,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HASH = re.compile(r"[0-9A-Fa-f]{64}")
 
 
+def is_name(text: str) -> bool:
+    """Whether a pair or a draft could be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
 class Table:
     """A table of a manifest. All methods raise PairError, in a sentence with the file and the table."""
 

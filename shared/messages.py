@@ -16,14 +16,18 @@ from shared.fields import (
     member,
     number,
     octets,
+    octets_up_to,
     optional,
     text,
 )
-from shared.limits import MAX_APPEND, MAX_DRAFT
+from shared.limits import MAX_APPEND, MAX_DRAFT, MAX_PIECE
 from shared.sampling_parameters import Sampling
 
 MAX_ROUND = 2**32 - 1
 MAX_MICROSECONDS = 2**32 - 1
+MAX_FILE = 2**40  # bytes of a file
+SHA256_BYTES = 32
+DIGEST_BYTES = 16  # of a piece's BLAKE2b digest
 
 
 class Finish(IntEnum):
@@ -44,6 +48,7 @@ class FaultCode(IntEnum):
     UNKNOWN_PAIR = 5  # the hub does not serve that pair
     WRONG_TOKENIZER = 6  # the pair's tokenizer is another one here
     TOO_LONG = 7  # the ids do not fit the context
+    UNKNOWN_FILE = 8  # the hub does not offer that file, or not so much of it: look at what it offers
 
 
 def _sampling(value: Any) -> Sampling:
@@ -119,7 +124,10 @@ class Early(Message):
 
 @dataclass(frozen=True, slots=True)
 class Fault(Message):
-    """Hub → node: why a message was not carried out. `session` is set where the payload does not begin with it."""
+    """Hub → node: why a message was not carried out. `session` is set where the payload does not begin with it.
+
+    In answer to a `Fetch` it is the beginning of the file's hash.
+    """
 
     code: FaultCode = checked(member(FaultCode))
     detail: str = checked(text(300), "")
@@ -133,4 +141,23 @@ class Close(Message):
     """Node → hub: the session is over; its pages are free."""
 
 
-AnyMessage = Open | Opened | Draft | Verdict | Early | Fault | Close
+@dataclass(frozen=True, slots=True)
+class Fetch(Message):
+    """Node → hub: send these bytes of a file that the hub offers. What is at an offset never changes: files go by their hash."""
+
+    file: bytes = checked(octets(SHA256_BYTES))  # SHA-256 of the whole file
+    offset: int = checked(integer(0, MAX_FILE))
+    length: int = checked(integer(1, MAX_PIECE))
+
+
+@dataclass(frozen=True, slots=True)
+class Piece(Message):
+    """Hub → node: bytes of a file, as they were asked for."""
+
+    file: bytes = checked(octets(SHA256_BYTES))
+    offset: int = checked(integer(0, MAX_FILE))
+    digest: bytes = checked(octets(DIGEST_BYTES))  # BLAKE2b of `data`: what a way damages is found at once
+    data: bytes = checked(octets_up_to(MAX_PIECE))
+
+
+AnyMessage = Open | Opened | Draft | Verdict | Early | Fault | Close | Fetch | Piece

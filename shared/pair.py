@@ -47,8 +47,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.cache import data_folder
 from shared.errors import PairError
-from shared.manifest import Table
+from shared.manifest import Table, is_name
 from shared.sampling_parameters import Sampling
 from shared.settings import shown
 from shared.text_file import read_toml
@@ -56,6 +57,8 @@ from shared.text_file import read_toml
 MANIFEST = "pair.toml"
 REMOTE = "hf://"  # before owner/name: a target that is a model of the Hugging Face hub
 DEFAULT = "default"  # the name of the draft in [draft]
+TOKENIZER_CONFIG = "tokenizer_config.json"  # as models have it, beside the tokenizer; of a pair's files it is the only one that may be missing
+CURRENT = "current"  # of the versions of a fetched pair the one to use: a link beside them
 _BUILT_IN = Path(__file__).parent / "pairs"
 _OF_DRAFT = ("model", "tokenizer", "acceptance", "step_bytes")  # keys of a draft's table
 _CHUNK = 2**20  # bytes that are hashed at a time: weights may be larger than memory
@@ -99,6 +102,13 @@ class Pair:
     def draft(self) -> Draft | None:
         """The draft that any device may take."""
         return self.drafts.get(DEFAULT)
+
+    def device_files(self, draft: Draft) -> tuple[Path, ...]:
+        """What a device must have of the pair besides its manifest to draft by `draft`: neither the target nor an exit."""
+        config = self.tokenizer.with_name(TOKENIZER_CONFIG)
+        tools = () if self.tools is None else (self.tools,)
+        beside = (config,) if config.is_file() else ()
+        return tuple(dict.fromkeys((self.tokenizer, *beside, self.chat_template, *tools, *draft.files)))
 
     @property
     def has_own_target(self) -> bool:
@@ -172,22 +182,39 @@ def check_pair_name(name: str) -> None:
     Table({"name": name}, "--name", ("name",)).name("name")
 
 
+def pulled_folder() -> Path:
+    """Where pairs are kept that were fetched from a hub, by name."""
+    return data_folder() / "pairs"
+
+
+def pulled_pairs() -> list[str]:
+    """Names of the pairs that were fetched."""
+    return sorted(path.parent.parent.name for path in pulled_folder().glob(f"*/{CURRENT}/{MANIFEST}"))
+
+
 def load_pair(name_or_folder: str) -> Pair:
-    """The built-in pair of that name, or the pair in that folder. Raises PairError."""
+    """The built-in pair of that name, or the pair in that folder, or the one that was fetched by that name. Raises PairError."""
+    folder = pair_folder(name_or_folder)
+    if folder is None:
+        raise PairError(
+            f"{shown(name_or_folder)} is not a pair: it is no built-in one ({', '.join(built_in_pairs())}), "
+            f"there is no {MANIFEST} in a folder of that name, and none was fetched by it (sled-node pull)"
+        )
+    return _parse(folder)
+
+
+def pair_folder(name_or_folder: str) -> Path | None:
+    """The folder that `load_pair` reads, links followed; None where there is none."""
     folder = Path(name_or_folder)
     if "/" not in name_or_folder and name_or_folder in built_in_pairs():
         folder = _BUILT_IN / name_or_folder
+    pulled = [pulled_folder() / name_or_folder / CURRENT] if is_name(name_or_folder) else []
     try:
-        folder = folder.expanduser()
-        is_pair = os.path.lexists(folder / MANIFEST)
+        found = (each for each in (folder.expanduser(), *pulled) if os.path.lexists(each / MANIFEST))
+        first = next(found, None)
+        return None if first is None else first.resolve()
     except (RuntimeError, ValueError):  # the home of a user that there is not; a NUL in the name
-        is_pair = False
-    if not is_pair:
-        raise PairError(
-            f"{shown(name_or_folder)} is not a pair: it is no built-in one ({', '.join(built_in_pairs())}) "
-            f"and there is no {MANIFEST} in a folder of that name"
-        )
-    return _parse(folder.resolve())
+        return None
 
 
 def _parse(folder: Path) -> Pair:

@@ -52,6 +52,18 @@ class Topics:
         """Where a hub answers an open of `node`."""
         return f"{self.prefix}/node/{node}/opened"
 
+    def offer(self, hub: str) -> str:
+        """Retained: which files `hub` delivers to nodes ("+" for all hubs)."""
+        return self.hub(hub, "offer")
+
+    def fetch(self, hub: str, node: str) -> str:
+        """Where `node` asks `hub` for pieces of files."""
+        return f"{self.prefix}/hub/{hub}/fetch/{node}"
+
+    def piece(self, hub: str, node: str) -> str:
+        """Where `hub` sends pieces to `node`."""
+        return f"{self.prefix}/node/{node}/piece/{hub}"
+
     def echo(self, node: str, way: str) -> str:
         """Where `node` writes to itself, "there" and "back", to see how long that takes."""
         return f"{self.prefix}/node/{node}/echo/{way}"
@@ -93,7 +105,7 @@ class Topics:
         return f"{self.prefix}/session/{hub}/{node}/verdict"
 
     def hub_of(self, topic: str) -> str:
-        """The hub in a `status`, `info` or `stats` topic. Raises ProtocolError for another topic."""
+        """The hub in a `status`, `info`, `stats` or `offer` topic. Raises ProtocolError for another topic."""
         levels = self._levels(topic)
         if len(levels) != 3 or levels[0] != "hub" or not _NAME.fullmatch(levels[1]):
             raise ProtocolError(f"{topic!r} is not a topic of a hub")
@@ -101,9 +113,17 @@ class Topics:
 
     def opener_of(self, topic: str) -> str:
         """The node in an `open` topic. Raises ProtocolError for another topic."""
+        return self._node_at(topic, "open")
+
+    def fetcher_of(self, topic: str) -> str:
+        """The node in a `fetch` topic. Raises ProtocolError for another topic."""
+        return self._node_at(topic, "fetch")
+
+    def sender_of(self, topic: str) -> str:
+        """The hub in a `piece` topic. Raises ProtocolError for another topic."""
         levels = self._levels(topic)
-        if len(levels) != 4 or levels[0] != "hub" or levels[2] != "open" or not _NAME.fullmatch(levels[3]):
-            raise ProtocolError(f"{topic!r} is not an open topic with a node's name")
+        if len(levels) != 4 or levels[0] != "node" or levels[2] != "piece" or not _NAME.fullmatch(levels[3]):
+            raise ProtocolError(f"{topic!r} is not a topic of pieces")
         return levels[3]
 
     def parties_of(self, topic: str) -> SessionTopic:
@@ -117,6 +137,12 @@ class Topics:
         ):
             raise ProtocolError(f"{topic!r} is not a session's topic")
         return SessionTopic(levels[1], levels[2])
+
+    def _node_at(self, topic: str, leaf: str) -> str:
+        levels = self._levels(topic)
+        if len(levels) != 4 or levels[0] != "hub" or levels[2] != leaf or not _NAME.fullmatch(levels[3]):
+            raise ProtocolError(f"{topic!r} is not a topic with the leaf {leaf!r} and a node's name")
+        return levels[3]
 
     def _levels(self, topic: str) -> list[str]:
         head = f"{self.prefix}/"

@@ -11,6 +11,7 @@ if shutil.which("nvidia-smi") is None:
 
 # What nodes learn of their drafters is kept from run to run, but not from test to user.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="sled-test-cache-")
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="sled-test-data-")  # pairs that were fetched
 
 import pytest
 import torch

@@ -12,12 +12,11 @@ from typing import Any, Literal
 from edge_node.dialogue.control_words import ControlWords
 from edge_node.dialogue.template import ChatTemplate
 from shared.errors import PairError, PromptTooLong, SettingsError
-from shared.pair import Pair
+from shared.pair import TOKENIZER_CONFIG, Pair
 from shared.text_file import read_text
 from shared.transcript import common_length
 from shared.vocabulary import end_ids, ids_below, load_tokenizer
 
-_CONFIG = "tokenizer_config.json"  # as models have it; of a pair's files it is the only one that may be missing
 _MOST_CONFIG = 2**24  # bytes: it may describe a hundred thousand added tokens
 
 
@@ -155,7 +154,7 @@ def _replaced(text: str, positions: Sequence[int], spare: Iterator[str], hidden:
 def _variables(pair: Pair) -> dict[str, Any] | None:
     """What templates may use besides messages, such as `bos_token`, as the model's files say; None without such a file."""
     for folder in (pair.tokenizer.parent, Path(pair.target)):
-        path = folder / _CONFIG
+        path = folder / TOKENIZER_CONFIG
         if not (path.is_relative_to(pair.folder) and path.is_file()):
             continue
         try:

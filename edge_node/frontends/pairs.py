@@ -1,4 +1,4 @@
-"""The pairs that --pair can name here: the built-in ones, and folders of the working directory."""
+"""The pairs that --pair can name here: the built-in ones, those that were pulled, and folders of the working directory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import PairError
-from shared.pair import MANIFEST, Pair, built_in_pairs, load_pair
+from shared.pair import MANIFEST, Pair, built_in_pairs, load_pair, pulled_pairs
 from shared.program import sentence
 from shared.streams import note, put_json
 from shared.table import put_table
@@ -18,7 +18,7 @@ _MOST_FOLDERS = 200  # that are looked at
 def show_pairs(*, as_json: bool) -> None:
     """Print them, as a table or as one JSON object by name; on standard error, which folders are no pair and why."""
     found: dict[str, dict[str, Any]] = {}
-    for name in [*built_in_pairs(), *_folders()]:
+    for name in dict.fromkeys([*built_in_pairs(), *pulled_pairs(), *_folders()]):
         try:
             found[name] = _facts(load_pair(name))
         except PairError as error:
@@ -27,8 +27,11 @@ def show_pairs(*, as_json: bool) -> None:
         put_json(found)
         return
     put_table(
-        ("name", "target", "draft size", "calls"),
-        [(name, each["target"], _size(each["draft_bytes"]), each["calls"]) for name, each in found.items()],
+        ("name", "target", "drafts", "draft size", "calls"),
+        [
+            (name, each["target"], ", ".join(each["drafts"]), _size(each["draft_bytes"]), each["calls"])
+            for name, each in found.items()
+        ],
     )
 
 
@@ -42,9 +45,11 @@ def _folders() -> list[str]:
 
 
 def _facts(pair: Pair) -> dict[str, Any]:
+    draft = next(iter(pair.drafts.values()), None)
     return {
         "target": f"{pair.name}/{pair.target_dtype}" if pair.has_own_target else pair.target,
-        "draft_bytes": None if pair.draft is None else pair.draft.model.stat().st_size,
+        "draft_bytes": None if draft is None else draft.model.stat().st_size,
+        "drafts": list(pair.drafts),
         "calls": pair.tools is not None,
         "folder": str(pair.folder),
     }

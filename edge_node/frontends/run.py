@@ -9,6 +9,8 @@ from importlib.metadata import version
 from typing import Any
 
 from edge_node.assembly import Node
+from edge_node.delivery.follower import DraftFollower
+from edge_node.delivery.pull import Found
 from edge_node.home_assistant.agent import HomeAgent
 from edge_node.home_assistant.at_home import AtHome
 from edge_node.home_assistant.rest import address
@@ -37,7 +39,7 @@ def run(settings: NodeSettings) -> None:
             signal.signal(number, end)
         node.connect()
         try:
-            with _assist(settings, service):
+            with _assist(settings, service), _following(settings, node):
                 service.run(lambda: _ready(settings), Heartbeat().beat)
         finally:
             node.close()
@@ -51,6 +53,21 @@ def _at_home(settings: NodeSettings) -> Iterator[HomeAgent | None]:
         return
     with closing(AtHome(settings.home_assistant)) as home:
         yield home.agent
+
+
+@contextmanager
+def _following(settings: NodeSettings, node: Node) -> Iterator[None]:
+    """Have the node use better drafts that hubs come to offer, where its pair was pulled and the settings want that."""
+    if node.store is None or not settings.fetch or not node.drafts:
+        yield
+        return
+
+    def arrived(found: Found) -> None:
+        what = f"draft {found.draft.name} of {found.pair} has come from hub {found.hub}"
+        note(f"{what}; {'answers use it from now on' if node.renew() else 'start this service again to use it'}")
+
+    with closing(DraftFollower(settings.broker, settings.name, settings.draft, node.store, arrived)):
+        yield
 
 
 @contextmanager

@@ -44,6 +44,10 @@ class HubLink:
         """What is wrong with the way to the broker; nothing if all is well."""
         return self._node.trouble
 
+    def close(self) -> None:
+        """The conversation is over: nothing comes to it any more."""
+        self._node.leave(self)
+
     def leave(self, channel: Channel) -> None:
         """Tell the hub that the session is over."""
         self.give_up(channel.hub, channel.session)

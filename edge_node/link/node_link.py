@@ -67,6 +67,10 @@ class NodeLink:
         """Let one more conversation use the connection."""
         self._speakers = (*self._speakers, speaker)
 
+    def leave(self, speaker: Speaker) -> None:
+        """One conversation does not use the connection any more."""
+        self._speakers = tuple(each for each in self._speakers if each is not speaker)
+
     @property
     def trouble(self) -> str:
         """What is wrong with the way to the broker; nothing if all is well."""

@@ -81,6 +81,7 @@ class NodeService:
             agent=agent,
             mode=lambda: self._mode,
             begun=self._begun,
+            node=node,
         )
         self._desk = Desk(
             lambda: hire(node.conversation()), settings.at_once, settings.queue, Chats(settings.chat_s), self._failed

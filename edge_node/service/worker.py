@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge_node.assembly import Node
 from edge_node.dialogue.calls import Call, CallReader
 from edge_node.dialogue.conversation import Answer, Conversation, Ending
 from edge_node.dialogue.speech import Speech
@@ -84,11 +85,13 @@ class Worker:
         agent: HomeAgent | None,
         mode: Callable[[], Mode],
         begun: BegunRequests,
+        node: Node,
     ) -> None:
         self.job: Job | None = None  # written by the thread that gives jobs
         self.chat: Chat | None = None  # that it has answered last
         self._conversation, self._tell, self._done = conversation, tell, done
         self._reader, self._agent, self._mode, self._begun = reader, agent, mode, begun
+        self._node = node
         self._system: str | None = None  # under which the conversation stands
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
@@ -114,7 +117,10 @@ class Worker:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
+                self._renew()
                 self._answer(job)
+                if job.answer.ids:
+                    self._node.answered(self._conversation)
             except AnswerCancelled:
                 log.info("request %s was cancelled", job.asked.id)
             except SledError as error:
@@ -123,7 +129,14 @@ class Worker:
                 # An exception would end this thread, and nobody would be answered any more.
                 log.exception("request %s failed", job.asked.id)
                 job.error = sentence(f"this is a mistake in the program; report it with the log ({error!r})")
+                self._node.failed(self._conversation, error)
             self._done(self, job)
+
+    def _renew(self) -> None:
+        """Answer by the draft that the node uses now."""
+        fresh = self._node.renewed(self._conversation)
+        if fresh is not self._conversation:
+            self._conversation, self.chat, self._system = fresh, None, None
 
     def _answer(self, job: Job) -> None:
         conversation, asked, chat = self._conversation, job.asked, job.chat

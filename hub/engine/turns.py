@@ -37,6 +37,10 @@ class Turns:
         finally:
             self._has_read.set()
 
+    def await_pause(self, longest_s: float) -> None:
+        """Wait until no forward is computed, at most so long. For any thread whose work can be put off."""
+        self._collecting.wait(longest_s)
+
     def collect(self) -> None:
         """From now on messages are read; returns when those are that have gathered."""
         self._has_read.clear()

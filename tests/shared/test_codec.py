@@ -6,6 +6,7 @@ import contextlib
 import random
 import time
 from dataclasses import fields
+from hashlib import blake2b
 from pathlib import Path
 
 import msgpack
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from shared.codec import KINDS, decode, draft_round, encode, encode_in, split_session
 from shared.errors import ProtocolError
 from shared.fields import MAX_ID
-from shared.limits import MAX_APPEND, MAX_DRAFT, MAX_FRAME
+from shared.limits import MAX_APPEND, MAX_DRAFT, MAX_FRAME, MAX_PIECE
 from shared.messages import (
     AnyMessage,
     Close,
@@ -24,9 +25,11 @@ from shared.messages import (
     Early,
     Fault,
     FaultCode,
+    Fetch,
     Finish,
     Open,
     Opened,
+    Piece,
     Verdict,
 )
 from shared.sampling_parameters import Sampling
@@ -65,6 +68,14 @@ GOLDEN: list[tuple[AnyMessage, str]] = [
     (Early(7, 42, 3, (8,)), "960105072a039108"),
     (Fault(FaultCode.BUSY, "full", 2000, 7), "96010604a466756c6ccd07d007"),
     (Close(), "920107"),
+    (
+        Fetch(bytes(range(32)), 131_072, 65_536),
+        "950108c420000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1fce00020000ce00010000",
+    ),
+    (
+        Piece(bytes(range(32)), 131_072, blake2b(b"draft", digest_size=16).digest(), b"draft"),
+        "960109c420000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1fce00020000c410fc92cf3c88182e641877ab0f68b230cfc4056472616674",
+    ),
 ]
 GOLDEN_IN_SESSION = "000102030405060708090a0b0c0d0e0f920107"
 
@@ -149,6 +160,12 @@ def test_a_damaged_frame_is_decoded_or_refused(message: AnyMessage, data: st.Dat
         (msgpack.packb([1, 4, 1, 0, 0, [], 9]), "finish"),
         (msgpack.packb([1, 1, b"short", "home", bytes(16)]), "session"),
         (bytes(MAX_FRAME + 1), "at most"),
+        (msgpack.packb([1, 8, bytes(31), 0, 1]), "file"),
+        (msgpack.packb([1, 8, bytes(32), -1, 1]), "offset"),
+        (msgpack.packb([1, 8, bytes(32), 0, 0]), "length"),
+        (msgpack.packb([1, 8, bytes(32), 0, MAX_PIECE + 1]), "length"),
+        (msgpack.packb([1, 9, bytes(32), 0, bytes(15), b""]), "digest"),
+        (msgpack.packb([1, 9, bytes(32), 0, bytes(16), bytes(MAX_PIECE + 1)]), "data"),
         (msgpack.packb([1, 3, 1, 0, 0, [[]]]), "tokens"),
         (msgpack.packb([1, 3, 1, 0, [1, 2]]), "digest"),
         (msgpack.packb([1, 3, {}, 0, 0]), "round"),

@@ -57,6 +57,7 @@ def topic_forms() -> dict[str, tuple[str, ...]]:
     every = [
         *(topics.hub("HUB", leaf) for leaf in HUB_STATE), topics.open("HUB", "NODE"), topics.open("HUB", "HUB"),
         topics.opened("NODE"), topics.draft("HUB", "NODE"), topics.verdict("HUB", "NODE"),
+        topics.offer("HUB"), topics.fetch("HUB", "NODE"), topics.piece("HUB", "NODE"),
         topics.echo("NODE", "there"), topics.echo("NODE", "back"),
         *(topics.node("NODE", leaf, asker) for asker in ("", "ASKER", "NODE") for leaf in ("ask", "cancel")),
         *(each for asker in ("", "ASKER", "NODE") for answer in [topics.node("NODE", "answer", asker)] for each in (answer, topics.stream(answer))),

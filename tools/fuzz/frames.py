@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from shared.codec import encode
-from shared.limits import MAX_DRAFT, MAX_FRAME
+from shared.limits import MAX_DRAFT, MAX_FRAME, MAX_PIECE
 from shared.messages import (
     AnyMessage,
     Close,
@@ -16,9 +16,11 @@ from shared.messages import (
     Early,
     Fault,
     FaultCode,
+    Fetch,
     Finish,
     Open,
     Opened,
+    Piece,
     Verdict,
 )
 from shared.sampling_parameters import Sampling
@@ -46,7 +48,7 @@ class Frames:
     def message(self) -> AnyMessage:
         """A message of any kind."""
         kinds: tuple[Callable[[], AnyMessage], ...] = (
-            self.open, self.opened, self.draft, self.verdict, self.early, self.fault, self.close,
+            self.open, self.opened, self.draft, self.verdict, self.early, self.fault, self.close, self.fetch, self.piece,
         )  # fmt: skip
         return self._rng.choice(kinds)()
 
@@ -101,6 +103,17 @@ class Frames:
     def close(self) -> Close:
         """The end of a session."""
         return Close()
+
+    def fetch(self) -> Fetch:
+        """A request for a file that nobody has."""
+        return Fetch(self._rng.randbytes(32), self._number(0, 2**40), self._number(1, MAX_PIECE))
+
+    def piece(self) -> Piece:
+        """A piece of a file that nobody has asked for."""
+        rng = self._rng
+        return Piece(
+            rng.randbytes(32), self._number(0, 2**40), rng.randbytes(16), rng.randbytes(rng.choice((0, 5, 3000)))
+        )
 
     def _right(self, kinds: Sequence[Callable[[], AnyMessage]]) -> bytes:
         return encode(self._rng.choice(kinds)())

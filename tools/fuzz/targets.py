@@ -58,7 +58,17 @@ def _codec_seeds() -> Iterator[bytes]:
     from tools.fuzz.frames import Frames
 
     frames = Frames(random.Random(0), "home", bytes(16))
-    for make in (frames.open, frames.opened, frames.draft, frames.verdict, frames.early, frames.fault, frames.close):
+    for make in (
+        frames.open,
+        frames.opened,
+        frames.draft,
+        frames.verdict,
+        frames.early,
+        frames.fault,
+        frames.close,
+        frames.fetch,
+        frames.piece,
+    ):
         for _ in range(4):
             yield frames.of((make,))
 

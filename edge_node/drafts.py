@@ -1,0 +1,109 @@
+"""The pair that the settings name, and the draft of it that this device uses."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from edge_node.delivery.choice import best, this_device
+from edge_node.delivery.pull import AUTO
+from edge_node.delivery.store import PairStore
+from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
+from edge_node.drafting.calibration import Calibration
+from edge_node.drafting.drafter import Drafter, first_tokens
+from edge_node.drafting.ngram import Cascade, NgramDrafter
+from edge_node.drafting.onnx_drafter import SOURCE, OnnxDrafter
+from edge_node.settings import DrafterKind, NodeSettings
+from shared.errors import PairError
+from shared.pair import DEFAULT, Draft, Pair, load_pair, pair_folder
+from shared.program import sentence
+from shared.sampling_parameters import Sampling
+from shared.streams import note
+
+_TRIED = 4  # tokens that a draft must draft before it is used
+
+
+class Loaded(NamedTuple):
+    """A pair, and what was loaded of it."""
+
+    pair: Pair
+    tokenizer: ChatTokenizer
+    model: OnnxDrafter | None  # None where the settings have no use for one, or the pair has none
+    kept: str  # where calibration is kept
+
+
+def store_of(settings: NodeSettings) -> PairStore | None:
+    """The store that the pair is from; None for a built-in pair, a folder, or one that is not there."""
+    folder = pair_folder(settings.pair)
+    return None if folder is None else PairStore.of(folder)
+
+
+def load(settings: NodeSettings, *, speculates: bool) -> Loaded:
+    """The pair that the settings name, and its draft if the device `speculates`. Raises SledError."""
+    pair = load_pair(settings.pair)
+    tokenizer = ChatTokenizer(pair)
+    draft = chosen_draft(pair, settings.draft) if speculates else None
+    model = pick_model(settings, pair, tokenizer) if speculates else None
+    of_draft = "" if draft is None or draft.name == DEFAULT else f"-{draft.name}"
+    return Loaded(pair, tokenizer, model, f"{pair.name}{of_draft}-{settings.drafter.value}")
+
+
+def tried(loaded: Loaded) -> Loaded:
+    """`loaded`, if its model drafts. Raises PairError, or whatever goes wrong."""
+    if loaded.model is not None:
+        ids = loaded.tokenizer.prompt([Turn("user", "hello")])
+        if not first_tokens(loaded.model, ids, _TRIED, Sampling()):
+            raise PairError(f"{loaded.model.path} drafts nothing")
+    return loaded
+
+
+def go_back(store: PairStore, error: Exception) -> None:
+    """Have the version before used again, and say why. Raises DeliveryError."""
+    note(f"the draft that was fetched last can't be used ({sentence(str(error))}); the one before is used again")
+    store.go_back()
+
+
+def chosen_draft(pair: Pair, wanted: str) -> Draft | None:
+    """The draft of that name, or with AUTO the one that suits this device best; None where the pair has none. Raises PairError."""
+    drafts = list(pair.drafts.values())
+    if wanted != AUTO and wanted not in pair.drafts:
+        raise PairError(
+            f"the pair {pair.name!r} has no draft {wanted!r} here; there are: {', '.join(pair.drafts) or 'none'}; "
+            "fetch one with: sled-node pull --draft NAME"
+        )
+    if wanted != AUTO:
+        return pair.drafts[wanted]
+    chosen = drafts[0] if len(drafts) == 1 else best(drafts, this_device()) if drafts else None
+    if drafts and chosen is None:
+        raise PairError(
+            f"no draft of the pair {pair.name!r} fits this device's memory; use --drafter ngram or --mode stream"
+        )
+    return chosen
+
+
+def pick_model(settings: NodeSettings, pair: Pair, tokenizer: ChatTokenizer) -> OnnxDrafter | None:
+    """The draft, if the settings have a use for it. Raises PairError when they need it and the pair has none."""
+    kind = settings.drafter
+    if kind is DrafterKind.NGRAM or (kind is DrafterKind.AUTO and not pair.drafts):
+        return None
+    return load_drafter(pair, settings.threads, tokenizer, settings.draft)
+
+
+def pick_drafter(
+    settings: NodeSettings, tokenizer: ChatTokenizer, model: Drafter | None, calibration: Calibration
+) -> Drafter:
+    """The drafter that the settings name; `model` is what `pick_model` gave, or drafts by it."""
+    lookup = NgramDrafter(tokenizer.end_ids)
+    if model is None:
+        return lookup
+    return model if settings.drafter is DrafterKind.MODEL else Cascade(lookup, model, calibration, SOURCE)
+
+
+def load_drafter(pair: Pair, threads: int, tokenizer: ChatTokenizer, wanted: str = AUTO) -> OnnxDrafter:
+    """The draft that `chosen_draft` gives. Raises PairError when there is none, or its file is not a draft graph."""
+    draft = chosen_draft(pair, wanted)
+    if draft is None:
+        raise PairError(
+            f"the pair {pair.name!r} has no draft model; use --drafter ngram or --mode stream, or make one by sled-hub pair create"
+        )
+    path = pair.verify(draft.model)
+    return OnnxDrafter(path, threads=threads, vocab_size=tokenizer.vocab_size, end_ids=tokenizer.end_ids)
