@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from edge_node.assembly import load_drafter
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.drafter import first_tokens
+from edge_node.drafts import load_drafter
 from shared.pair import MANIFEST, load_pair
 from shared.sampling_parameters import Sampling
 from tools.exits.manifest import record

@@ -12,10 +12,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from edge_node.assembly import load_drafter
 from edge_node.dialogue.conversation import Answer
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.drafter import first_tokens
+from edge_node.drafts import load_drafter
 from edge_node.rounds.round_stats import RoundStats
 from shared.pair import load_pair
 from shared.sampling import draw

@@ -15,13 +15,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from hub.settings import Exits, Weights
+from hub.settings import Exits, HubSettings, Weights
 from shared.errors import SettingsError
 from shared.program import Program
 from shared.settings import shown
 from tools.bench import (
     capacity,
     curves,
+    delivery,
     draft,
     early,
     exactness,
@@ -219,6 +220,18 @@ def _overhead(
 ) -> None:
     """What the engine adds to the model's forward, with 1, 8 and 32 sessions."""
     overhead.run(Rig(shape, dtype, weights, device, seconds=seconds), pairs, as_json)
+
+
+@app.command("delivery")
+def _delivery(
+    megabytes: Annotated[float, typer.Option(min=1, max=10_000, help="of the draft")] = 100.0,
+    seconds: Annotated[float, typer.Option(min=1, help="of each period, quiet or with a download")] = 1.5,
+    sessions: Annotated[int, typer.Option(min=1, max=64, help="of others, which speculate")] = 4,
+    rate: Annotated[str, typer.Option(help="the hub's delivery_rate")] = HubSettings.delivery_rate,
+    as_json: Json = False,
+) -> None:
+    """What a download costs the rounds of others, and how much is fetched twice when it is killed again and again."""
+    delivery.run(megabytes, seconds, sessions, rate, as_json)
 
 
 @app.command("early")

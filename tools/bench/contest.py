@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edge_node.assembly import load_drafter
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.drafter import Drafter
+from edge_node.drafts import load_drafter
 from edge_node.link.hub_link import HubLink
 from edge_node.link.node_link import NodeLink
 from edge_node.rounds.pace import Pace

@@ -28,10 +28,10 @@ from typing import Any
 
 from torch import Tensor
 
-from edge_node.assembly import load_drafter
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.drafter import first_tokens
 from edge_node.drafting.onnx_drafter import OnnxDrafter
+from edge_node.drafts import load_drafter
 from edge_node.rounds.session import NodeSession
 from hub.model.batch import Row, places_wanted
 from hub.model.device import pick_device, pick_dtype

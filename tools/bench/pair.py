@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from edge_node.assembly import load_drafter
 from edge_node.dialogue.tokenizer import ChatTokenizer
+from edge_node.drafts import load_drafter
 from edge_node.rounds.round_stats import RoundStats
 from shared.pair import Pair, load_pair
 from tools.bench.asking import LENGTH, NODES, AskedRequest, ask_all, ask_draft, drawn

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from tools.rig.packets import Publish, doubled, puback
+from tools.rig.packets import Publish, changed, doubled, puback
 
 HELD_S = 0.5  # seconds after which a message that was held back for the next one goes without it
 
@@ -23,6 +23,7 @@ class Disturbance(Enum):
     DROP = "drop"  # it is confirmed to its sender, and never delivered: a broker's full queue does so
     DOUBLE = "double"  # it comes twice
     REORDER = "reorder"  # it comes behind the next one
+    CHANGE = "change"  # its last byte comes as another one
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,17 @@ class Lane:
         self._witness.disturbed(window.disturbance, publish)
         match window.disturbance:
             case Disturbance.DELAY:
-                return Passage([(self._rng.uniform(0, window.delay_s), packet)])
+                passage = Passage([(self._rng.uniform(0, window.delay_s), packet)])
             case Disturbance.DROP:
-                return Passage([], b"" if publish.mid is None else puback(publish.mid))
+                passage = Passage([], b"" if publish.mid is None else puback(publish.mid))
             case Disturbance.DOUBLE:
-                return Passage([(0.0, packet), (0.0, doubled(packet) if publish.mid is not None else packet)])
+                passage = Passage([(0.0, packet), (0.0, doubled(packet) if publish.mid is not None else packet)])
+            case Disturbance.CHANGE:
+                passage = Passage([(0.0, changed(packet))])
             case Disturbance.REORDER:
                 held.append(packet)
-                return Passage([])
+                passage = Passage([])
+        return passage
 
     def _is_hit(self, window: Window, publish: Publish) -> bool:
         is_open = time.monotonic() <= window.end and self._hit < window.most

@@ -55,6 +55,11 @@ def doubled(packet: bytes) -> bytes:
     return bytes([packet[0] | _DUP]) + packet[1:]
 
 
+def changed(packet: bytes) -> bytes:
+    """A packet whose last byte is another one: of a PUBLISH the last of what it says."""
+    return packet[:-1] + bytes([packet[-1] ^ 0xFF])
+
+
 def puback(mid: int) -> bytes:
     """The packet that confirms a PUBLISH at QoS 1."""
     return b"\x40\x02" + mid.to_bytes(2, "big")
