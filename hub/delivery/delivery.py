@@ -23,7 +23,7 @@ from shared.topics import Topics
 log = logging.getLogger(__name__)
 
 _MOST_REQUEST = 256  # bytes of a packet with a request
-_LEAST_CHARGED = 1024  # bytes that an answer counts as at least: a fault takes work too
+_LEAST_CHARGED = 16_384  # bytes that an answer counts as at least: a fault takes work too
 _GIVE_WAY_S = 0.25  # seconds for which a piece waits for the end of a forward at most
 _GATHER_S, _LONGEST_TURN_S = 0.002, 0.03  # seconds for which a flood of requests gathers before it is read
 _EXPIRY_S = 60  # seconds after which a piece that was not delivered is of no use

@@ -39,12 +39,14 @@ class HostileNode:
     def send(self) -> None:
         """Publish one message."""
         frames, rng = self._frames, self._rng
-        match rng.choices(("open", "draft", "real open", "echo", "flush"), (25, 60, 5, 5, 5))[0]:
+        match rng.choices(("open", "draft", "fetch", "real open", "echo", "flush"), (25, 50, 10, 5, 5, 5))[0]:
             case "open":
                 topic, payload = self._topics.open(self._hub, self._name), frames.of((frames.open,))
             case "draft":
                 topic = self._topics.draft(self._hub, self._name)
                 payload = self._session() + frames.of((frames.draft, frames.draft, frames.close))
+            case "fetch":
+                topic, payload = self._topics.fetch(self._hub, self._name), frames.of((frames.fetch,))
             case "real open":
                 topic, payload = self._topics.open(self._hub, self._name), encode(frames.open())
             case "echo":
@@ -87,15 +89,18 @@ class HostileHub:
         """Publish one message."""
         frames, rng = self._frames, self._rng
         node = rng.choice(self._nodes)
-        match rng.choices(("opened", "verdict", "state"), (35, 55, 10))[0]:
+        match rng.choices(("opened", "verdict", "piece", "state"), (35, 50, 5, 10))[0]:
             case "opened":
                 topic, payload = self._topics.opened(node), frames.of((frames.opened, frames.fault))
             case "verdict":
                 session = rng.choice((secrets.token_bytes(16), bytes(16), b"x" * 5, b"x" * 500))
                 topic = self._topics.verdict(self._name, node)
                 payload = session + frames.of((frames.verdict, frames.early, frames.fault))
+            case "piece":
+                topic, payload = self._topics.piece(self._name, node), frames.of((frames.piece, frames.fault))
             case _:
-                topic, payload = self._topics.hub(self._name, rng.choice(("status", "info", "stats"))), self._state()
+                leaf = rng.choice(("status", "info", "stats", "offer"))
+                topic, payload = self._topics.hub(self._name, leaf), self._state()
         self.sender.send(topic, payload, retain=rng.random() < _RETAINED)
 
     def close(self) -> None:

@@ -25,8 +25,8 @@ import typer
 
 from shared.codec import SESSION_BYTES, encode
 from shared.errors import SledError
-from shared.limits import MAX_APPEND, MAX_FRAME
-from shared.messages import Draft, Open
+from shared.limits import MAX_APPEND, MAX_FRAME, MAX_PIECE
+from shared.messages import Draft, Fetch, Open
 from shared.program import run
 from shared.settings import BrokerSettings
 from shared.topics import Topics
@@ -48,10 +48,19 @@ class Kind(str, Enum):
     JUNK = "junk"  # random bytes of the size of a draft
     LARGE = "large"  # prompts as long as a frame can be
     COSTLY = "costly"  # frames made to take long to read: as many arrays as fit
+    FETCHES = "fetches"  # for pieces of a file that nobody has
     RETAINED = "retained"  # on the device's own topic, for the broker to keep
 
 
-RATES = {Kind.OPENS: 2_500, Kind.DRAFTS: 2_500, Kind.JUNK: 2_500, Kind.LARGE: 10, Kind.COSTLY: 10, Kind.RETAINED: 250}
+RATES = {
+    Kind.OPENS: 2_500,
+    Kind.DRAFTS: 2_500,
+    Kind.JUNK: 2_500,
+    Kind.LARGE: 10,
+    Kind.COSTLY: 10,
+    Kind.FETCHES: 2_500,
+    Kind.RETAINED: 250,
+}
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,7 @@ def _messages(kind: Kind, topics: Topics, hub: str, user: str) -> Callable[[rand
         Kind.JUNK: lambda rng: in_own(rng, rng.randbytes(60)),
         Kind.LARGE: lambda rng: in_own(rng, large),
         Kind.COSTLY: lambda rng: in_own(rng, costly),
+        Kind.FETCHES: lambda rng: _Publish(topics.fetch(hub, user), encode(Fetch(rng.randbytes(32), 0, MAX_PIECE))),
         Kind.RETAINED: lambda rng: _Publish(own, rng.randbytes(4096), retain=True),
     }
     return makers[kind]
