@@ -39,7 +39,7 @@ def run(settings: NodeSettings) -> None:
             signal.signal(number, end)
         node.connect()
         try:
-            with _assist(settings, service), _following(settings, node):
+            with _assist(settings, service), _following(settings, node, service):
                 service.run(lambda: _ready(settings), Heartbeat().beat)
         finally:
             node.close()
@@ -56,7 +56,7 @@ def _at_home(settings: NodeSettings) -> Iterator[HomeAgent | None]:
 
 
 @contextmanager
-def _following(settings: NodeSettings, node: Node) -> Iterator[None]:
+def _following(settings: NodeSettings, node: Node, service: NodeService) -> Iterator[None]:
     """Have the node use better drafts that hubs come to offer, where its pair was pulled and the settings want that."""
     if node.store is None or not settings.fetch or not node.drafts:
         yield
@@ -66,7 +66,10 @@ def _following(settings: NodeSettings, node: Node) -> Iterator[None]:
         what = f"draft {found.draft.name} of {found.pair} has come from hub {found.hub}"
         note(f"{what}; {'answers use it from now on' if node.renew() else 'start this service again to use it'}")
 
-    with closing(DraftFollower(settings.broker, settings.name, settings.draft, node.store, arrived)):
+    def is_busy() -> bool:
+        return service.is_answering
+
+    with closing(DraftFollower(settings.broker, settings.name, settings.draft, node.store, is_busy, arrived)):
         yield
 
 

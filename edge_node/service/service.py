@@ -87,6 +87,11 @@ class NodeService:
             lambda: hire(node.conversation()), settings.at_once, settings.queue, Chats(settings.chat_s), self._failed
         )
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether a request is being answered."""
+        return bool(self._desk.answering)
+
     def end(self) -> None:
         """Have `run` return, from any thread or a signal's handler."""
         self._ends = True
