@@ -125,7 +125,7 @@ class NodeSettings:
     draft: str = "auto"
     """Which of the pair's drafts this device uses: auto (the fastest here, as predicted), or a draft's name."""
     fetch: bool = True
-    """Whether the service fetches a better draft from a hub by itself, for a pair that was pulled."""
+    """Whether the service fetches a pair that is not here, and better drafts of one that was pulled, from a hub by itself."""
     mode: Mode = Mode.AUTO
     """Who decodes: speculate (draft here), stream (the hub decodes) or auto (the faster one, as measured)."""
     drafter: DrafterKind = DrafterKind.MODEL

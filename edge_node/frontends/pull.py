@@ -19,7 +19,7 @@ from shared.settings import shown
 from shared.streams import put_line
 
 
-def pull(settings: NodeSettings, hub: str) -> None:
+def pull(settings: NodeSettings, hub: str = "") -> None:
     """Fetch what is missing of the pair, and say what there is then. Raises DeliveryError or LinkError."""
     name = settings.pair
     if name in built_in_pairs():

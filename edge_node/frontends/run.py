@@ -11,6 +11,7 @@ from typing import Any
 from edge_node.assembly import Node
 from edge_node.delivery.follower import DraftFollower
 from edge_node.delivery.pull import Found
+from edge_node.frontends.pull import pull
 from edge_node.home_assistant.agent import HomeAgent
 from edge_node.home_assistant.at_home import AtHome
 from edge_node.home_assistant.rest import address
@@ -18,6 +19,8 @@ from edge_node.service.requests import Asked, spoken_request
 from edge_node.service.service import NodeService
 from edge_node.settings import HomeAssistantSettings, NodeSettings
 from shared.loading import keep_imports
+from shared.manifest import is_name
+from shared.pair import pair_folder
 from shared.streams import note
 from shared.systemd import READY, STOPPING, Heartbeat, notify
 
@@ -25,7 +28,13 @@ _ASSIST = ".assist"  # who asks over Wyoming; no user of a broker is called so
 
 
 def run(settings: NodeSettings) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises SledError when the pair can't be loaded or the broker can't be reached."""
+    """Serve until SIGTERM or Ctrl-C. A pair that is not here is fetched first.
+
+    Raises SledError when the pair can't be loaded or fetched, or the broker can't be reached.
+    """
+    if settings.fetch and is_name(settings.pair) and pair_folder(settings.pair) is None:
+        note(f"the pair {settings.pair!r} is not here; a hub is asked for it")
+        pull(settings)
     node = Node(settings)
     keep_imports()
     with _at_home(settings) as agent:

@@ -116,3 +116,14 @@ def test_a_program_that_begins_with_a_draft_that_is_none_goes_back(bed: HubBed, 
     assert said.stderr.count("the one before is used again") == 1
     assert in_use() == ["default"]
     assert PairStore("lamps").is_proven
+
+
+def test_a_service_fetches_a_pair_that_is_not_there(bed: HubBed, tmp_path: Path) -> None:
+    log = tmp_path / "service.log"
+    with (
+        running_service(bed.broker.settings("pi"), "pi", log, [*OPTIONS, "--draft", "other"]),
+        closing(Household(bed.broker.settings("house"), "house", "pi")) as house,
+    ):
+        assert "the pair 'lamps' is not here; a hub is asked for it" in log.read_text()
+        assert answer(house).startswith('{"name":"HassTurnOn"')
+        assert in_use() == ["other"]
