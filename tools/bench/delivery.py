@@ -120,7 +120,7 @@ class _Trial:
         """Rounds beside the download; whether it goes on."""
         began, before = time.monotonic(), self._on_disk
         self.loud += self._rounds()
-        if self._pull.runs:
+        if not self.version.exists():  # else the parts have become files
             self.rates.append((self._on_disk - before) / (time.monotonic() - began))
         if not self._pull.runs and not self.version.exists():
             raise RuntimeError(f"the download has failed: {self._pull.last_words()}")
