@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 from shared.errors import PairError
 from shared.pair import DEFAULT, MANIFEST, Draft, Pair
 from shared.text_file import read_toml
+from shared.toml_text import toml_text
 
 _OF_HUB = ("draft", "drafts", "exit", "sha256")  # tables that a device's manifest has anew, or not at all
 
@@ -19,36 +18,10 @@ def device_manifest(pair: Pair, draft: Draft, sha256: Mapping[str, str]) -> byte
     The draft keeps its name. Raises PairError when the pair's own manifest can't be read any more.
     """
     whole = read_toml(pair.folder / MANIFEST, "the manifest", PairError)
+    values = {key: value for key, value in whole.items() if not isinstance(value, dict)}
+    tables: dict[tuple[str, ...], Mapping[str, object]] = {
+        (key,): value for key, value in whole.items() if isinstance(value, dict) and key not in _OF_HUB
+    }
+    own = ("draft",) if draft.name == DEFAULT else ("drafts", draft.name)
     table = whole["draft"] if draft.name == DEFAULT else whole["drafts"][draft.name]
-    tables = {key: value for key, value in whole.items() if key not in _OF_HUB}
-    path = ("draft",) if draft.name == DEFAULT else ("drafts", draft.name)
-    return _toml(tables, {path: table, ("sha256",): dict(sha256)})
-
-
-def _toml(top: Mapping[str, Any], more: Mapping[tuple[str, ...], Mapping[str, Any]]) -> bytes:
-    """TOML with the values and tables of `top`, and behind them the tables of `more` by their paths."""
-    plain = {key: value for key, value in top.items() if not isinstance(value, dict)}
-    tables: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [
-        ((key,), value) for key, value in top.items() if isinstance(value, dict)
-    ]
-    lines = _lines(plain)
-    for path, table in [*tables, *more.items()]:
-        lines += ["", f"[{'.'.join(map(_text, path))}]", *_lines(table)]
-    return ("\n".join(lines) + "\n").encode()
-
-
-def _lines(table: Mapping[str, Any]) -> list[str]:
-    return [f"{_text(key)} = {_value(value)}" for key, value in table.items()]
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return _text(value)
-    return f"[{', '.join(map(_value, value))}]" if isinstance(value, list) else repr(value)
-
-
-def _text(text: str) -> str:
-    """A basic string: JSON's escapes are TOML's, which besides does not allow DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return toml_text(values, {**tables, own: table, ("sha256",): sha256}).encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from shared.pair import DEFAULT, MANIFEST
 from shared.sampling_parameters import Sampling
+from shared.toml_text import toml_text
 
 _CHUNK = 2**20  # bytes that are hashed at a time
 
@@ -31,27 +31,25 @@ class Written:
 
 def write_manifest(folder: Path, written: Written, files: Iterable[str]) -> None:
     """Write `pair.toml` into `folder`, with the hashes of `files` there."""
-    tables: dict[str, dict[str, Any]] = {"target": {"checkpoint": written.checkpoint, "dtype": written.dtype}}
+    tables: dict[tuple[str, ...], dict[str, Any]] = {
+        ("target",): {"checkpoint": written.checkpoint, "dtype": written.dtype}
+    }
     for name, facts in written.drafts.items():
-        tables["draft" if name == DEFAULT else f"drafts.{name}"] = facts
+        tables[("draft",) if name == DEFAULT else ("drafts", name)] = facts
     if written.exit_head is not None:
-        tables["exit"] = {"head": written.exit_head}
-    tables["tokenizer"] = {
+        tables["exit",] = {"head": written.exit_head}
+    tables["tokenizer",] = {
         "file": "tokenizer.json",
         "chat_template": "chat_template.jinja",
         "end": list(written.end),
     }
     if written.tools is not None:
-        tables["tools"] = {"file": written.tools}
+        tables["tools",] = {"file": written.tools}
     chosen = written.defaults
-    tables["defaults"] = {"temperature": chosen.temperature, "top_k": chosen.top_k, "top_p": chosen.top_p}
-    tables["sha256"] = {file: sha256(folder / file) for file in files}
-    text = f"schema = 1\nname = {_value(written.name)}\n"
-    for name, values in tables.items():
-        lines = (f"{_key(key, quoted=name == 'sha256')} = {_value(value)}\n" for key, value in values.items())
-        text += f"\n[{name}]\n{''.join(lines)}"
+    tables["defaults",] = {"temperature": chosen.temperature, "top_k": chosen.top_k, "top_p": chosen.top_p}
+    tables["sha256",] = {file: sha256(folder / file) for file in files}
     fresh = folder / f"{MANIFEST}.new"
-    fresh.write_text(text, encoding="utf-8")
+    fresh.write_text(toml_text({"schema": 1, "name": written.name}, tables), encoding="utf-8")
     fresh.replace(folder / MANIFEST)
 
 
@@ -62,12 +60,3 @@ def sha256(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _key(key: str, *, quoted: bool) -> str:
-    return json.dumps(key, ensure_ascii=False) if quoted else key
-
-
-def _value(value: Any) -> str:
-    """A TOML value; strings and lists of them are written as JSON has them."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
