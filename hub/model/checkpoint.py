@@ -76,10 +76,11 @@ def look_at(
 ) -> tuple[Any, dict[str, Stored]]:
     """The configuration and the stored weights of a checkpoint, as far as can be told before anything is loaded; see `load_checkpoint`."""
     config = _config(folder)
-    refuse(config)
     # Numbers have 4 bytes at most. Files that are far too large can't even be opened.
     _refuse_too_large(folder, sum(path.stat().st_size for path in folder.glob("*.safetensors")) // 4, dtype)
     stored = stored_weights(folder)
+    _compare_layers(folder, config, stored)
+    refuse(config)
     if attention is not None:
         add_to_tables(config, attention)
     _compare_shapes(folder, config, stored, attention)
@@ -141,8 +142,8 @@ def _config(folder: Path) -> Any:
     return config
 
 
-def _compare_shapes(folder: Path, config: Any, stored: Mapping[str, Stored], attention: str | None) -> None:
-    """Raise PairError where the headers show already that the weights belong to another configuration."""
+def _compare_layers(folder: Path, config: Any, stored: Mapping[str, Stored]) -> None:
+    """Raise PairError where the configuration has more layers than the weights: it may have any number."""
     numbers = [int(found[1]) for name in stored if (found := re.search(r"\.(\d+)\.", name))]
     layers = max(numbers, default=-1) + 1
     if layers < config.num_hidden_layers:
@@ -150,6 +151,10 @@ def _compare_shapes(folder: Path, config: Any, stored: Mapping[str, Stored], att
             f"config.json in {folder} describes {config.num_hidden_layers} layers, and its weights are of {layers}; "
             "copy both from the same checkpoint"
         )
+
+
+def _compare_shapes(folder: Path, config: Any, stored: Mapping[str, Stored], attention: str | None) -> None:
+    """Raise PairError where the headers show already that the weights belong to another configuration."""
     try:
         with torch.device("meta"):
             skeleton = AutoModelForCausalLM.from_config(config, attn_implementation=attention, trust_remote_code=False)
