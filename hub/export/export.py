@@ -47,7 +47,6 @@ TOLERANCE = 1e-3  # largest difference of logits between the graph and transform
 ROUNDING = 0.3
 BITS = (4, 8)  # that weights may have
 _LARGEST_FILE = 2**31 - 2**20  # bytes: protobuf's limit, less the room for the graph itself
-_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _SAID = 160  # characters at most of what another library says of an error
 
 
@@ -94,7 +93,7 @@ class _DraftConfig(OnnxConfig):  # type: ignore[misc]
 def _refuse_unfit(model: PreTrainedModel, context: int | None) -> None:
     """Raise ExportError for what is known beforehand not to fit; the comparison finds the rest."""
     name, size, longest = type(model).__name__, model.num_parameters(), model.config.max_position_embeddings
-    if any((getattr(model.config, fact, None) or 0) > 1 for fact in _EXPERTS):
+    if any("experts" in f"{at} {type(module).__name__}".lower() for at, module in model.named_modules()):
         raise ExportError(f"{name} is a mixture of experts, which makes no draft; choose a dense model")
     if context is not None and context > longest:
         raise ExportError(f"{name} has a context of {longest}, not of {context}")

@@ -37,8 +37,12 @@ def _drop_reshapes(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         if node.op_type == ATTENTION:
             node.input[:3] = [reshaped.get(reshaped.get(name, ""), name) for name in node.input[:3]]
-        elif node.op_type == "MatMul" and (source := made_by.get(reshaped.get(node.input[0], ""))):
-            node.input[0] = source.output[0] if source.op_type == ATTENTION else node.input[0]
+        elif node.op_type == "MatMul":
+            name = node.input[0]
+            while name in reshaped:
+                name = reshaped[name]
+            if name in made_by and made_by[name].op_type == ATTENTION:
+                node.input[0] = name
     drop_unread(graph)
 
 

@@ -119,18 +119,18 @@ def _attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    mask: torch.Tensor | None,
+    attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
     **more: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend as transformers' attention interface asks; query is [1, heads, tokens, head_dim], key and value [1, kv_heads, …].
+    """Attend as transformers' attention interface asks.
 
-    Raises ExportError for what the operator has not.
+    query is [1, heads, tokens, head_dim], key and value [1, kv_heads, …], the result [1, tokens, heads, head_dim]. Raises ExportError for what the operator has not.
     """
     work, layer = _work.get(), module.layer_idx
-    unknown = ["a mask of its own"] if mask is not None else []
+    unknown = ["a mask of its own"] if attention_mask is not None else []
     unknown += [name for name, given in more.items() if given is not None and name not in _OF_NO_CONCERN]
     if (sliding_window or None) != work.windows[layer]:
         unknown += [f"a window of {work.windows[layer]} in layer {layer} that is given as {sliding_window}"]
@@ -157,7 +157,7 @@ def _attend(
     inputs = (*rows, *work.past[layer], *work.lengths, *(work.tables if rotates else []))
     output, *kept = GroupQueryAttention.apply(*inputs, attributes)  # type: ignore[no-untyped-call]
     work.present[layer] = tuple(kept)
-    return output, None
+    return output.reshape(1, -1, heads, size), None
 
 
 AttentionInterface.register(ATTENTION_NAME, _attend)
@@ -188,7 +188,7 @@ def _normalize(scale: torch.Tensor, epsilon: float, hidden: torch.Tensor) -> tor
 
 def _rotary(model: Any) -> list[Any]:
     """The modules that compute cosines and sines of positions."""
-    return [module for name, module in model.named_modules() if "rotary_emb" in name.rpartition(".")[2]]
+    return [module for module in model.modules() if type(module).__name__.endswith("RotaryEmbedding")]
 
 
 def _looking_up(embedding: Any, context: int) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:

@@ -20,9 +20,9 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from hub.model.attention_tables import add_to_tables
+from hub.model.linear import turn_transposed
 from hub.model.memory import available_memory
 from hub.model.remote import fetched
-from hub.model.self_check import NOT_REPLACEABLE
 from hub.model.weight_files import TABLES, Stored, read_json, same_contents, stored_weights
 from shared.errors import PairError
 from shared.pair import REMOTE
@@ -68,6 +68,7 @@ def load_checkpoint(
         _refuse_others_weights(folder, report)
         _refuse_damaged_numbers(folder, model)
         _refuse_tied_that_differ(folder, model, stored)
+        turn_transposed(model)
     return model.eval()
 
 
@@ -133,6 +134,11 @@ def _config(folder: Path) -> Any:
         raise PairError(
             f"the target in {folder} ({kind}) is no causal language model of text alone; choose one that is"
         )
+    if getattr(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)], "_is_stateful", False):
+        raise PairError(
+            f"the target in {folder} ({kind}) has recurrent layers, whose state can't be truncated after a rejected draft; choose a "
+            "target whose layers all attend to positions"
+        )
     for fact in _FACTS:
         value = getattr(config, fact, None)
         if not isinstance(value, int) or value < 1:
@@ -162,7 +168,10 @@ def _compare_shapes(folder: Path, config: Any, stored: Mapping[str, Stored], att
         if error.args != (attention,):
             raise
         # An architecture that picks its attention from a table of its own does not find ours there.
-        raise PairError(f"{NOT_REPLACEABLE} ({error!r})") from error
+        raise PairError(
+            f"the architecture {config.model_type!r} takes its attention from a table of its own, which transformers {transformers.__version__} "
+            "gives the hub no place in; choose another target"
+        ) from error
     expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
     _refuse(folder, "of another shape", [n for n in expected if n in stored and stored[n].shape != expected[n]])
 

@@ -57,9 +57,15 @@ def attention_shape(config: Any) -> tuple[int, int, int]:
 
 
 def _multiplies_elsewhere(model: Any) -> bool:
-    """Whether the model has matrices beside its layers', as the experts of some architectures are: torch multiplies by those."""
-    tables = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
-    return any(parameter.ndim > 1 and id(parameter) not in tables for parameter in model.parameters())
+    """Whether the model has matrices beside its layers', as the experts of some architectures are: torch multiplies by those.
+
+    Tables of embeddings and the scales of norms, which may be one for each head, are none.
+    """
+    others = [
+        each for each in model.modules() if isinstance(each, torch.nn.Embedding) or type(each).__name__.endswith("Norm")
+    ]
+    known = {id(parameter) for each in others for parameter in each.parameters(recurse=False)}
+    return any(parameter.ndim > 1 and id(parameter) not in known for parameter in model.parameters())
 
 
 def _computed_in(model: Any, exact: Exact) -> torch.dtype:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from hub.model.int8 import IntegerLinear
 
@@ -85,6 +86,17 @@ def _packs(dtype: torch.dtype, weights: int) -> bool:
     if dtype is torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+
+
+def turn_transposed(model: nn.Module) -> None:
+    """Put a linear layer for each whose weight transformers keeps transposed, [in, out], as in GPT-2."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, Conv1D):
+                linear = nn.Linear(child.nx, child.nf, device="meta")
+                linear.weight = nn.Parameter(child.weight.detach().T.contiguous(), requires_grad=False)
+                linear.bias = nn.Parameter(child.bias.detach(), requires_grad=False)
+                setattr(module, name, linear)
 
 
 def replace_linear(model: nn.Module, made: Callable[[nn.Linear], nn.Module]) -> None:

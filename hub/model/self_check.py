@@ -22,7 +22,7 @@ from hub.model.batch import Inputs, Row
 from hub.model.probe_rows import probe_rows
 from shared.errors import PairError, SettingsError
 
-NOT_REPLACEABLE = "the target's attention is not replaceable in this version of transformers; choose another"
+_NOT_REPLACEABLE = "the target's attention is not replaceable in this version of transformers; choose another"
 
 _PLAIN = "eager"  # transformers' attention that follows the definition of the architecture to the letter
 _OTHER = "sdpa"  # and one that rounds otherwise, and may leave out what an architecture has beyond softmax
@@ -65,7 +65,7 @@ class SelfCheck:
             self.bound = _EXACT if exact else self._measured_bound(model)
         except Exception as error:
             # Architectures fail in many ways over an attention that can't be chosen.
-            raise PairError(f"{NOT_REPLACEABLE} ({_brief(error)})") from error
+            raise PairError(f"{_NOT_REPLACEABLE} ({_brief(error)})") from error
         finally:
             use_attention(model, attention)
         if not bool(self._plain.isfinite().all()):
@@ -99,7 +99,7 @@ class SelfCheck:
                 f"kv_memory is too small for two short texts ({error}); give the hub more memory"
             ) from None
         except Exception as error:
-            raise PairError(f"{NOT_REPLACEABLE} ({_brief(error)})") from error
+            raise PairError(f"{_NOT_REPLACEABLE} ({_brief(error)})") from error
         for how, logits in ways.items():
             off = self._off(logits)
             if not off <= self.bound:  # so also of a NaN

@@ -16,7 +16,8 @@ def windows_of(config: Any) -> tuple[int | None, ...]:
     """
     slides = getattr(config, "use_sliding_window", True)
     window = (getattr(config, "sliding_window", None) or None) if slides else None
-    kinds = getattr(config, "layer_types", None) or [_FULL if window is None else _SLIDING] * config.num_hidden_layers
+    named = (getattr(config, name, None) for name in ("layer_types", "layers_block_type"))
+    kinds = next(filter(None, named), None) or [_FULL if window is None else _SLIDING] * config.num_hidden_layers
     for layer, kind in enumerate(kinds):
         if kind not in {_FULL, _SLIDING} or (kind == _SLIDING and window is None):
             raise PairError(

@@ -38,7 +38,8 @@ class Oracle:
         context: int,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self._model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype).eval()
+        # Other attentions of transformers leave out what some architectures have beyond softmax, a cap on scores for instance.
+        self._model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype, attn_implementation="eager").eval()
         self._vocab_size = vocab_size
         self._end_ids = frozenset(end_ids)
         self._context = context
