@@ -20,6 +20,7 @@ from shared.errors import SettingsError
 from shared.program import Program
 from shared.settings import shown
 from tools.bench import (
+    architectures,
     capacity,
     curves,
     delivery,
@@ -66,6 +67,23 @@ def _exactness(
     counts where plain transformers would choose another id.
     """
     exactness.run(requests, pair_name, NumberFormat(dtype, weights), threads, as_json)
+
+
+@app.command("architectures")
+def _architectures(
+    name: Annotated[Optional[list[str]], typer.Option(help="of a checkpoint; by default all")] = None,
+    other: Annotated[
+        Optional[Path],
+        typer.Option(help="Python with transformers 5; by default that of .venv-transformers5 beside this one's"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Whether tiny checkpoints of many architectures are served exactly, with transformers 4 and 5, or refused in a sentence.
+
+    Exit status 1 says that some answers are not those of plain transformers.
+    """
+    if architectures.run(name or (), other, as_json):
+        raise typer.Exit(1)
 
 
 @app.command("invariance")

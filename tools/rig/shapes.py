@@ -94,11 +94,16 @@ def _make(shape: dict[str, Any], dtype: str, home: Path, residual: float) -> Non
     home.mkdir(parents=True)
     model.save_pretrained(home / "target")
     _exit_head(model.model.embed_tokens.weight.float(), config.num_hidden_layers).save(home / _EXIT)
-    vocabulary = {str(token): token for token in range(config.vocab_size)}
+    save_words(config.vocab_size, home)
+
+
+def save_words(count: int, folder: Path) -> None:
+    """Write a tokenizer of so many ids, whose words are the numbers of the ids, and a chat template that adds nothing."""
+    vocabulary = {str(token): token for token in range(count)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="0"))  # noqa: S106
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.save(str(home / "tokenizer.json"))
-    (home / "chat_template.jinja").write_text(_TEMPLATE)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "chat_template.jinja").write_text(_TEMPLATE)
 
 
 @torch.no_grad()

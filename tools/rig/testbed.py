@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,10 @@ _STATS_S = 2.5  # seconds to wait for stats, which are published every second
 class HubBed:
     """A broker with its users, a hub that can be restarted, and an observer of what the hub publishes."""
 
-    def __init__(self, broker: PrivateBroker, pair: str, hub_options: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self, broker: PrivateBroker, pair: str, hub_options: Sequence[str], folder: Path, python: str = sys.executable
+    ) -> None:
+        """The hub is to run under `python`."""
         self.broker = broker
         self.pair = pair
         self._log = folder / "hub.log"
@@ -38,7 +42,7 @@ class HubBed:
             "--cache",
             str(folder / "cache"),
         ]  # what an earlier run knew would change the figures of this
-        self._command = hub_command(broker.settings(HUB), HUB, *own, *hub_options)
+        self._command = [python, *hub_command(broker.settings(HUB), HUB, *own, *hub_options)[1:]]
         self._hub = ExitStack()
         self.hub_pid = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -110,18 +114,19 @@ def running_hub(
     crowds: Sequence[str] = (),
     homes: Sequence[str] = (),
     listeners: Sequence[Listener] = (),
+    python: str = sys.executable,
 ) -> Iterator[HubBed]:
     """Start a broker and a hub that serves `pair`; they end with the context. Raises RuntimeError if one fails.
 
     `other_hubs` are known to the broker too, and not started; `crowds` are users that can be any node, `homes` may ask them.
-    The broker listens at `listeners` too.
+    The broker listens at `listeners` too. The hub runs under `python`.
     """
     with tempfile.TemporaryDirectory(prefix="sled-bench-") as name:
         folder = Path(name)
         with private_broker(
             folder, hubs=[HUB, *other_hubs], nodes=[*nodes, _OBSERVER], homes=homes, crowds=crowds, also=listeners
         ) as broker:
-            bed = HubBed(broker, pair, hub_options, folder)
+            bed = HubBed(broker, pair, hub_options, folder, python)
             try:
                 bed.start_hub()
                 yield bed
