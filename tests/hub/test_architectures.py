@@ -106,7 +106,7 @@ def test_a_text_is_the_oracles_however_its_ids_are_fed(name: str, tmp_path: Path
     folder = ARCHITECTURES[name].save(tmp_path)
     target = load(folder)
     assert target.is_exact is (name not in NOT_EXACT)
-    oracle = Oracle(str(folder), VOCABULARY, [END], target.context)
+    oracle = Oracle(str(folder), VOCABULARY, (), target.context)  # goes on behind an end
     texts = [Text(target, oracle, length, rule) for length, rule in ASKED]
     feed(texts[-1:], [len(texts[-1].prompt) - 1], 1)
     feed(texts, [1, 3, 2], BLOCK, wrong=range(END + 1, END + 1 + BLOCK))

@@ -18,7 +18,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 VOCABULARY, CONTEXT, END = 96, 192, 0  # ids of the tokenizer, positions, and the id that ends a turn
 WINDOW = 40  # longer than the texts of a hub's check at its start, which so does not see its end
 LAYERS = 4
-_LOUDER = 4.0
+_LOUDER = 12.0  # of matrices: what is attended to then matters, and texts do not run in circles
+_EMBEDDED = 4.0  # of embeddings, which may be the head too: larger, they would hide what layers add to them
 _SHARD_BYTES = 100_000
 _SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -50,9 +51,12 @@ class Architecture:
         torch.manual_seed(1)
         config = AutoConfig.for_model(self.kind, **{**_SHAPE, **self.facts})
         model = AutoModelForCausalLM.from_config(config)
+        embeddings = [module.weight for module in model.modules() if isinstance(module, torch.nn.Embedding)]
         with torch.no_grad():
             for parameter in model.parameters():
-                if parameter.ndim > 1:
+                if any(parameter is embedding for embedding in embeddings):
+                    parameter.mul_(_EMBEDDED)
+                elif parameter.ndim > 1:
                     parameter.mul_(self.louder)
                 elif parameter.ndim == 1:  # biases and scales of norms: else they are all 0, or all 1
                     parameter.add_(torch.randn(parameter.shape) * 0.1)
