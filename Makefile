@@ -10,7 +10,7 @@ VENV_5 := .venv-transformers5
 STAMP_5 := $(VENV_5)/.set-up
 BIN_5 := $(VENV_5)/bin
 # What runs the model: by itself, under the engine, and in a real hub's process.
-TESTS_5 := tests/hub/test_target.py tests/hub/test_row_bits.py tests/hub/test_identity.py tests/hub/test_checkpoint.py tests/hub/test_self_check.py tests/hub/test_poison.py tests/hub/test_exits.py tests/hub/test_engine.py tests/shared/test_mqtt.py
+TESTS_5 := tests/hub/test_target.py tests/hub/test_row_bits.py tests/hub/test_identity.py tests/hub/test_checkpoint.py tests/hub/test_self_check.py tests/hub/test_architectures.py tests/hub/test_poison.py tests/hub/test_exits.py tests/hub/test_engine.py tests/shared/test_mqtt.py
 
 PIP := pip install --disable-pip-version-check
 # As a path, not as a finder of modules, which would take a tenth of the time that a command needs to start.

@@ -18,7 +18,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,16 +146,22 @@ def _asked(pair: _Served, python: str) -> dict[str, Any]:
             raise
         return {"refused": said.removeprefix(_SAID)}
     oracle = Oracle(str(pair.folder / "target"), VOCABULARY, [END], context)
-    compared = mismatches = 0
-    for given in answers.values():
-        for prompt, rule, answer in given:
-            right = oracle.confirm(prompt, answer.ids, rule, MAX_TOKENS)
-            compared += len(right)
-            mismatches += right != list(answer.ids)
+    given = itertools.chain(*answers.values())
+    compared, mismatches = judged(oracle, ((prompt, rule, answer.ids) for prompt, rule, answer in given))
     drafted = [answer.stats for _, _, answer in answers["in blocks"]]
     looked_at = sum(stats.accepted + stats.rejected for stats in drafted)
     acceptance = round(sum(stats.accepted for stats in drafted) / looked_at, 3) if looked_at else None
     return {"compared": compared, "mismatches": mismatches, "acceptance": acceptance}
+
+
+def judged(oracle: Oracle, answers: Iterable[tuple[Sequence[int], Rule, Sequence[int]]]) -> tuple[int, int]:
+    """Ids that the oracle was asked for, and how many of the answers, each with its prompt and rule, are not its own."""
+    compared = mismatches = 0
+    for prompt, rule, answer in answers:
+        right = oracle.confirm(prompt, answer, rule, MAX_TOKENS)
+        compared += len(right)
+        mismatches += right != list(answer)
+    return compared, mismatches
 
 
 def _answers(bed: HubBed, pair: _Served, way: str) -> list[tuple[list[int], Rule, Answer]]:
