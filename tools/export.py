@@ -34,7 +34,7 @@ def main(
         list[Path] | None, typer.Option(exists=True, dir_okay=False, help="text such as devices see, for --head")
     ] = None,
 ) -> None:
-    """Export a Llama-like causal LM to a draft graph."""
+    """Export a dense causal LM to a draft graph."""
     difference = export_draft(checkpoint, out, context, bits, _head_ids(checkpoint, head, text or []))
     typer.echo(
         f"{out}: {out.stat().st_size / 1e6:.2f} MB, logits within {difference.largest:.1e} of transformers' "

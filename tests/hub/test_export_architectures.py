@@ -13,6 +13,7 @@ from hub.export.export import TOLERANCE, export_draft
 from hub.export.tracing import ExportError
 from shared.errors import PairError, SledError
 from shared.sampling_parameters import Sampling
+from tests.architecture_page import told
 from tools.rig.architectures import ARCHITECTURES, CONTEXT, VOCABULARY
 from tools.rig.oracle import Oracle, Rule
 
@@ -61,3 +62,9 @@ def test_what_makes_no_draft_is_told_in_a_sentence(name: str, tmp_path: Path) ->
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 500
     assert not (tmp_path / "draft.onnx").exists()
+
+
+def test_the_page_says_what_makes_a_draft() -> None:
+    assert {name: each.draft for name, each in told().items()} == {
+        name: "no" if name in REFUSED else "yes" for name in ARCHITECTURES
+    }
