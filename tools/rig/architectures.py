@@ -92,6 +92,7 @@ _GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": False}
 _AWQ = {"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm"}
 _EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 
+# Facts that transformers 4 and 5 read in one way: of longrope the factor is the context over the original one, and OLMo-3 has that base.
 ARCHITECTURES: dict[str, Architecture] = {
     "llama": Architecture("llama"),
     "llama-tied": Architecture("llama", {"tie_word_embeddings": True}),
@@ -102,7 +103,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "llama-linear": Architecture("llama", _scaled("linear", factor=4.0)),
     "llama-yarn": Architecture("llama", _scaled("yarn", factor=3.0, **_ORIGINAL)),
-    "llama-longrope": Architecture("llama", {**_ORIGINAL, **_scaled("longrope", factor=3.0, **_LONG, **_ORIGINAL)}),
+    "llama-longrope": Architecture("llama", {**_ORIGINAL, **_scaled("longrope", factor=2.0, **_LONG, **_ORIGINAL)}),
     "llama-dynamic": Architecture("llama", {**_ORIGINAL, **_scaled("dynamic", factor=3.0, **_ORIGINAL)}),
     "smollm3": Architecture("smollm3"),
     "mistral": Architecture("mistral", {"sliding_window": WINDOW}),
@@ -128,7 +129,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "phi3-longrope": Architecture("phi3", {"pad_token_id": 0, **_ORIGINAL, "rope_scaling": {"type": "longrope", **_LONG}}),
     "olmo": Architecture("olmo", {"clip_qkv": 2.0}),
     "olmo2": Architecture("olmo2"),
-    "olmo3": Architecture("olmo3", {"sliding_window": WINDOW, "layer_types": _layers("sliding", "sliding", "sliding", "full")}),
+    "olmo3": Architecture("olmo3", {"rope_theta": 5e5, "sliding_window": WINDOW, "layer_types": _layers("sliding", "sliding", "sliding", "full")}),
     "granite": Architecture(
         "granite",
         {"attention_multiplier": 0.11, "embedding_multiplier": 3.0, "residual_multiplier": 0.5, "logits_scaling": 2.0},
