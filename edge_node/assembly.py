@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from edge_node.dialogue.conversation import Conversation
 from edge_node.dialogue.tokenizer import ChatTokenizer
+from edge_node.drafting.byte_vocabulary import ByteVocabulary
 from edge_node.drafting.calibration import Calibration, kept_in
 from edge_node.drafting.drafter import Drafter
 from edge_node.drafting.ngram import Cascade, NgramDrafter
 from edge_node.drafting.onnx_drafter import SOURCE, OnnxDrafter
 from edge_node.drafting.prefix_drafter import PrefixDrafter
 from edge_node.drafting.prefix_files import files_of
+from edge_node.drafting.translating_drafter import OwnDrafts, TranslatingDrafter
+from edge_node.drafting.translation import TranslatedText, Translation
 from edge_node.link.hub_link import HubLink
 from edge_node.link.node_link import NodeLink
 from edge_node.rounds.round_loop import RoundLoop
@@ -21,6 +24,7 @@ from edge_node.settings import DrafterKind, HubLoss, Mode, NodeSettings
 from shared.errors import PairError
 from shared.messages import Opened
 from shared.pair import Pair, load_pair
+from shared.vocabulary import read_tokenizer
 
 
 class Node:
@@ -53,8 +57,9 @@ class Node:
         calibration = Calibration.load(self._file)
         if model is not None and self._members:
             model = model.another()
-        prefixes = PrefixDrafter(model, files_of(self.pair, model)) if model is not None else None
-        drafter = pick_drafter(settings, self._tokenizer, prefixes, calibration) if self._speculates else None
+        prefixes = PrefixDrafter(model.graph, files_of(self.pair, model.graph)) if model is not None else None
+        speaker = model.speaker(prefixes) if model is not None and prefixes is not None else None
+        drafter = pick_drafter(settings, self._tokenizer, speaker, calibration) if self._speculates else None
         presumed = None
         if self._drafts_alone and drafter is not None:
             presumed = _presumed(settings, self.pair, self._tokenizer, drafter.context)
@@ -71,8 +76,8 @@ class Node:
         for member in reversed(self._members):  # the first has the most to do, and is written last
             if member.calibration is not None:
                 member.calibration.save(self._file)
-            if member.prefixes is not None:
-                member.prefixes.keep(member.conversation.beginning)
+            if member.prefixes is not None and self._model is not None:
+                member.prefixes.keep(self._model.own_ids(member.conversation.beginning))
 
 
 class _Member(NamedTuple):
@@ -114,12 +119,32 @@ def _presumed(settings: NodeSettings, pair: Pair, tokenizer: ChatTokenizer, cont
     )
 
 
-def pick_model(settings: NodeSettings, pair: Pair, tokenizer: ChatTokenizer) -> OnnxDrafter | None:
+class DraftModel(NamedTuple):
+    """A pair's draft, loaded."""
+
+    graph: OnnxDrafter
+    translation: Translation | None  # where its ids are not the target's
+
+    def another(self) -> DraftModel:
+        """The same for another conversation."""
+        return self._replace(graph=self.graph.another())
+
+    def speaker(self, drafts: OwnDrafts) -> Drafter:
+        """A drafter in the target's ids; `drafts` is the graph, or drafts by it."""
+        return drafts if self.translation is None else TranslatingDrafter(drafts, self.translation)
+
+    def own_ids(self, ids: Sequence[int]) -> Sequence[int]:
+        """The ids of a text in the draft's vocabulary."""
+        return ids if self.translation is None else TranslatedText(self.translation).follow(ids)
+
+
+def pick_model(settings: NodeSettings, pair: Pair, tokenizer: ChatTokenizer) -> DraftModel | None:
     """The pair's draft, if the settings have a use for it. Raises PairError when they need it and the pair has none."""
     kind = settings.drafter
     if kind is DrafterKind.NGRAM or (kind is DrafterKind.AUTO and pair.draft is None):
         return None
-    return load_drafter(pair, settings.threads, tokenizer)
+    translation = load_translation(pair, tokenizer)
+    return DraftModel(load_drafter(pair, settings.threads, tokenizer, translation), translation)
 
 
 def pick_drafter(
@@ -132,11 +157,32 @@ def pick_drafter(
     return model if settings.drafter is DrafterKind.MODEL else Cascade(lookup, model, calibration, SOURCE)
 
 
-def load_drafter(pair: Pair, threads: int, tokenizer: ChatTokenizer) -> OnnxDrafter:
-    """The pair's draft. Raises PairError when it has none, or its file is not a draft graph."""
+def load_translation(pair: Pair, tokenizer: ChatTokenizer) -> Translation | None:
+    """The way between the target's ids and the draft's, where these are others. Raises PairError."""
+    if pair.draft is None or pair.draft.tokenizer is None:
+        return None
+    own = read_tokenizer(pair.verify(pair.draft.tokenizer))
+    sides = ByteVocabulary(tokenizer.tokenizer, str(pair.tokenizer)), ByteVocabulary(own, str(pair.draft.tokenizer))
+    return Translation(*sides, pair.draft.words)
+
+
+def load_drafter(
+    pair: Pair, threads: int, tokenizer: ChatTokenizer, translation: Translation | None = None
+) -> OnnxDrafter:
+    """The pair's draft, which drafts in its own ids. Raises PairError when it has none, or its file is not a draft graph.
+
+    `translation` is that of `load_translation`; who calls without it can't do with a draft that needs one, which is an error too.
+    """
     if pair.draft is None:
         raise PairError(
             f"the pair {pair.name!r} has no draft model; use --drafter ngram or --mode stream, or make one by sled-hub pair create"
         )
     path = pair.verify(pair.draft.model)
+    if translation is not None:
+        ends = translation.ends(tokenizer.end_ids)
+        return OnnxDrafter(path, threads=threads, vocab_size=translation.draft.size, end_ids=ends)
+    if pair.draft.tokenizer is not None:
+        raise PairError(
+            f"the draft of {pair.name!r} has a tokenizer of its own; take a pair whose draft has the target's"
+        )
     return OnnxDrafter(path, threads=threads, vocab_size=tokenizer.vocab_size, end_ids=tokenizer.end_ids)

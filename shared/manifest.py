@@ -111,6 +111,13 @@ class Table:
         except ValueError as error:
             raise PairError(f"{self.where}: {error}") from None
 
+    def words(self) -> dict[str, str]:
+        """The whole table as words by words."""
+        for word, meant in self._values.items():
+            if not word or not isinstance(meant, str) or not meant:
+                raise PairError(f"{self.where}: {shown(word)} must be a control word, not {shown(meant)}")
+        return dict(self._values)
+
     def hashes(self) -> dict[str, str]:
         """The whole table as SHA-256 hashes of files, by their paths in the pair's folder."""
         for path, digest in self._values.items():

@@ -12,6 +12,7 @@ dtype = "float32"                # the weight format: part of what the text depe
 [draft]                          # optional: the draft that any device may take
 model = "draft.onnx"
 tokenizer = "draft-tokenizer.json"   # optional: its own, where its ids are not the target's
+words = {"<end_of_turn>" = "<|im_end|>"}   # optional, then: its control words for those of the target that it has not
 acceptance = 0.93                # optional: share of the target's greedy ids that it drafts, measured when it was made
 step_bytes = 80_000_000          # optional: bytes of weights that a device reads for each token that it drafts
 
@@ -44,7 +45,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.errors import PairError
@@ -57,7 +59,7 @@ MANIFEST = "pair.toml"
 REMOTE = "hf://"  # before owner/name: a target that is a model of the Hugging Face hub
 DEFAULT = "default"  # the name of the draft in [draft]
 _BUILT_IN = Path(__file__).parent / "pairs"
-_OF_DRAFT = ("model", "tokenizer", "acceptance", "step_bytes")  # keys of a draft's table
+_OF_DRAFT = ("model", "tokenizer", "words", "acceptance", "step_bytes")  # keys of a draft's table
 _CHUNK = 2**20  # bytes that are hashed at a time: weights may be larger than memory
 _WEIGHTS = (".safetensors", ".safetensors.index.json")  # ends of the names of a target's files of weights
 
@@ -69,6 +71,7 @@ class Draft:
     name: str
     model: Path
     tokenizer: Path | None = None  # None: the pair's
+    words: Mapping[str, str] = field(default_factory=dict)  # its control words by those of the target that it has not
     acceptance: float | None = None  # share of the target's greedy ids that it drafts, from 0 to 1
     step_bytes: int | None = None  # bytes of weights that a device reads for each token that it drafts
 
@@ -232,6 +235,7 @@ def _draft(name: str, table: Table, folder: Path) -> Draft:
         name=name,
         model=table.file("model", folder),
         tokenizer=table.file("tokenizer", folder) if table.has("tokenizer") else None,
+        words=table.table("words").words(),
         acceptance=table.number("acceptance", 0, 1) if table.has("acceptance") else None,
         step_bytes=int(table.number("step_bytes", 1, 2**50)) if table.has("step_bytes") else None,
     )
