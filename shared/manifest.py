@@ -112,10 +112,10 @@ class Table:
             raise PairError(f"{self.where}: {error}") from None
 
     def words(self) -> dict[str, str]:
-        """The whole table as words by words."""
+        """The whole table as control words by control words."""
         for word, meant in self._values.items():
-            if not word or not isinstance(meant, str) or not meant:
-                raise PairError(f"{self.where}: {shown(word)} must be a control word, not {shown(meant)}")
+            if not (word and isinstance(meant, str) and meant):
+                raise PairError(f"{self.where}: {shown(word)} must be translated by a control word, not {shown(meant)}")
         return dict(self._values)
 
     def hashes(self) -> dict[str, str]:

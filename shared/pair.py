@@ -231,6 +231,10 @@ def _drafts(manifest: Table, folder: Path) -> dict[str, Draft]:
 
 
 def _draft(name: str, table: Table, folder: Path) -> Draft:
+    if table.has("words") and not table.has("tokenizer"):
+        raise PairError(
+            f"{table.where} translates words for a draft that has the target's tokenizer; name its own or leave them out"
+        )
     return Draft(
         name=name,
         model=table.file("model", folder),

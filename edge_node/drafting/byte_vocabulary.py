@@ -16,6 +16,7 @@ from typing import Any
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from shared.errors import PairError
+from shared.sampling_parameters import MAX_VOCAB
 from shared.vocabulary import ids_below
 
 _SPACE = "\u2581"  # SentencePiece's
@@ -38,6 +39,8 @@ class ByteVocabulary:
                 f"{name} is neither a byte-level tokenizer nor one of SentencePiece, so that its tokens have no bytes; take a draft with the target's tokenizer"
             )
         self.size = ids_below(tokenizer)
+        if self.size > MAX_VOCAB:
+            raise PairError(f"{name} has ids up to {self.size - 1}; {MAX_VOCAB - 1} is the most")
         added = tokenizer.get_added_tokens_decoder()
         self.words = {token.content: i for i, token in added.items() if token.special}
         self._bytes = [b""] * self.size

@@ -105,6 +105,13 @@ def test_bytes_that_have_no_token_are_left_out() -> None:
     assert ByteVocabulary(few, "few").encode("abcab\u00e9ba".encode()) == [2, 2, 1, 0]
 
 
+def test_a_tokenizer_with_ids_out_of_all_proportion_is_refused() -> None:
+    far = Tokenizer(models.BPE(vocab={"a": 0, "b": 2**30}, merges=[]))
+    far.decoder = decoders.ByteLevel()
+    with pytest.raises(PairError, match="has ids up to 1073741824; 1048575 is the most"):
+        ByteVocabulary(far, "far")
+
+
 def test_a_tokenizer_whose_tokens_have_no_bytes_is_refused() -> None:
     pieces = Tokenizer(models.WordPiece({"[UNK]": 0, "un": 1, "##der": 2}, unk_token="[UNK]"))
     pieces.decoder = decoders.WordPiece()
