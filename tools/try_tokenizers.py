@@ -160,7 +160,8 @@ def _is_steady(translation: Translation, data: bytes) -> bool:
     """Whether a text that grows, and is then changed, is translated as it would be as a whole."""
     ids = translation.target.encode(data)
     text = TranslatedText(translation)
-    texts = [ids[:count] for count in range(1, len(ids) + 1)][-8:] + [[*ids[: len(ids) // 2], *ids[:3]]]
+    growing = [ids[:count] for count in range(1, len(ids) + 1)]
+    texts = [*growing[-8:], [*ids[: len(ids) // 2], *ids[:3]]]
     return all(text.follow(each) == TranslatedText(translation).follow(each) for each in texts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from edge_node.drafting.byte_vocabulary import ByteVocabulary
 from shared.errors import PairError
-from shared.sampling import draw
+from shared.sampling import draw, surviving
 from shared.sampling_parameters import MAX_VOCAB, Sampling
 from shared.transcript import common_length
 
@@ -64,8 +65,8 @@ class Translation:
         if sampling.temperature == 0:
             return draw(logits, sampling, position)
         row = np.full(self._places, -np.inf, logits.dtype)
-        row[self.to_target[: len(logits)]] = logits
-        return int(self._to_draft[draw(row, sampling, position)])
+        row[self.to_target[: len(logits)]] = surviving(logits, sampling)
+        return int(self._to_draft[draw(row, replace(sampling, top_k=0, top_p=1.0), position)])
 
     def _shared(self) -> npt.NDArray[np.int64]:
         """`to_target` with -1 for ids that have none. Of two ids that stand for the same, one has."""
