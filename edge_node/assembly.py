@@ -53,8 +53,9 @@ class Node:
         calibration = Calibration.load(kept_in(loaded.kept))
         if model is not None and self._members:
             model = model.another()
-        prefixes = PrefixDrafter(model, files_of(loaded.pair, model)) if model is not None else None
-        drafter = pick_drafter(settings, loaded.tokenizer, prefixes, calibration) if self._speculates else None
+        prefixes = PrefixDrafter(model.graph, files_of(loaded.pair, model.graph)) if model is not None else None
+        speaker = model.speaker(prefixes) if model is not None and prefixes is not None else None
+        drafter = pick_drafter(settings, loaded.tokenizer, speaker, calibration) if self._speculates else None
         presumed = None
         if self._drafts_alone and drafter is not None:
             presumed = _presumed(settings, loaded.pair, loaded.tokenizer, drafter.context)
@@ -115,8 +116,8 @@ class Node:
         for member in reversed(self._members):  # the first has the most to do, and is written last
             if member.calibration is not None:
                 member.calibration.save(kept_in(member.loaded.kept))
-            if member.prefixes is not None:
-                member.prefixes.keep(member.conversation.beginning)
+            if member.prefixes is not None and member.loaded.model is not None:
+                member.prefixes.keep(member.loaded.model.own_ids(member.conversation.beginning))
 
     def _load(self) -> Loaded:
         """The pair; where a version that has not answered yet can't be used, the one before. Raises SledError."""

@@ -152,7 +152,9 @@ def _echo_s(asking: MqttLink, answering: MqttLink, topics: Topics, node: str) ->
 def _look_at_draft(settings: NodeSettings, finding: Finding) -> None:
     pair = load_pair(settings.pair)
     tokenizer = ChatTokenizer(pair)
-    drafter = pick_drafter(settings, tokenizer, pick_model(settings, pair, tokenizer), Calibration())
+    model = pick_model(settings, pair, tokenizer)
+    speaker = model.speaker(model.graph) if model is not None else None
+    drafter = pick_drafter(settings, tokenizer, speaker, Calibration())
     ids = tokenizer.prompt([Turn("user", _PROMPT)])[: drafter.context - _DRAFTED - 1]
     for _ in drafter.draft(ids[:8], Sampling()):
         break  # what is run first takes longer

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from edge_node.delivery.choice import best, this_device
 from edge_node.delivery.pull import AUTO
 from edge_node.delivery.store import PairStore
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
+from edge_node.drafting.byte_vocabulary import ByteVocabulary
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Drafter, first_tokens
 from edge_node.drafting.ngram import Cascade, NgramDrafter
 from edge_node.drafting.onnx_drafter import SOURCE, OnnxDrafter
+from edge_node.drafting.translating_drafter import OwnDrafts, TranslatingDrafter
+from edge_node.drafting.translation import TranslatedText, Translation
 from edge_node.settings import DrafterKind, NodeSettings
 from shared.errors import PairError
 from shared.pair import DEFAULT, Draft, Pair, load_pair, pair_folder
 from shared.program import sentence
 from shared.sampling_parameters import Sampling
 from shared.streams import note
+from shared.vocabulary import read_tokenizer
 
 _TRIED = 4  # tokens that a draft must draft before it is used
 
@@ -27,7 +32,7 @@ class Loaded(NamedTuple):
 
     pair: Pair
     tokenizer: ChatTokenizer
-    model: OnnxDrafter | None  # None where the settings have no use for one, or the pair has none
+    model: DraftModel | None  # None where the settings have no use for one, or the pair has none
     kept: str  # where calibration is kept
 
 
@@ -51,8 +56,8 @@ def tried(loaded: Loaded) -> Loaded:
     """`loaded`, if its model drafts. Raises PairError, or whatever goes wrong."""
     if loaded.model is not None:
         ids = loaded.tokenizer.prompt([Turn("user", "hello")])
-        if not first_tokens(loaded.model, ids, _TRIED, Sampling()):
-            raise PairError(f"{loaded.model.path} drafts nothing")
+        if not first_tokens(loaded.model.speaker(loaded.model.graph), ids, _TRIED, Sampling()):
+            raise PairError(f"{loaded.model.graph.path} drafts nothing")
     return loaded
 
 
@@ -80,12 +85,31 @@ def chosen_draft(pair: Pair, wanted: str) -> Draft | None:
     return chosen
 
 
-def pick_model(settings: NodeSettings, pair: Pair, tokenizer: ChatTokenizer) -> OnnxDrafter | None:
+class DraftModel(NamedTuple):
+    """A pair's draft, loaded."""
+
+    graph: OnnxDrafter
+    translation: Translation | None  # where its ids are not the target's
+
+    def another(self) -> DraftModel:
+        """The same for another conversation."""
+        return self._replace(graph=self.graph.another())
+
+    def speaker(self, drafts: OwnDrafts) -> Drafter:
+        """A drafter in the target's ids; `drafts` is the graph, or drafts by it."""
+        return drafts if self.translation is None else TranslatingDrafter(drafts, self.translation)
+
+    def own_ids(self, ids: Sequence[int]) -> Sequence[int]:
+        """The ids of a text in the draft's vocabulary."""
+        return ids if self.translation is None else TranslatedText(self.translation).follow(ids)
+
+
+def pick_model(settings: NodeSettings, pair: Pair, tokenizer: ChatTokenizer) -> DraftModel | None:
     """The draft, if the settings have a use for it. Raises PairError when they need it and the pair has none."""
     kind = settings.drafter
     if kind is DrafterKind.NGRAM or (kind is DrafterKind.AUTO and not pair.drafts):
         return None
-    return load_drafter(pair, settings.threads, tokenizer, settings.draft)
+    return load_draft(pair, settings.threads, tokenizer, settings.draft)
 
 
 def pick_drafter(
@@ -98,7 +122,7 @@ def pick_drafter(
     return model if settings.drafter is DrafterKind.MODEL else Cascade(lookup, model, calibration, SOURCE)
 
 
-def load_drafter(pair: Pair, threads: int, tokenizer: ChatTokenizer, wanted: str = AUTO) -> OnnxDrafter:
+def load_draft(pair: Pair, threads: int, tokenizer: ChatTokenizer, wanted: str = AUTO) -> DraftModel:
     """The draft that `chosen_draft` gives. Raises PairError when there is none, or its file is not a draft graph."""
     draft = chosen_draft(pair, wanted)
     if draft is None:
@@ -106,4 +130,21 @@ def load_drafter(pair: Pair, threads: int, tokenizer: ChatTokenizer, wanted: str
             f"the pair {pair.name!r} has no draft model; use --drafter ngram or --mode stream, or make one by sled-hub pair create"
         )
     path = pair.verify(draft.model)
-    return OnnxDrafter(path, threads=threads, vocab_size=tokenizer.vocab_size, end_ids=tokenizer.end_ids)
+    if draft.tokenizer is None:
+        graph = OnnxDrafter(path, threads=threads, vocab_size=tokenizer.vocab_size, end_ids=tokenizer.end_ids)
+        return DraftModel(graph, None)
+    own = read_tokenizer(pair.verify(draft.tokenizer))
+    sides = ByteVocabulary(tokenizer.tokenizer, str(pair.tokenizer)), ByteVocabulary(own, str(draft.tokenizer))
+    translation = Translation(*sides, draft.words)
+    ends = translation.ends(tokenizer.end_ids)
+    return DraftModel(OnnxDrafter(path, threads=threads, vocab_size=translation.draft.size, end_ids=ends), translation)
+
+
+def load_drafter(pair: Pair, threads: int, tokenizer: ChatTokenizer, wanted: str = AUTO) -> OnnxDrafter:
+    """The graph of a draft that has the target's tokenizer. Raises PairError for others, and where `load_draft` does."""
+    model = load_draft(pair, threads, tokenizer, wanted)
+    if model.translation is not None:
+        raise PairError(
+            f"the draft of {pair.name!r} has a tokenizer of its own; take a pair whose draft has the target's"
+        )
+    return model.graph

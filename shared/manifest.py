@@ -116,6 +116,13 @@ class Table:
         except ValueError as error:
             raise PairError(f"{self.where}: {error}") from None
 
+    def words(self) -> dict[str, str]:
+        """The whole table as control words by control words."""
+        for word, meant in self._values.items():
+            if not (word and isinstance(meant, str) and meant):
+                raise PairError(f"{self.where}: {shown(word)} must be translated by a control word, not {shown(meant)}")
+        return dict(self._values)
+
     def hashes(self) -> dict[str, str]:
         """The whole table as SHA-256 hashes of files, by their paths in the pair's folder."""
         for path, digest in self._values.items():

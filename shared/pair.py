@@ -12,6 +12,7 @@ dtype = "float32"                # the weight format: part of what the text depe
 [draft]                          # optional: the draft that any device may take
 model = "draft.onnx"
 tokenizer = "draft-tokenizer.json"   # optional: its own, where its ids are not the target's
+words = {"<end_of_turn>" = "<|im_end|>"}   # optional, then: its control words for those of the target that it has not
 acceptance = 0.93                # optional: share of the target's greedy ids that it drafts, measured when it was made
 step_bytes = 80_000_000          # optional: bytes of weights that a device reads for each token that it drafts
 
@@ -44,7 +45,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.cache import data_folder
@@ -60,7 +62,7 @@ DEFAULT = "default"  # the name of the draft in [draft]
 TOKENIZER_CONFIG = "tokenizer_config.json"  # as models have it, beside the tokenizer; of a pair's files it is the only one that may be missing
 CURRENT = "current"  # of the versions of a fetched pair the one to use: a link beside them
 _BUILT_IN = Path(__file__).parent / "pairs"
-_OF_DRAFT = ("model", "tokenizer", "acceptance", "step_bytes")  # keys of a draft's table
+_OF_DRAFT = ("model", "tokenizer", "words", "acceptance", "step_bytes")  # keys of a draft's table
 _CHUNK = 2**20  # bytes that are hashed at a time: weights may be larger than memory
 _WEIGHTS = (".safetensors", ".safetensors.index.json")  # ends of the names of a target's files of weights
 
@@ -72,6 +74,7 @@ class Draft:
     name: str
     model: Path
     tokenizer: Path | None = None  # None: the pair's
+    words: Mapping[str, str] = field(default_factory=dict)  # its control words by those of the target that it has not
     acceptance: float | None = None  # share of the target's greedy ids that it drafts, from 0 to 1
     step_bytes: int | None = None  # bytes of weights that a device reads for each token that it drafts
 
@@ -260,10 +263,15 @@ def _drafts(manifest: Table, folder: Path) -> dict[str, Draft]:
 
 
 def _draft(name: str, table: Table, folder: Path) -> Draft:
+    if table.has("words") and not table.has("tokenizer"):
+        raise PairError(
+            f"{table.where} translates words for a draft that has the target's tokenizer; name its own or leave them out"
+        )
     return Draft(
         name=name,
         model=table.file("model", folder),
         tokenizer=table.file("tokenizer", folder) if table.has("tokenizer") else None,
+        words=table.table("words").words(),
         acceptance=table.number("acceptance", 0, 1) if table.has("acceptance") else None,
         step_bytes=int(table.number("step_bytes", 1, 2**50)) if table.has("step_bytes") else None,
     )

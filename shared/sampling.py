@@ -108,6 +108,18 @@ def draw(logits: NDArray[np.floating[Any]], sampling: Sampling, position: int, *
     return int(ids[scores.argmax()])  # the first of equals: the smallest id
 
 
+def surviving(logits: NDArray[np.floating[Any]], sampling: Sampling) -> NDArray[np.floating[Any]]:
+    """Return a row that `draw` takes, with -inf in the place of what top-k and top-p do not leave; T > 0."""
+    cut, last = _cut(logits, float(logits.max()), sampling)
+    if cut == -math.inf:
+        return logits
+    left = np.full_like(logits, -np.inf)
+    ids = np.flatnonzero(logits >= cut)
+    ids = ids[(logits[ids] > cut) | (ids <= last)]
+    left[ids] = logits[ids]
+    return left
+
+
 def floor(peak: float, lead: float, temperature: float, vocab: int, eps: float) -> float:
     """Return a logit under which no id but a loud one can win: its noise does not bring it past the top id's score.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tokenizers import Tokenizer
 
 from shared.errors import PairError
@@ -10,7 +12,11 @@ from shared.pair import Pair
 
 def load_tokenizer(pair: Pair) -> Tokenizer:
     """The pair's tokenizer. Raises PairError for a file that is none, or another one than was recorded."""
-    path = pair.verify(pair.tokenizer)
+    return read_tokenizer(pair.verify(pair.tokenizer))
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a file. Raises PairError for a file that is none."""
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers package raises bare Exception

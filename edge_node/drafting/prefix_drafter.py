@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from edge_node.drafting.drafter import Guess
-from edge_node.drafting.onnx_drafter import OnnxDrafter
+from edge_node.drafting.onnx_drafter import Draw, OnnxDrafter
 from edge_node.drafting.prefix_files import PrefixFiles, PrefixReader
+from shared.sampling import draw
 from shared.sampling_parameters import Sampling
 from shared.transcript import common_length
 
@@ -28,9 +29,9 @@ class PrefixDrafter:
         self._sought: tuple[int, ...] | None = None  # the text for which a file was looked for last
         self._reading: PrefixReader | None = None  # what was found, until it is read
 
-    def draft(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Guess | None]:
-        """See `Drafter`. Reading a file is work without a token, a piece at a time."""
-        return chain(self._read(tuple(ids)), self._model.draft(ids, sampling))
+    def draft(self, ids: Sequence[int], sampling: Sampling, by: Draw = draw) -> Iterator[Guess | None]:
+        """See `OnnxDrafter.draft`. Reading a file is work without a token, a piece at a time."""
+        return chain(self._read(tuple(ids)), self._model.draft(ids, sampling, by))
 
     def keep(self, beginning: Sequence[int]) -> None:
         """Keep what the model holds of `beginning`, if reading it will save time that it has now taken to compute."""

@@ -31,20 +31,36 @@ class Chat:
         return list(self.tokenizer.apply_chat_template(list(turns), add_generation_prompt=True))
 
 
+def refuse_other_ids(chat: Chat, draft: Path) -> None:
+    """Raise PairError unless the tokenizer of the draft's checkpoint gives the tokens that it has the target's ids."""
+    theirs = load_tokenizer(draft).get_vocab()
+    ours = chat.tokenizer.get_vocab()
+    other = [token for token, number in theirs.items() if ours.get(token, number) != number]
+    if other or not ours.keys() & theirs.keys():
+        raise PairError(
+            f"the draft in {draft} gives other ids to {len(other)} of its tokens than the target does; choose a draft of the target's family. "
+            "A pair with such a draft can be written by hand: docs/other-vocabularies.md"
+        )
+
+
+def load_tokenizer(checkpoint: Path) -> Any:
+    """The tokenizer in a checkpoint's folder, as transformers has it. Raises PairError."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False, use_fast=True)
+    except Exception as error:
+        # It raises what it likes for files that lack, or are not what their names say.
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:_SAID]}"
+        raise PairError(f"cannot load the tokenizer in {checkpoint} ({said}); copy the model's whole folder") from error
+
+
 def write_chat(checkpoint: Path, pair: Path, template: Path | None) -> Chat:
     """Write what the pair needs of the tokenizer in `checkpoint`; `template` is a file in place of the model's chat template.
 
     Raises PairError for a folder without a tokenizer, a chat template, or a token that ends a turn.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            checkpoint, local_files_only=True, trust_remote_code=False, use_fast=True
-        )
-    except Exception as error:
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:_SAID]}"
-        raise PairError(f"cannot load the tokenizer in {checkpoint} ({said}); copy the model's whole folder") from error
+    tokenizer = load_tokenizer(checkpoint)
     if not tokenizer.is_fast:
         raise PairError(f"the tokenizer in {checkpoint} can't be made a {TOKENIZER}; choose a model that has one")
     if template is not None:

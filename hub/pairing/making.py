@@ -27,6 +27,7 @@ from hub.export.export import export_draft
 from hub.export.quantize import step_bytes
 from hub.pairing.answers import Answered, answers, read_prompts
 from hub.pairing.begun import Begun, asked, begin, chats_of, check_template
+from hub.pairing.chat import refuse_other_ids
 from hub.pairing.manifest import write_manifest
 from hub.pairing.progress import Progress
 from hub.pairing.source import find_source
@@ -130,7 +131,9 @@ class _Making:
             return None
         if self._draft_source == self._source:
             return begun.checkpoint if begun.weights <= _OWN_DRAFT else None
-        return self._draft_source.folder(self._place.scratch / "draft", self._progress.say)
+        checkpoint = self._draft_source.folder(self._place.scratch / "draft", self._progress.say)
+        refuse_other_ids(begun.chat, checkpoint)
+        return checkpoint
 
     def _draft(self, checkpoint: Path, answered: _Answers, on_device: Device) -> Figures:
         path, kept = self._place.folder / _DRAFT, self._place.scratch / "figures.json"

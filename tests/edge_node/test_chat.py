@@ -137,7 +137,7 @@ def conversation(system: str = "", *turns: Turn) -> Conversation:
 
 
 def answered(text: str) -> Turn:
-    return Turn("assistant", text, tuple(TOKENIZER._tokenizer.encode(text, add_special_tokens=False).ids))
+    return Turn("assistant", text, tuple(TOKENIZER.tokenizer.encode(text, add_special_tokens=False).ids))
 
 
 def test_a_saved_chat_comes_back_with_its_ids(tmp_path: Path) -> None:

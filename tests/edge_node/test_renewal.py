@@ -118,7 +118,7 @@ def test_a_draft_is_chosen_by_its_name_or_by_what_is_known_of_it(tmp_path: Path)
             assert node.conversation() is not None
             model = node._loaded.model
             assert model is not None
-            assert model.path.stem == chosen
+            assert model.graph.path.stem == chosen
             assert node.store is None
     with pytest.raises(PairError, match="has no draft 'nope' here; there are: default, other; fetch one with"):
         Node(replace(settings, draft="nope"))

@@ -174,12 +174,15 @@ def test_a_pair_may_have_drafts_for_several_devices(folder: Path) -> None:
     pair = rewritten(
         folder,
         "[exit]",
-        'acceptance = 0.5\nstep_bytes = 900_000\n[drafts.pi4]\nmodel = "pi4.onnx"\ntokenizer = "tokenizer.json"\n[exit]',
+        'acceptance = 0.5\nstep_bytes = 900_000\n[drafts.pi4]\nmodel = "pi4.onnx"\ntokenizer = "tokenizer.json"\n'
+        'words = {"<|end|>" = "</s>"}\n[exit]',
     )
     assert list(pair.drafts) == [DEFAULT, "pi4"]
     assert pair.draft is not None
     assert (pair.draft.acceptance, pair.draft.step_bytes) == (0.5, 900_000)
     assert pair.drafts["pi4"].files == (folder / "pi4.onnx", folder / "tokenizer.json")
+    assert pair.drafts["pi4"].words == {"<|end|>": "</s>"}
+    assert not pair.draft.words
 
 
 @pytest.mark.parametrize(
@@ -188,6 +191,9 @@ def test_a_pair_may_have_drafts_for_several_devices(folder: Path) -> None:
         ("acceptance = 1.5", "must be a number from 0 to 1"),
         ("acceptance = true", "must be a number from 0 to 1"),
         ("step_bytes = 0", "must be a number from 1"),
+        ('words = {"a" = "b"}', "translates words for a draft that has the target's tokenizer"),
+        ('tokenizer = "tokenizer.json"\nwords = {"a" = 3}', "'a' must be translated by a control word, not 3"),
+        ('tokenizer = "tokenizer.json"\nwords = {"" = "b"}', "'' must be translated by a control word"),
         ('[drafts.default]\nmodel = "draft.onnx"', "is the name of the draft in"),
         ('[drafts."a/b"]\nmodel = "draft.onnx"', "a name has 1 to 64"),
         ('[drafts.pi4]\nmodel = "absent.onnx"', "lacks .*absent.onnx"),

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from hub.model import sampling as on_torch
-from shared.sampling import LARGE_VOCAB, LOUD, MAX_NOISE, draw, gumbel, loud_ids, noise_hash, position_key
+from shared.sampling import LARGE_VOCAB, LOUD, MAX_NOISE, draw, gumbel, loud_ids, noise_hash, position_key, surviving
 from shared.sampling_parameters import Sampling
 from tools.rig import oracle
 
@@ -133,6 +134,9 @@ def test_numpy_torch_and_the_plain_rule_agree(row: list[float], sampling: Sampli
     plain = oracle.choose(logits.astype(np.float64), rule, position)
     assert draw(logits, sampling, position) == plain
     assert on_torch.draw(tensor, [sampling], [position]) == [plain]
+    if sampling.temperature > 0:
+        unfiltered = replace(sampling, top_k=0, top_p=1.0)
+        assert draw(surviving(logits, sampling), unfiltered, position) == plain
 
 
 @settings(max_examples=50, deadline=None)
