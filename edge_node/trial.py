@@ -2,9 +2,11 @@
 
 `python -m edge_node.trial` reads requests on standard input until it is closed and answers each with one line on standard output:
 
-    {"open": path, "threads": n}         -> {"context": n, "vocab_size": n}: the draft that the following are about
+    {"graph": path}                      -> {"context": n}: the draft graph that `logits` and `follow` are about
+    {"draft": name, "pair": folder}      -> {"context": n}: the same of a pair's draft, which may have a vocabulary of its own
     {"logits": ids, "held": n}           -> {"logits": float32, little-endian, in base64}: behind `ids`, fed after the first `held` of those before
-    {"follow": ids, "from": n}           -> {"guesses": ids, "seconds": s}: the greedy guess at each position of `ids` from n on
+    {"follow": ids, "from": n}           -> {"guesses": ids, "seconds": s}: the greedy guess at each position of `ids` from n on, -1 for none
+    {"translate": texts}                 -> what it costs that the draft of a pair has another vocabulary: see TranslationCost
     {"prompts": chats, "pair": folder}   -> {"prompts": lists of ids}: of each chat, a list of {"role", "content"}
 
 A request that fails is answered by {"error": sentence}, and the next one is read. The hub's programs know nothing else of the node's.
@@ -16,14 +18,17 @@ import base64
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
+from edge_node.drafting.drafter import Drafter, first_tokens
 from edge_node.drafting.onnx_drafter import OnnxDrafter
+from edge_node.drafting.translation_cost import translation_cost
+from edge_node.drafts import DraftModel, load_draft
 from shared.pair import load_pair
+from shared.sampling_parameters import Sampling
 
 
 class Trial:
@@ -31,38 +36,51 @@ class Trial:
 
     def __init__(self) -> None:
         """None is, before the first is opened."""
-        self._drafter: OnnxDrafter | None = None
+        self._model: DraftModel | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to a request. Raises what goes wrong."""
         match request:
-            case {"open": path, "threads": threads}:
-                self._drafter = OnnxDrafter(Path(path), threads=threads)
-                return {"context": self._drafter.context, "vocab_size": self._drafter.vocab_size}
+            case {"graph": path}:
+                return self._open(DraftModel(OnnxDrafter(Path(path)), None))
+            case {"draft": name, "pair": folder}:
+                pair = load_pair(folder)
+                return self._open(load_draft(pair, 0, ChatTokenizer(pair), name))
             case {"logits": ids, "held": held}:
-                self._opened.rewind(held)
-                return {"logits": base64.b64encode(self._opened.feed(ids).astype("<f4").tobytes()).decode()}
+                graph = self._opened.graph
+                graph.rewind(held)
+                return {"logits": base64.b64encode(graph.feed(ids).astype("<f4").tobytes()).decode()}
             case {"follow": ids, "from": first}:
                 return self._follow(ids, first)
+            case {"translate": texts} if self._opened.translation is not None:
+                cost = translation_cost(self._opened.translation, texts)
+                return {**asdict(cost), "told": cost.told}
             case {"prompts": chats, "pair": folder}:
                 tokenizer = ChatTokenizer(load_pair(folder))
                 return {"prompts": [tokenizer.prompt([Turn(**turn) for turn in chat]) for chat in chats]}
         raise ValueError(f"a request of an unknown kind: {list(request)}")
 
     @property
-    def _opened(self) -> OnnxDrafter:
-        if self._drafter is None:
+    def _opened(self) -> DraftModel:
+        if self._model is None:
             raise ValueError("no draft is open")
-        return self._drafter
+        return self._model
+
+    def _open(self, model: DraftModel) -> dict[str, Any]:
+        self._model = model
+        return {"context": model.graph.context}
 
     def _follow(self, ids: list[int], first: int) -> dict[str, Any]:
-        """Feed what stands before `first` at once and the rest one by one, as a device that drafts does; the seconds are of the latter."""
-        drafter = self._opened
-        drafter.rewind(0)
-        guesses = [int(drafter.feed(ids[:first]).argmax())]
+        """Take in what stands before `first`, and then draft a token at each position, as a device does; the seconds are of the latter."""
+        drafter = self._opened.speaker(self._opened.graph)
+        guesses = [_guess(drafter, ids[:first])]
         started = time.perf_counter()
-        guesses += [int(np.argmax(drafter.feed((one,)))) for one in ids[first:-1]]
+        guesses += [_guess(drafter, ids[:place]) for place in range(first + 1, len(ids))]
         return {"guesses": guesses, "seconds": time.perf_counter() - started}
+
+
+def _guess(drafter: Drafter, ids: list[int]) -> int:
+    return next(iter(first_tokens(drafter, ids, 1, Sampling())), -1)
 
 
 def main() -> None:

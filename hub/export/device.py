@@ -24,14 +24,6 @@ _NEEDED = "this needs the device's side too; pip install 'sled-mqtt[export]'"
 
 
 @dataclass(frozen=True)
-class Opened:
-    """What a draft says of itself: its positions, and the ids that it gives logits of."""
-
-    context: int
-    vocab_size: int
-
-
-@dataclass(frozen=True)
 class Followed:
     """What a draft would have said along a text: its greedy guess at each position, and the seconds that a token took."""
 
@@ -46,18 +38,27 @@ class Device:
         """`process` is that of the trial."""
         self._process = process
 
-    def open(self, draft: Path, threads: int = 0) -> Opened:
-        """Take `draft` as the one that the following methods are about, with so many threads, 0 to choose by its size."""
-        return Opened(**self._ask({"open": str(draft), "threads": threads}))
+    def open_graph(self, path: Path) -> int:
+        """Take the draft graph at `path` as the one that the following methods are about; its number of positions."""
+        return int(self._ask({"graph": str(path)})["context"])
+
+    def open_draft(self, pair: Path, name: str) -> int:
+        """The same of the draft of that name of the pair in a folder, which may have a vocabulary of its own."""
+        return int(self._ask({"draft": name, "pair": str(pair)})["context"])
 
     def logits(self, ids: Sequence[int], held: int) -> npt.NDArray[np.float32]:
         """Logits [vocab] behind `ids`, which follow the first `held` of the ids before."""
         return np.frombuffer(base64.b64decode(self._ask({"logits": list(ids), "held": held})["logits"]), "<f4")
 
     def follow(self, ids: Sequence[int], first: int) -> Followed:
-        """The draft's greedy guesses at the positions of `ids` from `first` on, which is 1 or more."""
+        """The draft's greedy guesses at the positions of `ids` from `first` on, which is 1 or more; -1 where it has none."""
         reply = self._ask({"follow": list(ids), "from": first})
         return Followed(tuple(reply["guesses"]), reply["seconds"] / max(1, len(ids) - first - 1))
+
+    def cost_of_translation(self, texts: Sequence[str]) -> str:
+        """A sentence on what it costs that the draft of a pair has another vocabulary than its target, for answers such as `texts`."""
+        told: str = self._ask({"translate": list(texts)})["told"]
+        return told
 
     def prompts(self, pair: Path, chats: Sequence[Sequence[dict[str, str]]]) -> list[list[int]]:
         """The ids of each chat, by the tokenizer and the template of the pair in that folder."""

@@ -28,7 +28,7 @@ class Difference:
 
 def compare(device: Device, path: Path, model: PreTrainedModel, head: Sequence[int]) -> Difference:
     """How far the graph's logits of the ids in `head` are from the model's, along texts that are fed and rewound in several ways."""
-    device.open(path)
+    device.open_graph(path)
     generator = torch.Generator().manual_seed(0)
     text: list[int] = []
     differences, spreads = [], []

@@ -30,17 +30,25 @@ class Chat:
         """The ids of a chat, as transformers gives them."""
         return list(self.tokenizer.apply_chat_template(list(turns), add_generation_prompt=True))
 
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of ids, without control words."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
-def refuse_other_ids(chat: Chat, draft: Path) -> None:
-    """Raise PairError unless the tokenizer of the draft's checkpoint gives the tokens that it has the target's ids."""
-    theirs = load_tokenizer(draft).get_vocab()
-    ours = chat.tokenizer.get_vocab()
-    other = [token for token, number in theirs.items() if ours.get(token, number) != number]
-    if other or not ours.keys() & theirs.keys():
-        raise PairError(
-            f"the draft in {draft} gives other ids to {len(other)} of its tokens than the target does; choose a draft of the target's family. "
-            "A pair with such a draft can be written by hand: docs/other-vocabularies.md"
-        )
+
+def has_same_ids(chat: Chat, tokenizer: Any) -> bool:
+    """Whether a draft's tokenizer gives the tokens that it has the target's ids."""
+    theirs, ours = tokenizer.get_vocab(), chat.tokenizer.get_vocab()
+    shared = theirs.keys() & ours.keys()
+    return len(shared) > len(theirs) // 2 and all(theirs[token] == ours[token] for token in shared)
+
+
+def write_tokenizer(tokenizer: Any, checkpoint: Path, to: Path) -> None:
+    """Write the tokenizer in a checkpoint's folder as one file. Raises PairError for one that can't be written so."""
+    if not tokenizer.is_fast:
+        raise PairError(f"the tokenizer in {checkpoint} can't be made a {TOKENIZER}; choose a model that has one")
+    own = checkpoint / TOKENIZER
+    # The model's own file where there is one: writing it again may leave out what only later versions know.
+    to.write_bytes(own.read_bytes() if own.is_file() else tokenizer.backend_tokenizer.to_str().encode())
 
 
 def load_tokenizer(checkpoint: Path) -> Any:
@@ -61,8 +69,6 @@ def write_chat(checkpoint: Path, pair: Path, template: Path | None) -> Chat:
     Raises PairError for a folder without a tokenizer, a chat template, or a token that ends a turn.
     """
     tokenizer = load_tokenizer(checkpoint)
-    if not tokenizer.is_fast:
-        raise PairError(f"the tokenizer in {checkpoint} can't be made a {TOKENIZER}; choose a model that has one")
     if template is not None:
         tokenizer.chat_template = template.read_text(encoding="utf-8")
     chosen = tokenizer.chat_template
@@ -72,9 +78,7 @@ def write_chat(checkpoint: Path, pair: Path, template: Path | None) -> Chat:
         raise PairError(
             f"the model in {checkpoint} has no chat template, so it is no chat model; choose the instruct one, or give --template FILE"
         )
-    own = checkpoint / TOKENIZER
-    # The model's own file where there is one: writing it again may leave out what only later versions know.
-    (pair / TOKENIZER).write_bytes(own.read_bytes() if own.is_file() else tokenizer.backend_tokenizer.to_str().encode())
+    write_tokenizer(tokenizer, checkpoint, pair / TOKENIZER)
     (pair / TEMPLATE).write_text(chosen, encoding="utf-8")
     named = {name: str(value) for name in _KEPT[:4] if (value := getattr(tokenizer, name, None)) is not None}
     (pair / CONFIG).write_text(json.dumps(named, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -44,7 +44,7 @@ def check_pair(name: str, progress: Progress) -> Checked:
         if max(on_device.prompts(pair.folder, [_CHAT])[0]) >= ids_below(tokenizer):
             raise PairError(f"the chat template of {pair.name!r} gives ids that its tokenizer has not")
         for draft in pair.drafts.values():
-            drafts[draft.name] = on_device.open(draft.model).context
+            drafts[draft.name] = on_device.open_draft(pair.folder, draft.name)
     progress.say("loading the target and comparing its logits with those of transformers")
     target = Target(
         pair.verify_target(),

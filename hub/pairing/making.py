@@ -27,7 +27,7 @@ from hub.export.export import export_draft
 from hub.export.quantize import step_bytes
 from hub.pairing.answers import Answered, answers, read_prompts
 from hub.pairing.begun import Begun, asked, begin, chats_of, check_template
-from hub.pairing.chat import refuse_other_ids
+from hub.pairing.chat import has_same_ids, load_tokenizer, write_tokenizer
 from hub.pairing.manifest import write_manifest
 from hub.pairing.progress import Progress
 from hub.pairing.source import find_source
@@ -37,6 +37,7 @@ from shared.pair import DEFAULT, MANIFEST, load_pair
 
 NONE = "none"  # in place of a draft's name
 _DRAFT = "draft.onnx"
+_TOKENIZER = "draft-tokenizer.json"  # of a draft whose ids are not the target's
 _COPIED = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
 _TOKENS = 96  # most ids of an answer
 _OWN_DRAFT = 10**9  # weights up to which a target without a named draft drafts for itself
@@ -103,8 +104,9 @@ class _Making:
             check_template(begun, on_device)
             answered = self._answered(begun, on_device)
             draft = self._draft_checkpoint(begun)
-            figures = None if draft is None else self._draft(draft, answered, on_device)
-        facts = {} if figures is None else {DEFAULT: _facts(folder, figures)}
+            table: dict[str, Any] = {} if draft is None else self._vocabulary(begun, draft)
+            figures = None if draft is None else self._draft(begun, draft, table, answered, on_device)
+        facts = {} if figures is None else {DEFAULT: {"model": _DRAFT, **table, **_facts(folder, figures)}}
         write_manifest(folder, begun.written(self._wish.name, facts), _recorded(self._place))
         load_pair(str(folder))
         return figures
@@ -131,22 +133,37 @@ class _Making:
             return None
         if self._draft_source == self._source:
             return begun.checkpoint if begun.weights <= _OWN_DRAFT else None
-        checkpoint = self._draft_source.folder(self._place.scratch / "draft", self._progress.say)
-        refuse_other_ids(begun.chat, checkpoint)
-        return checkpoint
+        return self._draft_source.folder(self._place.scratch / "draft", self._progress.say)
 
-    def _draft(self, checkpoint: Path, answered: _Answers, on_device: Device) -> Figures:
-        path, kept = self._place.folder / _DRAFT, self._place.scratch / "figures.json"
+    def _vocabulary(self, begun: Begun, draft: Path) -> dict[str, Any]:
+        """What the draft's table says of its tokenizer: nothing if its ids are the target's."""
+        tokenizer = load_tokenizer(draft)
+        if draft == begun.checkpoint or has_same_ids(begun.chat, tokenizer):
+            return {}
+        write_tokenizer(tokenizer, draft, self._place.folder / _TOKENIZER)
+        known, end = tokenizer.get_vocab(), tokenizer.eos_token
+        words = {word: end for word in begun.chat.end if word not in known and end is not None}
+        return {"tokenizer": _TOKENIZER, **({"words": words} if words else {})}
+
+    def _draft(
+        self, begun: Begun, checkpoint: Path, table: dict[str, Any], answered: _Answers, on_device: Device
+    ) -> Figures:
+        folder, kept = self._place.folder, self._place.scratch / "figures.json"
         if kept.exists():
             return Figures(**json.loads(kept.read_text(encoding="utf-8")))
-        if not path.exists():
+        if not (folder / _DRAFT).exists():
             self._progress.say("exporting the draft")
             half = self._place.scratch / _DRAFT
             context = self._wish.context or min(answered.context, _CONTEXT)
-            texts = [answer.ids for answer in answered.calibration]
+            texts = self._texts(begun, checkpoint, table, answered.calibration)
             export_draft(checkpoint, half, context, self._wish.bits or _BITS, texts=texts, on_layers=self._on_layers)
-            half.replace(path)
-        figures = measure(on_device, path, answered.held_out, self._progress)
+            half.replace(folder / _DRAFT)
+        write_manifest(folder, begun.written(self._wish.name, {DEFAULT: {"model": _DRAFT, **table}}), ())
+        on_device.open_draft(folder, DEFAULT)
+        if table:
+            said = [begun.chat.text(answer.ids[answer.prompt :]) for answer in answered.held_out]
+            self._progress.say(on_device.cost_of_translation(said))
+        figures = measure(on_device, answered.held_out, self._progress)
         if figures.acceptance < _LEAST and not self._wish.anyway:
             raise PairError(
                 f"the draft says only {figures.acceptance:.0%} of {figures.compared} tokens as the target does, which makes devices slower; choose a "
@@ -154,6 +171,15 @@ class _Making:
             )
         write_whole(kept, json.dumps(asdict(figures)))
         return figures
+
+    def _texts(
+        self, begun: Begun, checkpoint: Path, table: dict[str, Any], answers_: Sequence[Answered]
+    ) -> list[Sequence[int]]:
+        """The answers with their prompts in the draft's ids."""
+        if not table:
+            return [answer.ids for answer in answers_]
+        tokenizer = load_tokenizer(checkpoint)
+        return [tokenizer.encode(begun.chat.text(answer.ids), add_special_tokens=False) for answer in answers_]
 
     def _on_layers(self, count: int) -> Callable[[int], None]:
         return self._progress.of("rounding the draft's layers", count)
@@ -177,9 +203,8 @@ class _Answers:
         return cls(calibration, held_out, told["context"])
 
 
-def measure(on_device: Device, draft: Path, held_out: Sequence[Answered], progress: Progress) -> Figures:
-    """Follow the target's answers with the draft, on the device's side, on as many threads as it chooses."""
-    on_device.open(draft)
+def measure(on_device: Device, held_out: Sequence[Answered], progress: Progress) -> Figures:
+    """Follow the target's answers with the draft that is open on the device's side."""
     done = progress.of("measuring the draft", len(held_out))
     same = compared = 0
     seconds = []
@@ -208,9 +233,9 @@ def _link(checkpoint: Path, folder: Path) -> None:
 
 
 def _facts(folder: Path, figures: Figures) -> dict[str, Any]:
-    """The draft's table in the manifest."""
+    """What was measured of the draft."""
     size = step_bytes(onnx.load(folder / _DRAFT))
-    return {"model": _DRAFT, "acceptance": round(figures.acceptance, 4), "step_bytes": size}
+    return {"acceptance": round(figures.acceptance, 4), "step_bytes": size}
 
 
 def _recorded(place: Workplace) -> list[str]:

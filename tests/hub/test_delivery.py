@@ -73,6 +73,18 @@ def test_the_tokenizers_configuration_goes_along_where_there_is_one(pair: Pair) 
     assert "tokenizer_config.json" in offer_of(pair).told["drafts"]["default"]["files"]
 
 
+def test_a_draft_of_another_vocabulary_goes_with_its_tokenizer_and_words(pair: Pair, tmp_path: Path) -> None:
+    manifest = pair.folder / MANIFEST
+    words = 'tokenizer = "own.json"\nwords = {"<|end|>" = "<eos>", "a b" = "\\"c\\""}\n'
+    manifest.write_text(manifest.read_text().replace("[draft]\n", f"[draft]\n{words}"))
+    shutil.copy(pair.tokenizer, pair.folder / "own.json")
+    changed = load_pair(str(pair.folder))
+    there = load_pair(str(device_folder(offer_of(changed), "default", tmp_path / "device")))
+    assert there.draft is not None
+    assert there.draft.tokenizer == tmp_path / "device" / "own.json"
+    assert there.draft.words == {"<|end|>": "<eos>", "a b": '"c"'}
+
+
 def test_a_manifest_is_written_as_toml_whatever_stands_in_it(pair: Pair, tmp_path: Path) -> None:
     odd = 'a "quoted" \\ back\tslash \x7f é 🙂'
     written = r'"a \"quoted\" \\ back\tslash \u007F é 🙂"'

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -44,13 +44,13 @@ SHAPE = {
 PROMPTS = [f"Say something about number {number}." for number in range(9)]
 
 
-def tokenizer() -> Tokenizer:
-    """One that writes bytes, and knows the words of a template."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+def tokenizer(words: Sequence[str] = WORDS, *, backwards: bool = False) -> Tokenizer:
+    """One that writes bytes, and knows the words of a template; its bytes' ids may run `backwards`."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet(), reverse=backwards)
     made = Tokenizer(models.BPE(vocab={letter: place for place, letter in enumerate(alphabet)}, merges=[]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     made.decoder = decoders.ByteLevel()
-    made.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in WORDS])
+    made.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in words])
     return made
 
 
@@ -133,6 +133,34 @@ def test_a_model_becomes_a_pair_in_one_command(model: Path, prompts: Path, tmp_p
     assert set(json.loads(listed.stdout)) >= {"home", str(out)}
     (out / "draft.onnx").write_bytes(b"x")
     assert "is not the file that pair.toml recorded" in said(run("check", out))
+
+
+@pytest.mark.slow
+def test_a_draft_of_another_vocabulary_is_taken_with_what_it_costs(
+    model: Path, whole: Path, prompts: Path, tmp_path: Path
+) -> None:
+    """The draft is the target with its bytes' ids backwards, so that it says the same in other ids."""
+    other = Qwen3ForCausalLM.from_pretrained(whole)
+    with torch.no_grad():
+        for table in (other.model.embed_tokens.weight, other.lm_head.weight):
+            table[:256] = table[:256].flip(0)
+    draft = tmp_path / "other"
+    other.save_pretrained(draft)
+    tokenizer(("<eos>", *WORDS[1:]), backwards=True).save(str(draft / "tokenizer.json"))
+    told = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<eos>", "chat_template": TEMPLATE}
+    (draft / "tokenizer_config.json").write_text(json.dumps(told))
+    said: list[str] = []
+    noted = Silent()
+    noted.say = said.append  # type: ignore[method-assign]
+    wish = Wish(str(model), str(draft), text=str(prompts))
+    figures = make_pair(wish, tmp_path / "pair", noted)
+    assert figures is not None
+    assert figures.acceptance > 0.7
+    assert any("vocabulary is another than the target's" in line for line in said)
+    made = load_pair(str(tmp_path / "pair")).draft
+    assert made is not None
+    assert made.tokenizer == tmp_path / "pair" / "draft-tokenizer.json"
+    assert made.words == {"<|end|>": "<eos>"}
 
 
 @pytest.mark.slow
