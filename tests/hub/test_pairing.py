@@ -149,14 +149,12 @@ def test_a_draft_of_another_vocabulary_is_taken_with_what_it_costs(
     tokenizer(("<eos>", *WORDS[1:]), backwards=True).save(str(draft / "tokenizer.json"))
     told = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<eos>", "chat_template": TEMPLATE}
     (draft / "tokenizer_config.json").write_text(json.dumps(told))
-    said: list[str] = []
-    noted = Silent()
-    noted.say = said.append  # type: ignore[method-assign]
+    noted = Noting()
     wish = Wish(str(model), str(draft), text=str(prompts))
     figures = make_pair(wish, tmp_path / "pair", noted)
     assert figures is not None
     assert figures.acceptance > 0.7
-    assert any("vocabulary is another than the target's" in line for line in said)
+    assert any("vocabulary is another than the target's" in line for line in noted.said)
     made = load_pair(str(tmp_path / "pair")).draft
     assert made is not None
     assert made.tokenizer == tmp_path / "pair" / "draft-tokenizer.json"
@@ -194,6 +192,16 @@ class Silent:
 
     def of(self, what: str, total: int) -> Callable[[int], None]:
         return lambda _: None
+
+
+class Noting(Silent):
+    """What is told is kept."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, what: str) -> None:
+        self.said.append(what)
 
 
 Edit = Callable[[Path], object]
