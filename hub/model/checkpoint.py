@@ -29,6 +29,7 @@ from shared.pair import REMOTE
 
 _CONFIG_BYTES = 2**22  # of the largest config.json that is read
 _FACTS = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+_MOST_LAYERS = 4096
 _OTHER_INPUTS = ("text_config", "vision_config", "audio_config")  # parts of models that read more than text
 _SAID = 200  # characters at most of what another library says of an error
 _NAMED = 3  # names of tensors that a sentence has at most
@@ -127,6 +128,11 @@ def _config(folder: Path) -> Any:
     if written.get("transformers_weights"):
         raise PairError(
             f"{folder / 'config.json'} names a file of weights of its own (transformers_weights); take that line out"
+        )
+    layers = written.get("num_hidden_layers")
+    if isinstance(layers, int) and layers > _MOST_LAYERS:  # some architectures make a list of them at once
+        raise PairError(
+            f"config.json in {folder} describes {layers} layers, and no model has more than {_MOST_LAYERS}; copy it from the checkpoint"
         )
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     other = getattr(config, "is_encoder_decoder", False) or any(getattr(config, part, None) for part in _OTHER_INPUTS)

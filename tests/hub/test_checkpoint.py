@@ -170,7 +170,8 @@ LONGROPE = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [
         (beside("model.layers.0.self_attn.q_proj.bias", 64), "q_proj.bias unknown to it"),
         (config(num_hidden_layers=1), "model.layers.1.* and 6 more unknown to it"),
         (config(num_hidden_layers=3), "describes 3 layers, and its weights are of 2"),
-        (config(num_hidden_layers=10**9), "describes 1000000000 layers"),
+        (config(num_hidden_layers=4000), "describes 4000 layers, and its weights are of 2"),
+        (config(num_hidden_layers=10**9), "describes 1000000000 layers, and no model has more"),
         (config(vocab_size=97), "lm_head.weight, model.embed_tokens.weight of another shape"),
         (config(vocab_size=10**9), "of another shape"),
         (config(intermediate_size=97), "and 3 more of another shape"),
@@ -268,3 +269,12 @@ def test_the_context_ends_where_rotary_factors_change_for_all(tmp_path: Path, mo
     served = target(models.save(model(), tmp_path))
     assert served.context == 64
     assert served.is_exact
+
+
+def test_a_configuration_that_lists_its_layers_is_refused_before_it_does(tmp_path: Path) -> None:
+    folder = tmp_path / "qwen2"
+    models.save(models.qwen2(), folder)
+    rewrite(folder / "config.json", lambda read: read.pop("layer_types", None))
+    config(num_hidden_layers=10**9)(folder)
+    with pytest.raises(PairError, match="describes 1000000000 layers, and no model has more"):
+        target(folder)
