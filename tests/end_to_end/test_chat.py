@@ -375,7 +375,7 @@ def test_pairs_that_can_be_named(tmp_path: Path) -> None:
     table = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     head, home = table.stdout.splitlines()
     assert head.split("  ")[0] == "name"
-    assert home.split() == ["home", "home/float32", "1.5", "MiB", "yes"]
+    assert home.split() == ["home", "home/float32", "default", "1.5", "MiB", "yes"]
     assert "own/pair.toml has schema 9" in table.stderr
     pairs = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True, cwd=tmp_path).stdout)
     assert pairs["home"]["calls"] is True

@@ -88,7 +88,8 @@ def test_the_wheel_holds_every_module_and_the_built_in_pairs_and_nothing_else(wh
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     pairs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "shared/pairs").rglob("*") if path.is_file()}
-    assert held == modules | pairs | {f"{package}/py.typed" for package in PACKAGES}
+    others = {"hub/pairing/prompts.toml", *(f"{package}/py.typed" for package in PACKAGES)}
+    assert held == modules | pairs | others
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hub.model.target import Target
 from hub.settings import Exact
 from shared.errors import SettingsError
 from tests import models
+from tools.rig.planted import PlantedTarget
 
 pytest.importorskip("triton", reason="Triton comes with torch for CUDA; `pip install triton` runs this without a GPU")
 if torch.cuda.is_available():
@@ -45,6 +47,16 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
     """A target with layers so small that torch multiplies, as on a GPU, and pages for few rows."""
     monkeypatch.setattr(row_trial, "_COUNTS", (1, 5, 33))
     return Target(models.save(models.llama(), tmp_path), device=CPU, dtype=torch.float32, kv_memory=1 << 20)
+
+
+@pytest.fixture
+def torchs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """The same, and torch multiplies on every processor: on some the hub has such small layers packed too."""
+    monkeypatch.setattr(row_trial, "_COUNTS", (1, 5, 33))
+    folder = models.save(models.llama(), tmp_path)
+    planted = PlantedTarget(folder, device=CPU, dtype=torch.float32, kv_memory=1 << 20)
+    planted.plant(folder)
+    return planted
 
 
 def numbers(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -131,7 +143,7 @@ def test_what_is_said_of_a_target_is_what_trying_shows(target: Target) -> None:
 
 
 def test_a_kernel_that_follows_the_number_of_rows_moves_a_targets_bits(
-    target: Target, monkeypatch: pytest.MonkeyPatch
+    torchs: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def split(x: torch.Tensor, y: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         if x.shape[1] != 5:
@@ -139,9 +151,8 @@ def test_a_kernel_that_follows_the_number_of_rows_moves_a_targets_bits(
         return product(x[..., :40], y[:, :40], bias) + product(x[..., 40:], y[:, 40:])
 
     monkeypatch.setattr(module, "product", split)
-    order = FixedOrder("CPU")
-    assert bits_move(target, TEXT, 600)
-    order.close()
+    with closing(FixedOrder("CPU")):
+        assert bits_move(torchs, TEXT, 600)
 
 
 def choice(exact: Exact, moves: list[bool], seconds: list[list[float]]) -> tuple[bool, int]:

@@ -18,6 +18,8 @@ from hub.model.joined import Joined, JoinedPart, join_layers
 from hub.model.linear import linear_bytes, replace_linear
 from hub.model.packing import pack_layers
 
+# Some processors, those with AVX2 alone, cut sums of pairs off: there layers are not packed.
+PACKS = packing._sums_are_right(208, 96)
 COUNTS = (1, 2, 3, 8, 17, 33, 64)
 AnyKind = TypeVar("AnyKind", Int8Linear, Int4Linear)
 
@@ -43,7 +45,7 @@ def packed(layer: Int8Linear) -> Int8Linear:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_packed_or_not_a_row_gets_the_same_bits_beside_any_others(linear: nn.Linear, dtype: torch.dtype) -> None:
-    layers = alone(Int8Linear, linear), packed(alone(Int8Linear, linear))
+    layers = [alone(Int8Linear, linear), *([packed(alone(Int8Linear, linear))] if PACKS else [])]
     x = torch.randn(1, 64, 96).to(dtype)
     whole = layers[0](x)
     expected = linear(x.float()).detach()
@@ -80,7 +82,7 @@ def test_layers_in_int8_are_packed_where_that_is_faster(
     )
     layer = alone(Int8Linear, nn.Linear(96, 208))
     pack_layers([layer], 0)
-    assert hasattr(layer, "weight") == stays
+    assert hasattr(layer, "weight") == (stays or not PACKS)
 
 
 @pytest.mark.parametrize("room", [0, 1 << 30])
@@ -94,7 +96,7 @@ def test_layers_in_int4_are_in_int8_too_where_there_is_room(monkeypatch: pytest.
     layer = alone(Int4Linear, nn.Linear(96, 208))
     pack_layers([layer], room)
     assert not hasattr(layer, "q")
-    assert (layer.few, layer._packed is None) == ((3, False) if room else (0, True))
+    assert (layer.few, layer._packed is None) == ((3, False) if room and PACKS else (0, True))
 
 
 class _CutOff(Packed):

@@ -32,8 +32,10 @@ def test_the_bits_of_a_shape(place: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.slow
 def test_torch_s_own_linear_layers_are_found_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    options = ("--targets", "2m", "--positions", "200", "--threads", "1", "--dtype", "bfloat16", "--planted")
-    figures = bench("invariance", *options)
-    assert figures["different_bits"] > 0
-    assert figures["exact"] == {"2m": False}
-    assert figures["targets"]["2m"]["examples"][0]["positions"]
+    options = ("--targets", "2m", "--positions", "200", "--threads", "1", "--planted")
+    # In which type torch's bits move is a matter of the processor.
+    found = [bench("invariance", *options, "--dtype", dtype) for dtype in ("bfloat16", "float32")]
+    assert all(figures["exact"] == {"2m": False} for figures in found)
+    moved = [figures for figures in found if figures["different_bits"]]
+    assert moved
+    assert moved[0]["targets"]["2m"]["examples"][0]["positions"]
