@@ -56,8 +56,7 @@ def create(
     check_dtype(dtype, "auto")
     if name is not None:
         check_pair_name(name)
-    if bits not in {None, 4, 8}:
-        raise SettingsError(f"--bits may be 4 or 8, not {bits}")
+    _check_bits(bits)
     _require_files(text, template)
     find_source(target)  # what is misspelt is told before the seconds that imports take
     with needing("export"):
@@ -105,6 +104,9 @@ def distil(
     target: Annotated[str, typer.Option(help="The model to take layers of: owner/name, a folder or a .gguf file.")],
     layers: Annotated[int, typer.Option(min=1, help="How many of its layers the draft has.")],
     out: Annotated[Path, typer.Option(help="Folder of the draft, which is made, for `pair create --draft`.")],
+    bits: Annotated[
+        Optional[int], typer.Option(help="Train its weights to be in 4 or 8 bits; all layers may be kept then.")
+    ] = None,
     minutes: Annotated[float, typer.Option(min=0.01, max=1e5, help="Minutes of work.")] = 60.0,
     text: Annotated[
         Optional[Path], typer.Option(help="File of prompts such as your devices put, one in a line.")
@@ -115,6 +117,7 @@ def distil(
 ) -> None:
     """Make a draft of a target alone: some of its layers, trained on its own answers. Interrupted, it goes on when it is run again."""
     check_device(device)
+    _check_bits(bits)
     _require_files(text, template)
     find_source(target)
     with needing("export"):
@@ -123,7 +126,7 @@ def distil(
         from hub.pairing.shown import put_distilled, shown
 
         loaded()
-        lesson = Lesson(named(target), layers, minutes, _absolute(text), _absolute(template), device)
+        lesson = Lesson(named(target), layers, minutes, bits, _absolute(text), _absolute(template), device)
         with shown() as progress:
             figures = distil(lesson, out.expanduser().resolve(), progress)
         put_distilled(out, figures, as_json=as_json)
@@ -139,6 +142,11 @@ def list_(
 
     loaded()
     show_pairs(folder or Path(), as_json=as_json)
+
+
+def _check_bits(bits: int | None) -> None:
+    if bits not in {None, 4, 8}:
+        raise SettingsError(f"--bits may be 4 or 8, not {bits}")
 
 
 def _require_files(*files: Path | None) -> None:

@@ -22,11 +22,14 @@ from typing import Any
 import torch
 
 from hub.distil.chats import Chats, answered, make_up
+from hub.distil.rounded_weight import learn_rounded, settle_rounded
 from hub.distil.sensitivity import most_worth, worth_of_layers
 from hub.distil.student import student_of
-from hub.distil.training import Training
+from hub.distil.training import RATE, ROUNDED_RATE, Training
 from hub.export.device import device
-from hub.export.rounding import layers_of
+from hub.export.gptq import Rounded
+from hub.export.rounded_file import ROUNDED, named_rounded, read_rounded, write_rounded
+from hub.export.rounding import QuantizeError, layers_of, round_layers
 from hub.model.checkpoint import load_checkpoint, look_at
 from hub.pairing.answers import Answered, read_prompts
 from hub.pairing.begun import Asked, Begun, asked, begin, chats_of, check_template
@@ -36,6 +39,7 @@ from hub.pairing.workplace import Workplace, workplace, write_whole
 from shared.errors import PairError
 
 _CHATS_SHARE = 0.3  # of the time, for making chats up
+_CALIBRATING = 48  # texts by which layers are rounded
 _TRIED = 8  # texts by which layers are valued
 _PARTS = 1000  # of a bar
 
@@ -55,11 +59,15 @@ class Distilled:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What somebody wants: a student of so many layers of a target, after so many minutes of work. Paths are absolute."""
+    """What somebody wants: a student of so many layers of a target, after so many minutes of work. Paths are absolute.
+
+    With `bits` its layers' weights learn to be so few bits, and it may have all layers.
+    """
 
     target: str
     layers: int
     minutes: float
+    bits: int | None = None
     text: str | None = None
     template: str | None = None
     device: str = "auto"
@@ -88,16 +96,26 @@ class _Distilling:
         template = Path(lesson.template) if lesson.template else None
         begun = begin(self._source, pair, checkpoint, "auto", template)
         count = look_at(checkpoint, dtype=torch.float32)[0].num_hidden_layers
-        if not 0 < lesson.layers < count:
-            raise PairError(f"the target has {count} layers; a student has fewer, and one at least: --layers")
+        if not 0 < lesson.layers < count + (lesson.bits is not None):
+            raise PairError(
+                f"the target has {count} layers; a student has fewer, or all with --bits, and one at least: --layers"
+            )
         held_out, texts = self._texts(begun)
         model: Any = load_checkpoint(checkpoint, dtype=torch.float32, attention="sdpa")
         chosen = self._chosen(model, texts)
         student = student_of(model, chosen)
+        if lesson.bits is not None:
+            first = self._first_rounded(student, lesson.bits, texts)
         untrained = agreement(student, held_out)
-        training = Training(model, student, texts, lesson.minutes * (1 - _CHATS_SHARE), scratch / "state.pt")
+        if lesson.bits is not None:
+            learn_rounded(student, first)
+        rate = RATE if lesson.layers < count else ROUNDED_RATE
+        minutes = lesson.minutes * (1 - _CHATS_SHARE)
+        training = Training(model, student, texts, minutes, scratch / "state.pt", rate)
         done = self._progress.of(f"training {lesson.layers} of {count} layers on {len(texts)} texts", _PARTS)
         training.run(_telling(done))
+        if lesson.bits is not None:
+            write_rounded(self._place.folder / ROUNDED, settle_rounded(student))
         student.save_pretrained(self._place.folder)
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copyfile(pair / name, self._place.folder / name)
@@ -139,6 +157,27 @@ class _Distilling:
                 write_whole(clock, str(spent))
                 tell(min(1.0, spent / budget), 0.0)
         return held.known, chats.known
+
+    def _first_rounded(self, student: Any, bits: int, texts: Sequence[Answered]) -> dict[str, Rounded]:
+        """Round the student's layers by what they are given; the numbers."""
+        path = self._place.scratch / ROUNDED
+        if path.exists():
+            first = read_rounded(path)
+            for name, rounded in first.items():
+                student.get_submodule(name).weight.data.copy_(rounded.weight())
+            return first
+        count = len(layers_of(student))
+        done = self._progress.of("rounding layers", count)
+        ids = [text.ids for text in texts[:_CALIBRATING]]
+        try:
+            grid = round_layers(student, [bits] * count, ids, lambda: done(1))
+        except QuantizeError as error:
+            raise PairError(str(error)) from None
+        first = named_rounded(student, grid)
+        half = path.with_suffix(".half")
+        write_rounded(half, first)
+        half.replace(path)
+        return first
 
     def _chosen(self, model: Any, texts: Sequence[Answered]) -> list[int]:
         path = self._place.scratch / "layers.json"

@@ -18,11 +18,8 @@ from torch import nn
 
 from hub.pairing.answers import Answered
 
-_RATE, _LAST_RATE, _WARM_UP = (
-    3e-4,
-    0.1,
-    0.03,
-)  # of learning; shares of it at the end, and of the time until it is reached
+RATE, ROUNDED_RATE = 3e-4, 1e-4  # of learning, where layers were taken out, and where weights are only rounded
+_LAST_RATE, _WARM_UP = 0.1, 0.03  # shares of the rate at the end, and of the time until it is reached
 _BATCH_IDS = 1024  # ids of a step, with their padding
 _KEPT_S = 120.0  # seconds between two times that what was learned is kept
 _CLIPPED = 1.0  # norm of the gradient at most
@@ -32,8 +29,11 @@ _DECAY = 0.01
 class Training:
     """A student in training; `path` keeps what was learned."""
 
-    def __init__(self, model: Any, student: Any, texts: Sequence[Answered], minutes: float, path: Path) -> None:
+    def __init__(
+        self, model: Any, student: Any, texts: Sequence[Answered], minutes: float, path: Path, rate: float = RATE
+    ) -> None:
         """Go on with what `path` has, if it is there."""
+        self._most_rate = rate
         self._model, self._student, self._texts = model, student, texts
         self._budget_s = 60 * minutes
         self._path = path
@@ -42,7 +42,7 @@ class Training:
         matrices = [p for p in student.parameters() if p.ndim > 1]
         vectors = [p for p in student.parameters() if p.ndim < 2]
         groups = [{"params": matrices, "weight_decay": _DECAY}, {"params": vectors, "weight_decay": 0.0}]
-        self._optimizer = torch.optim.AdamW(groups, lr=_RATE, betas=(0.9, 0.98))
+        self._optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
         if path.exists():
             kept = torch.load(path, weights_only=True)
             student.load_state_dict(kept["student"])
@@ -114,12 +114,11 @@ class Training:
         torch.save(kept, half)
         half.replace(self._path)
 
-    @staticmethod
-    def _rate(share: float) -> float:
+    def _rate(self, share: float) -> float:
         if share < _WARM_UP:
-            return _RATE * max(0.02, share / _WARM_UP)
+            return self._most_rate * max(0.02, share / _WARM_UP)
         falling = 0.5 * (1 + math.cos(math.pi * min(1.0, (share - _WARM_UP) / (1 - _WARM_UP))))
-        return _RATE * (_LAST_RATE + (1 - _LAST_RATE) * falling)
+        return self._most_rate * (_LAST_RATE + (1 - _LAST_RATE) * falling)
 
 
 def _logits(model: Any, ids: torch.Tensor) -> torch.Tensor:

@@ -34,6 +34,7 @@ from hub.export.difference import Difference, compare
 from hub.export.fuse import fuse
 from hub.export.head import shorten_head
 from hub.export.quantize import quantize
+from hub.export.rounded_file import ROUNDED, grid_of, read_rounded
 from hub.export.rounding import Grid, QuantizeError, round_layers
 from hub.export.tracing import ATTENTION_NAME, DraftPatcher, ExportError
 from hub.model.attention_tables import use_attention
@@ -115,7 +116,7 @@ def export_draft(
 
     It is made for `context` positions, by default as many as a hub serves of the model, in float32 or with weights of 4 or 8 `bits`, and
     drafts the ids in `head` alone, if that is given. Weights are rounded by what the model's layers are given for `texts` of ids, without any to
-    the nearest; `on_layers` is told the number of layers, and what it gives is told of each that is done.
+    the nearest; those that have learnt to be rounded (`hub/export/rounded_file.py`) stay as they are. `on_layers` is told the number of layers, and what it gives is told of each that is done.
 
     Raises PairError for a checkpoint that is not whole, and ExportError, and leaves `out` as it was, when the model does not fit or the
     graph's logits are not those of the model: within TOLERANCE in float32, and then, of the rounded one, within ROUNDING of their spread.
@@ -127,7 +128,11 @@ def export_draft(
     _refuse_unfit(model, context)
     longest = model.config.max_position_embeddings
     config = _DraftConfig(model.config, context or min(longest, rotary_limit(model.config) or longest))
-    grid = None if bits is None else _rounded(model, bits, texts, on_layers(model.config.num_hidden_layers))
+    learnt = checkpoint / ROUNDED
+    if learnt.exists():
+        grid: Grid | None = grid_of(read_rounded(learnt))
+    else:
+        grid = None if bits is None else _rounded(model, bits, texts, on_layers(model.config.num_hidden_layers))
     with tempfile.TemporaryDirectory(dir=out.parent) as folder, device() as on_device:
         path = Path(folder) / out.name
         _trace(model, config, path)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from transformers import Qwen3ForCausalLM
 
 from hub.distil.chats import Chats
 from hub.distil.distilling import Lesson, agreement, distil
+from hub.distil.rounded_weight import learn_rounded, settle_rounded
 from hub.distil.sensitivity import most_worth, worth_of_layers
 from hub.distil.student import student_of
 from hub.distil.training import Training
-from hub.export.rounding import layers_of
+from hub.export.rounded_file import ROUNDED, grid_of, named_rounded, read_rounded, write_rounded
+from hub.export.rounding import layers_of, round_layers
 from hub.pairing.answers import Answered
+from hub.pairing.making import Wish, make_pair
 from shared.errors import PairError
 from tests import models
 from tests.hub.test_pairing import PROMPTS, Silent, whole
@@ -98,11 +102,42 @@ def test_a_chat_that_was_cut_short_in_the_file_is_left_out(tmp_path: Path) -> No
     assert len(Chats(path).known) == 3
 
 
+def test_weights_learn_to_be_in_four_bits(tmp_path: Path) -> None:
+    model = models.qwen2()
+    learnt = texts(model, 24)
+    student = student_of(model, [0, 1])
+    grid = round_layers(student, [4, 4], [text.ids for text in learnt])
+    first = named_rounded(student, grid)
+    assert len(first) == 14
+    before = agreement(student, learnt)
+    ids = torch.arange(2, 30)[None]
+    with torch.no_grad():
+        rounded = student(input_ids=ids).logits
+        learn_rounded(student, first)
+        torch.testing.assert_close(student(input_ids=ids).logits, rounded)
+    Training(model, student, learnt, 0.2, tmp_path / "state.pt", 1e-3).run()
+    with torch.no_grad():
+        trained = student(input_ids=ids).logits
+        written = settle_rounded(student)
+        torch.testing.assert_close(student(input_ids=ids).logits, trained, atol=1e-4, rtol=1e-4)
+    assert agreement(student, learnt) > before
+    write_rounded(tmp_path / ROUNDED, written)
+    again = grid_of(read_rounded(tmp_path / ROUNDED))
+    for name, each in written.items():
+        found = again.find(student.get_submodule(name).weight.detach().numpy())
+        assert found is not None
+        assert torch.equal(found.numbers, each.numbers)
+        assert int(each.numbers.max()) < 16
+    (tmp_path / "other.st").write_bytes(b"x" * 100)
+    with pytest.raises(PairError, match="holds no rounded weights"):
+        read_rounded(tmp_path / "other.st")
+
+
 @pytest.mark.slow
 def test_a_draft_from_nothing(whole: Path, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("\n".join(PROMPTS))
-    lesson = Lesson(str(whole), 1, 0.3, str(prompts))
+    lesson = Lesson(str(whole), 1, 0.3, text=str(prompts))
     figures = distil(lesson, tmp_path / "draft", Silent())
     assert figures.acceptance > figures.acceptance_untrained
     assert (len(figures.layers), figures.compared > 100, figures.texts >= 6) == (1, True, True)
@@ -114,3 +149,16 @@ def test_a_draft_from_nothing(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(PairError, match="has 2 layers; a student has fewer"):
         distil(Lesson(str(whole), 2, 0.3), tmp_path / "other", Silent())
     assert not (tmp_path / ".other.making").exists()
+
+
+@pytest.mark.slow
+def test_a_draft_that_learnt_its_bits_is_exported_with_them(whole: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("\n".join(PROMPTS))
+    figures = distil(Lesson(str(whole), 2, 0.4, 4, str(prompts)), tmp_path / "draft", Silent())
+    made = make_pair(Wish(str(whole), str(tmp_path / "draft"), text=str(prompts)), tmp_path / "pair", Silent())
+    assert made is not None
+    assert made.acceptance > figures.acceptance - 0.15
+    nodes = [node for node in onnx.load(tmp_path / "pair" / "draft.onnx").graph.node if node.op_type == "MatMulNBits"]
+    bits = [attribute.i for node in nodes for attribute in node.attribute if attribute.name == "bits"]
+    assert set(bits[:-1]) == {4}
