@@ -100,3 +100,9 @@ class HubSilent(SessionError):
 
 class HubRefused(SessionError):
     """The hub answered with a fault that re-opening does not mend."""
+
+
+def brief(error: Exception, most: int = 200) -> str:
+    """What another library's error says, in one line: its kind, and at most so many characters of its text."""
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said[:most]}{'…' if len(said) > most else ''}"

@@ -43,7 +43,6 @@ top_p = 1.0
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,6 +50,7 @@ from pathlib import Path
 
 from shared.cache import data_folder
 from shared.errors import PairError
+from shared.file_hash import sha256_of
 from shared.manifest import Table, is_name
 from shared.sampling_parameters import Sampling
 from shared.settings import shown
@@ -63,7 +63,7 @@ TOKENIZER_CONFIG = "tokenizer_config.json"  # as models have it, beside the toke
 CURRENT = "current"  # of the versions of a fetched pair the one to use: a link beside them
 _BUILT_IN = Path(__file__).parent / "pairs"
 _OF_DRAFT = ("model", "tokenizer", "words", "acceptance", "step_bytes")  # keys of a draft's table
-_CHUNK = 2**20  # bytes that are hashed at a time: weights may be larger than memory
+_MOST_FOLDERS = 200  # that are listed
 _WEIGHTS = (".safetensors", ".safetensors.index.json")  # ends of the names of a target's files of weights
 
 
@@ -161,7 +161,7 @@ class Pair:
 
     def _checked(self, path: Path) -> str:
         """The SHA-256 of a file, 64 hexadecimal digits. Raises PairError if another is recorded."""
-        digest, recorded = _sha256(path), self._recorded(path)
+        digest, recorded = _hash(path), self._recorded(path)
         if recorded is not None and digest != recorded.lower():
             raise PairError(f"{path} is not the file that {MANIFEST} recorded; install the pair {self.name!r} again")
         return digest
@@ -193,6 +193,15 @@ def pulled_folder() -> Path:
 def pulled_pairs() -> list[str]:
     """Names of the pairs that were fetched."""
     return sorted(path.parent.parent.name for path in pulled_folder().glob(f"*/{CURRENT}/{MANIFEST}"))
+
+
+def folders_of_pairs(folder: Path) -> list[str]:
+    """The folders in `folder` that have a manifest, as --pair takes them, some hundreds at most; hidden ones are of pairs in the making."""
+    try:
+        found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}") if not path.parent.name.startswith("."))
+    except OSError:
+        return []
+    return [str(path) if path.is_absolute() else f"./{path}" for path in found[:_MOST_FOLDERS]]
 
 
 def load_pair(name_or_folder: str) -> Pair:
@@ -288,12 +297,9 @@ def _counts(path: Path) -> bool:
     return path.name == "config.json" or path.name.endswith(_WEIGHTS)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
+def _hash(path: Path) -> str:
+    """64 hexadecimal digits."""
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+        return sha256_of(path).hex()
     except OSError as error:
         raise PairError(f"cannot read {path}: {error.strerror}") from None
-    return digest.hexdigest()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
+
+from shared.memory import available_memory
 
 _ROUND_S = 0.1  # seconds of a round besides drafting that are assumed: a hub's forward and two ways over the broker
 _LONGEST = 16  # drafted tokens of a block that are considered
@@ -69,13 +71,5 @@ def this_device() -> Device:
         began = time.perf_counter()
         np.copyto(target, source)
         seconds.append(time.perf_counter() - began)
-    return Device(2 * _BLOCK / min(seconds), _free_memory())
-
-
-def _free_memory() -> float:
-    """Bytes that programs can have; infinite where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError, StopIteration):
-        return float("inf")
+    free = available_memory()
+    return Device(2 * _BLOCK / min(seconds), math.inf if free is None else free)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from edge_node.delivery.offer import OfferedFile
 from shared.errors import DeliveryError
+from shared.file_hash import sha256_of
 
 _SYNC_BYTES = 2**20  # bytes after which the disk is waited for: a power cut loses no more
-_CHUNK = 2**20
 
 
 class Part:
@@ -54,7 +53,7 @@ class Part:
     @property
     def is_right(self) -> bool:
         """Whether it is the file, by its SHA-256."""
-        return sha256_of(self.path) == self.file.sha256
+        return hash_of(self.path) == self.file.sha256
 
     def discard(self) -> None:
         """Begin anew."""
@@ -67,16 +66,12 @@ class Part:
         os.close(self._descriptor)
 
 
-def sha256_of(path: Path) -> bytes:
-    """A file's hash. Raises DeliveryError."""
-    digest = hashlib.sha256()
+def hash_of(path: Path) -> bytes:
+    """A file's SHA-256. Raises DeliveryError."""
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+        return sha256_of(path)
     except OSError as error:
         raise _trouble(path, error) from None
-    return digest.digest()
 
 
 def _trouble(path: Path, error: OSError) -> DeliveryError:

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge_node.delivery.offer import OfferedDraft, OfferedFile
-from edge_node.delivery.part import sha256_of
+from edge_node.delivery.part import hash_of
 from shared.errors import DeliveryError
 from shared.pair import CURRENT, pulled_folder
 
@@ -80,7 +80,7 @@ class PairStore:
         """The same file in a version that is there."""
         for version in self._versions():
             path = version / file.path
-            if path.is_file() and path.stat().st_size == file.size and sha256_of(path) == file.sha256:
+            if path.is_file() and path.stat().st_size == file.size and hash_of(path) == file.sha256:
                 return path
         return None
 

@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import PairError
-from shared.pair import MANIFEST, Pair, built_in_pairs, load_pair, pulled_pairs
+from shared.pair import Pair, built_in_pairs, folders_of_pairs, load_pair, pulled_pairs
 from shared.program import sentence
 from shared.streams import note, put_json
 from shared.table import put_table
 
 _MIB = 2**20
-_MOST_FOLDERS = 200  # that are looked at
 
 
 def show_pairs(*, as_json: bool) -> None:
     """Print them, as a table or as one JSON object by name; on standard error, which folders are no pair and why."""
     found: dict[str, dict[str, Any]] = {}
-    for name in dict.fromkeys([*built_in_pairs(), *pulled_pairs(), *_folders()]):
+    for name in dict.fromkeys([*built_in_pairs(), *pulled_pairs(), *folders_of_pairs(Path())]):
         try:
             found[name] = _facts(load_pair(name))
         except PairError as error:
@@ -33,15 +32,6 @@ def show_pairs(*, as_json: bool) -> None:
             for name, each in found.items()
         ],
     )
-
-
-def _folders() -> list[str]:
-    """Folders here with a manifest, as --pair takes them."""
-    try:
-        found = sorted(path.parent.name for path in Path().glob(f"*/{MANIFEST}"))
-    except OSError:
-        return []
-    return [f"./{name}" for name in found[:_MOST_FOLDERS]]
 
 
 def _facts(pair: Pair) -> dict[str, Any]:

@@ -7,12 +7,12 @@ answers it. So a draft in any language needs no text of its own. The chats are k
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hub.model.target import Target
 from hub.pairing.answers import Answered, answers
+from hub.pairing.begun import Asked
 from shared.sampling_parameters import Sampling
 
 _REQUEST_TOKENS, _ANSWER_TOKENS = 64, 192  # most ids of each
@@ -40,34 +40,17 @@ class Chats:
             file.writelines(f"{json.dumps({'ids': each.ids, 'prompt': each.prompt})}\n" for each in some)
 
 
-def make_up(
-    target: Target,
-    around: tuple[Sequence[int], Sequence[int]],
-    ends: frozenset[int],
-    known: int,
-    seed: int,
-    on_token: Callable[[int], None] = lambda _: None,
-) -> list[Answered]:
-    """Some chats, by one seed; `around` has the ids that the template puts before a request and behind it. Ids from `known` on are never written."""
+def make_up(model: Asked, around: tuple[Sequence[int], Sequence[int]], seed: int) -> list[Answered]:
+    """Some chats, by one seed; `around` has the ids that the template puts before a request and behind it."""
     before, behind = list(around[0]), list(around[1])
     samplings = [replace(_LOOSE, seed=seed * _AT_ONCE + number) for number in range(_AT_ONCE)]
     begun = [before] * _AT_ONCE
-    requests = [
-        list(each.ids[each.prompt :])
-        for some in answers(target, begun, ends, known, _REQUEST_TOKENS, on_token, samplings)
-        for each in some
-    ]
-    whole = [request[:-1] for request in requests if request[-1] in ends and len(request) > _LEAST_TOKENS]
-    prompts = [[*before, *request, *behind] for request in whole]
-    return [each for some in answered(target, prompts, ends, known, on_token) for each in some]
+    told = answers(model.target, begun, model.ends, model.known, _REQUEST_TOKENS, samplings=samplings)
+    requests = [each.ids[each.prompt :] for each in told]
+    whole = [request[:-1] for request in requests if request[-1] in model.ends and len(request) > _LEAST_TOKENS]
+    return answered(model, [[*before, *request, *behind] for request in whole])
 
 
-def answered(
-    target: Target,
-    prompts: Sequence[Sequence[int]],
-    ends: frozenset[int],
-    known: int,
-    on_token: Callable[[int], None] = lambda _: None,
-) -> Iterator[list[Answered]]:
+def answered(model: Asked, prompts: Sequence[Sequence[int]]) -> list[Answered]:
     """What the target says to prompts of ids, greedy."""
-    return answers(target, prompts, ends, known, _ANSWER_TOKENS, on_token)
+    return list(answers(model.target, prompts, model.ends, model.known, _ANSWER_TOKENS))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from hub.export.rounded_file import ROUNDED, named_rounded, read_rounded, write_
 from hub.export.rounding import QuantizeError, layers_of, round_layers
 from hub.model.checkpoint import load_checkpoint, look_at
 from hub.pairing.answers import Answered, read_prompts
-from hub.pairing.begun import Asked, Begun, asked, begin, chats_of, check_template
+from hub.pairing.begun import Begun, asked, begin, chats_of, check_template
 from hub.pairing.progress import Progress
 from hub.pairing.source import find_source
 from hub.pairing.workplace import Workplace, workplace, write_whole
@@ -139,20 +139,21 @@ class _Distilling:
         budget = self._lesson.minutes * 60 * _CHATS_SHARE
         if held.known and spent >= budget:
             return held.known, chats.known
-        with device() as on_device, asked(begun, self._lesson.device, self._progress) as model:
+        with device() as on_device:
+            model = asked(begun, self._lesson.device, self._progress)
             check_template(begun, on_device)
             render = partial(on_device.prompts, begun.pair.folder)
             if not held.known:
                 self._progress.say("asking the target what is held out")
-                held.add([each for some in _said(model, render(chats_of(self._prompts.held_out))) for each in some])
+                held.add(answered(model, render(chats_of(self._prompts.held_out))))
             done = self._progress.of("having the target make up chats", _PARTS)
             tell = _telling(done)
             if not chats.known:
-                chats.add([each for some in _said(model, render(chats_of(self._prompts.calibration))) for each in some])
+                chats.add(answered(model, render(chats_of(self._prompts.calibration))))
             around = _around(render(chats_of(["a", "b"])))
             while spent < budget:
                 started = time.monotonic()
-                chats.add(make_up(model.target, around, model.ends, model.known, len(chats.known)))
+                chats.add(make_up(model, around, len(chats.known)))
                 spent += time.monotonic() - started
                 write_whole(clock, str(spent))
                 tell(min(1.0, spent / budget), 0.0)
@@ -197,10 +198,6 @@ def agreement(model: Any, texts: Sequence[Answered]) -> float:
         same += int((logits.argmax(-1) == said).sum())
         compared += len(said)
     return same / max(1, compared)
-
-
-def _said(model: Asked, prompts: Sequence[Sequence[int]]) -> Iterator[list[Answered]]:
-    return answered(model.target, prompts, model.ends, model.known)
 
 
 def _around(rendered: list[list[int]]) -> tuple[list[int], list[int]]:

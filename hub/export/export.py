@@ -41,6 +41,7 @@ from hub.model.attention_tables import use_attention
 from hub.model.checkpoint import load_checkpoint, rotary_limit
 from hub.model.cpu import attention_shape
 from hub.model.windows import windows_of
+from shared.errors import brief
 
 TOLERANCE = 1e-3  # largest difference of logits between the graph and transformers, both in float32
 # Of a quantized graph beside the rounded model, which differ by the rounding of activations: root mean square of the error over that of the
@@ -48,7 +49,6 @@ TOLERANCE = 1e-3  # largest difference of logits between the graph and transform
 ROUNDING = 0.3
 BITS = (4, 8)  # that weights may have
 _LARGEST_FILE = 2**31 - 2**20  # bytes: protobuf's limit, less the room for the graph itself
-_SAID = 160  # characters at most of what another library says of an error
 
 
 class _DraftConfig(OnnxConfig):  # type: ignore[misc]
@@ -163,7 +163,7 @@ def _trace(model: Any, config: _DraftConfig, path: Path) -> None:
             raise ExportError(f"{type(model).__name__} makes no draft: {error}") from None
         except Exception as error:
             # Architectures fail in many ways over what they are not made for.
-            said = f"{type(error).__name__}: {' '.join(str(error).split())[:_SAID]}"
+            said = brief(error)
             raise ExportError(f"{type(model).__name__} can't be traced into a draft graph ({said})") from error
 
 

@@ -19,6 +19,7 @@ from optimum.exporters.onnx.model_patcher import ModelPatcher, PatchingSpec
 from transformers import AttentionInterface
 
 from hub.export.operators import GroupQueryAttention, Head, Norm
+from hub.model.attention import beyond_softmax
 from hub.model.windows import windows_of
 from shared.errors import SledError
 
@@ -26,11 +27,6 @@ ATTENTION_NAME = "sled_group_query"  # of the attention function that a model mu
 _ROTARY = "apply_rotary_pos_emb"
 _TABLES = ("rotary_cos", "rotary_sin")
 _SCALE = "whole_scale"
-# What `transformers` tells every attention function, and what has no meaning to the operator.
-_OF_NO_CONCERN = frozenset(
-    {"cache_position", "dropout", "is_causal", "logits_to_keep", "output_attentions", "output_hidden_states"}
-    | {"output_router_logits", "position_ids", "use_cache"}
-)
 _ALIKE = 1e-4  # by which two ways to compute the same in float32 may differ, of numbers around 1
 
 
@@ -130,11 +126,7 @@ def _attend(
     query is [1, heads, tokens, head_dim], key and value [1, kv_heads, …], the result [1, tokens, heads, head_dim]. Raises ExportError for what the operator has not.
     """
     work, layer = _work.get(), module.layer_idx
-    unknown = ["a mask of its own"] if attention_mask is not None else []
-    unknown += [name for name, given in more.items() if given is not None and name not in _OF_NO_CONCERN]
-    if (sliding_window or None) != work.windows[layer]:
-        unknown += [f"a window of {work.windows[layer]} in layer {layer} that is given as {sliding_window}"]
-    if unknown:
+    if unknown := beyond_softmax(attention_mask, sliding_window, more, layer, work.windows):
         raise ExportError(f"its attention needs what a draft graph has not: {', '.join(unknown)}")
     heads, kv_heads, size = int(query.shape[1]), int(key.shape[1]), int(query.shape[3])
     if (int(key.shape[3]), int(value.shape[3])) != (size, size):

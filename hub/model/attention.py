@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -99,6 +99,17 @@ def attending(cache: KVCache, plan: AttentionPlan, windows: Sequence[int | None]
         _work.reset(token)
 
 
+def beyond_softmax(
+    mask: torch.Tensor | None, window: int | None, more: Mapping[str, Any], layer: int, windows: Sequence[int | None]
+) -> list[str]:
+    """What a layer's attention asks for that is neither softmax over all or a window of `windows`, nor of no concern, in words."""
+    unknown = ["a mask of its own"] if mask is not None else []
+    unknown += [name for name, value in more.items() if value is not None and name not in _OF_NO_CONCERN]
+    if (window or None) != windows[layer]:
+        unknown += [f"a window of {windows[layer]} in layer {layer} that is given as {window}"]
+    return unknown
+
+
 def paged_attention(
     module: Any,
     query: torch.Tensor,
@@ -119,10 +130,7 @@ def paged_attention(
     configuration does not speak of …
     """
     work, layer = _work.get(), module.layer_idx
-    unknown = ["a mask of its own"] if attention_mask is not None else []
-    unknown += [name for name, value in more.items() if value is not None and name not in _OF_NO_CONCERN]
-    if (sliding_window or None) != work.windows[layer]:
-        unknown += [f"a window of {work.windows[layer]} in layer {layer} that is given as {sliding_window}"]
+    unknown = beyond_softmax(attention_mask, sliding_window, more, layer, work.windows)
     if value.shape[-1] != key.shape[-1]:
         unknown += ["values that are not of the size of keys"]
     if unknown:

@@ -21,10 +21,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from hub.model.attention_tables import add_to_tables
 from hub.model.linear import turn_transposed
-from hub.model.memory import available_memory
 from hub.model.remote import fetched
 from hub.model.weight_files import TABLES, Stored, read_json, same_contents, stored_weights
-from shared.errors import PairError
+from shared.errors import PairError, brief
+from shared.memory import available_memory
 from shared.pair import REMOTE
 
 _CONFIG_BYTES = 2**22  # of the largest config.json that is read
@@ -254,12 +254,6 @@ def _said_briefly(folder: Path) -> Iterator[None]:
         raise
     except Exception as error:
         raise PairError(
-            f"cannot load the target {folder} ({_brief(error)}); it is damaged, too large for this machine, or of no use to "
+            f"cannot load the target {folder} ({brief(error)}); it is damaged, too large for this machine, or of no use to "
             f"transformers {transformers.__version__}"
         ) from error
-
-
-def _brief(error: Exception) -> str:
-    """The beginning of what an error says."""
-    said = " ".join(str(error).split())
-    return f"{type(error).__name__}: {said[:_SAID]}{'…' if len(said) > _SAID else ''}"

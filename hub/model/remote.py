@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.errors import PairError
+from shared.errors import PairError, brief
 from shared.pair import REMOTE
 
 WEIGHTS = ("config.json", "model*.safetensors", "model.safetensors.index.json")
-_SAID = 200  # characters at most of what another library says of an error
 
 
 def fetched(name: str, files: Sequence[str] = WEIGHTS) -> Path:
@@ -41,5 +40,5 @@ def fetched(name: str, files: Sequence[str] = WEIGHTS) -> Path:
         )
     except Exception as error:
         # A proxy, a full disk, a server that fails: the library under it raises what it likes.
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:_SAID]}"
+        said = brief(error)
     raise PairError(f"cannot fetch {repository}: {said}")

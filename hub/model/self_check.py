@@ -20,7 +20,7 @@ from hub.kv.pages import OutOfPages, PagePool
 from hub.model.attention_tables import use_attention
 from hub.model.batch import Inputs, Row
 from hub.model.probe_rows import probe_rows
-from shared.errors import PairError, SettingsError
+from shared.errors import PairError, SettingsError, brief
 
 _NOT_REPLACEABLE = "the target's attention is not replaceable in this version of transformers; choose another"
 
@@ -33,7 +33,6 @@ _EXACT = 1e-4  # bound in float32
 _LEAST = 0.05  # least bound in other types
 _MOST = 0.7  # and the largest
 _TIMES = 2
-_SAID = 200  # characters at most of what another library says of an error
 
 
 class Computing(Protocol):
@@ -65,7 +64,7 @@ class SelfCheck:
             self.bound = _EXACT if exact else self._measured_bound(model)
         except Exception as error:
             # Architectures fail in many ways over an attention that can't be chosen.
-            raise PairError(f"{_NOT_REPLACEABLE} ({_brief(error)})") from error
+            raise PairError(f"{_NOT_REPLACEABLE} ({brief(error)})") from error
         finally:
             use_attention(model, attention)
         if not bool(self._plain.isfinite().all()):
@@ -99,7 +98,7 @@ class SelfCheck:
                 f"kv_memory is too small for two short texts ({error}); give the hub more memory"
             ) from None
         except Exception as error:
-            raise PairError(f"{_NOT_REPLACEABLE} ({_brief(error)})") from error
+            raise PairError(f"{_NOT_REPLACEABLE} ({brief(error)})") from error
         for how, logits in ways.items():
             off = self._off(logits)
             if not off <= self.bound:  # so also of a NaN
@@ -167,7 +166,3 @@ def _logits(model: Any, texts: Sequence[Sequence[int]], attention: str) -> torch
     use_attention(model, attention)
     logits: torch.Tensor = model(input_ids=torch.tensor(texts, device=model.device), use_cache=False).logits
     return logits.float()
-
-
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:_SAID]}"

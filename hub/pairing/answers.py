@@ -59,8 +59,8 @@ def answers(
     most: int,
     on_token: Callable[[int], None] = lambda _: None,
     samplings: Sequence[Sampling] | None = None,
-) -> Iterator[list[Answered]]:
-    """The target's answers of up to `most` ids, an id of `ends` included, to prompts of ids, some at a time, in order.
+) -> Iterator[Answered]:
+    """The target's answers of up to `most` ids, an id of `ends` included, to prompts of ids, in order; several are written side by side.
 
     They are greedy, or sampled as `samplings` has it for each. Ids from `known` on are never written. `on_token` is told how many were written. Raises PairError when a prompt does not fit the context.
     """
@@ -77,7 +77,7 @@ def answers(
     rules = samplings or [Sampling()] * len(prompts)
     for start in range(0, len(prompts), at_once):
         part = slice(start, start + at_once)
-        yield _side_by_side(target, prompts[part], rules[part], ends, known, most, on_token)
+        yield from _side_by_side(target, prompts[part], rules[part], ends, known, most, on_token)
 
 
 def _side_by_side(

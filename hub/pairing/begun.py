@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,9 +90,8 @@ class Asked:
     known: int
 
 
-@contextmanager
-def asked(begun: Begun, device: str, progress: Progress) -> Iterator[Asked]:
-    """The model, loaded as a hub loads it, with all the checks of one, while the block runs."""
+def asked(begun: Begun, device: str, progress: Progress) -> Asked:
+    """The model, loaded as a hub loads it, with all the checks of one. Its memory is free again once nobody has it."""
     progress.say("loading the target and comparing its logits with those of transformers")
     target = Target(
         begun.checkpoint,
@@ -107,9 +104,7 @@ def asked(begun: Begun, device: str, progress: Progress) -> Iterator[Asked]:
     tokenizer = load_tokenizer(begun.pair)
     ends = end_ids(begun.pair, tokenizer)
     require_known(begun.pair, tokenizer, ends, target.vocab_size)
-    yield Asked(target, ends, min(ids_below(tokenizer), target.vocab_size))
-    del target
-    gc.collect()
+    return Asked(target, ends, min(ids_below(tokenizer), target.vocab_size))
 
 
 def chats_of(requests: Sequence[str]) -> list[list[dict[str, str]]]:

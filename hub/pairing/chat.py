@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from hub.model.weight_files import read_json
-from shared.errors import PairError
+from shared.errors import PairError, brief
 from shared.sampling_parameters import Sampling
 
 TOKENIZER, TEMPLATE, CONFIG = "tokenizer.json", "chat_template.jinja", "tokenizer_config.json"
 _JSON_BYTES = 2**24  # of the largest tokenizer_config.json that is read
-_SAID = 200  # characters at most of what another library says of an error
-_KEPT = ("bos_token", "eos_token", "unk_token", "pad_token", "add_bos_token")  # what a template may ask a node for
+_KEPT = ("bos_token", "eos_token", "unk_token", "pad_token")  # what a template may ask a node for
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def load_tokenizer(checkpoint: Path) -> Any:
         return AutoTokenizer.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False, use_fast=True)
     except Exception as error:
         # It raises what it likes for files that lack, or are not what their names say.
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:_SAID]}"
+        said = brief(error)
         raise PairError(f"cannot load the tokenizer in {checkpoint} ({said}); copy the model's whole folder") from error
 
 
@@ -80,7 +79,7 @@ def write_chat(checkpoint: Path, pair: Path, template: Path | None) -> Chat:
         )
     write_tokenizer(tokenizer, checkpoint, pair / TOKENIZER)
     (pair / TEMPLATE).write_text(chosen, encoding="utf-8")
-    named = {name: str(value) for name in _KEPT[:4] if (value := getattr(tokenizer, name, None)) is not None}
+    named = {name: str(value) for name in _KEPT if (value := getattr(tokenizer, name, None)) is not None}
     (pair / CONFIG).write_text(json.dumps(named, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     generation = _generation(checkpoint)
     return Chat(tokenizer, _ends(checkpoint, tokenizer, generation), _defaults(generation))

@@ -7,18 +7,18 @@ from typing import Any
 
 from shared.cache import cache_folder
 from shared.errors import PairError
-from shared.pair import MANIFEST, built_in_pairs, load_pair
+from shared.pair import built_in_pairs, folders_of_pairs, load_pair
 from shared.program import sentence
 from shared.streams import note, put_json
 from shared.table import put_table
 
-_MOST_FOLDERS = 200  # that are looked at
+MADE = "pairs"  # folder in the hub's cache of the pairs that it has made itself
 
 
 def show_pairs(folder: Path, *, as_json: bool) -> None:
     """Print them, as a table or as one JSON object by name; on standard error, which folders are no pair and why."""
     found: dict[str, dict[str, Any]] = {}
-    for name in [*built_in_pairs(), *_folders(cache_folder() / "pairs"), *_folders(folder)]:
+    for name in [*built_in_pairs(), *folders_of_pairs(cache_folder() / MADE), *folders_of_pairs(folder)]:
         try:
             pair = load_pair(name)
         except PairError as error:
@@ -42,11 +42,3 @@ def show_pairs(folder: Path, *, as_json: bool) -> None:
             for name, each in found.items()
         ],
     )
-
-
-def _folders(folder: Path) -> list[str]:
-    try:
-        found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}") if not path.parent.name.startswith("."))
-    except OSError:
-        return []
-    return [str(path) if path.is_absolute() else f"./{path}" for path in found[:_MOST_FOLDERS]]

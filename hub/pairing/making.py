@@ -118,13 +118,11 @@ class _Making:
             return _Answers.read(path)
         requests = [*self._prompts.calibration, *self._prompts.held_out]
         prompts = on_device.prompts(begun.pair.folder, chats_of(requests))
-        with asked(begun, self._wish.device, self._progress) as model:
-            done = self._progress.of("asking the target", len(prompts) * _TOKENS)
-            told = answers(model.target, prompts, model.ends, model.known, _TOKENS, done)
-            found = [answer for some in told for answer in some]
-            context = model.target.context
+        model = asked(begun, self._wish.device, self._progress)
+        done = self._progress.of("asking the target", len(prompts) * _TOKENS)
+        found = tuple(answers(model.target, prompts, model.ends, model.known, _TOKENS, done))
         count = len(self._prompts.calibration)
-        all_of_them = _Answers(tuple(found[:count]), tuple(found[count:]), context)
+        all_of_them = _Answers(found[:count], found[count:], model.target.context)
         write_whole(path, json.dumps(asdict(all_of_them)))
         return all_of_them
 
@@ -137,8 +135,10 @@ class _Making:
 
     def _vocabulary(self, begun: Begun, draft: Path) -> dict[str, Any]:
         """What the draft's table says of its tokenizer: nothing if its ids are the target's."""
+        if draft == begun.checkpoint:
+            return {}
         tokenizer = load_tokenizer(draft)
-        if draft == begun.checkpoint or has_same_ids(begun.chat, tokenizer):
+        if has_same_ids(begun.chat, tokenizer):
             return {}
         write_tokenizer(tokenizer, draft, self._place.folder / _TOKENIZER)
         known, end = tokenizer.get_vocab(), tokenizer.eos_token

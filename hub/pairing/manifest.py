@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shared.file_hash import sha256_of
 from shared.pair import DEFAULT, MANIFEST
 from shared.sampling_parameters import Sampling
 from shared.toml_text import toml_text
-
-_CHUNK = 2**20  # bytes that are hashed at a time
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,6 @@ class Written:
     dtype: str
     end: Sequence[str]
     drafts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    exit_head: str | None = None
     tools: str | None = None
     defaults: Sampling = field(default_factory=Sampling)
 
@@ -36,8 +33,6 @@ def write_manifest(folder: Path, written: Written, files: Iterable[str]) -> None
     }
     for name, facts in written.drafts.items():
         tables[("draft",) if name == DEFAULT else ("drafts", name)] = facts
-    if written.exit_head is not None:
-        tables["exit",] = {"head": written.exit_head}
     tables["tokenizer",] = {
         "file": "tokenizer.json",
         "chat_template": "chat_template.jinja",
@@ -47,16 +42,7 @@ def write_manifest(folder: Path, written: Written, files: Iterable[str]) -> None
         tables["tools",] = {"file": written.tools}
     chosen = written.defaults
     tables["defaults",] = {"temperature": chosen.temperature, "top_k": chosen.top_k, "top_p": chosen.top_p}
-    tables["sha256",] = {file: sha256(folder / file) for file in files}
+    tables["sha256",] = {file: sha256_of(folder / file).hex() for file in files}
     fresh = folder / f"{MANIFEST}.new"
     fresh.write_text(toml_text({"schema": 1, "name": written.name}, tables), encoding="utf-8")
     fresh.replace(folder / MANIFEST)
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file, 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from hub.pairing.listing import MADE
 from hub.pairing.making import Wish, make_pair
 from hub.pairing.shown import put_made, shown
 from hub.pairing.source import find_source
 from hub.settings import HubSettings
 from shared.pair import MANIFEST
 
-FOLDER = "pairs"  # in the cache
 _DIGITS = 8  # of a hash that tells pairs of one target apart
 
 
@@ -21,7 +21,7 @@ def pair_of(settings: HubSettings) -> str:
     target, draft = named(settings.target), named(settings.draft) if settings.draft else None
     wish = Wish(target=target, draft=draft, device=settings.device)
     told = hashlib.sha256(f"{target}\n{draft}".encode()).hexdigest()[:_DIGITS]
-    folder = settings.cache_folder / FOLDER / f"{find_source(target).name}-{told}"
+    folder = settings.cache_folder / MADE / f"{find_source(target).name}-{told}"
     if not (folder / MANIFEST).exists():
         with shown() as progress:
             figures = make_pair(wish, folder, progress)

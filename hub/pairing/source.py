@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.errors import PairError
+from shared.errors import PairError, brief
 from shared.pair import REMOTE
 from shared.settings import shown
 
@@ -26,7 +26,6 @@ _TOKENIZER = (
     "generation_config.json",
 )
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
-_SAID = 200  # characters at most of what another library says of an error
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _convert(gguf: Path, folder: Path) -> None:
         tokenizer.save_pretrained(half)
     except Exception as error:
         # transformers, gguf and tokenizers raise what they like for a file that they do not read.
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:_SAID]}"
+        said = brief(error)
         raise PairError(
             f"cannot read {gguf} ({said}); copy it again, or take the model in the form of transformers"
         ) from error

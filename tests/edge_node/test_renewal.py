@@ -11,10 +11,10 @@ import pytest
 
 from edge_node.assembly import Node
 from edge_node.delivery.offer import OfferedDraft, OfferedFile
-from edge_node.delivery.part import sha256_of
 from edge_node.delivery.store import PairStore
 from edge_node.settings import NodeSettings
 from shared.errors import PairError
+from shared.file_hash import sha256_of
 from shared.pair import MANIFEST, Pair, load_pair
 from tools.rig.drafts import Extra, pair_with_drafts
 

@@ -15,9 +15,9 @@ import pytest
 
 from edge_node.delivery.hub_files import HubFiles
 from edge_node.delivery.offer import OfferedFile
-from edge_node.delivery.part import sha256_of
 from shared.codec import decode, encode
 from shared.errors import DeliveryError
+from shared.file_hash import sha256_of
 from shared.limits import MAX_PIECE
 from shared.messages import AnyMessage, Fault, FaultCode, Fetch
 from shared.mqtt import MqttLink

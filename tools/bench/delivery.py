@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from edge_node.delivery.part import sha256_of
+from shared.file_hash import sha256_of
 from shared.limits import MAX_PIECE
 from shared.pair import CURRENT, Pair
 from tools.bench.report import progress, quantile, show

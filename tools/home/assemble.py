@@ -10,7 +10,6 @@ from shared.loading import begin_loading, loaded
 if __name__ == "__main__":
     begin_loading()
 
-import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Annotated
 import typer
 
 from hub.export.export import export_draft
-from shared.pair import MANIFEST, load_pair
+from hub.pairing.manifest import Written, write_manifest
+from shared.pair import DEFAULT, load_pair
 from shared.program import run
 from tools.home.data.tokenizer import END
 
@@ -43,43 +43,18 @@ def assemble(out: Path, *, tokenizer: Path, target: Path, draft: Path, name: str
         for file in _WRITTEN:
             shutil.copyfile(_HOME / file, fresh / file)
         export_draft(draft, fresh / "draft.onnx", bits=8)
-        (fresh / MANIFEST).write_text(_manifest(fresh, name))
+        _write_manifest(fresh, name)
         (out / "target").mkdir(exist_ok=True)
         for path in [path for path in fresh.rglob("*") if path.is_file()]:
             path.replace(out / path.relative_to(fresh))
     load_pair(str(out))
 
 
-def _manifest(folder: Path, name: str) -> str:
+def _write_manifest(folder: Path, name: str) -> None:
+    drafts = {DEFAULT: {"model": "draft.onnx"}}
+    written = Written(name, "target", "float32", [END], drafts, tools="tools.json")
     hashed = (*(f"target/{file}" for file in _TARGET_FILES), "draft.onnx", "tokenizer.json", *_WRITTEN)
-    hashes = "\n".join(f'"{file}" = "{hashlib.sha256((folder / file).read_bytes()).hexdigest()}"' for file in hashed)
-    return f"""\
-schema = 1
-name = "{name}"
-
-[target]
-checkpoint = "target"
-dtype = "float32"
-
-[draft]
-model = "draft.onnx"
-
-[tokenizer]
-file = "tokenizer.json"
-chat_template = "chat_template.jinja"
-end = ["{END}"]
-
-[tools]
-file = "tools.json"
-
-[defaults]
-temperature = 0.0
-top_k = 0
-top_p = 1.0
-
-[sha256]
-{hashes}
-"""
+    write_manifest(folder, written, hashed)
 
 
 def main(
