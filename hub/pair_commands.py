@@ -1,4 +1,4 @@
-"""The commands `sled-hub pair create`, `check`, `list` and `distil`."""
+"""The commands `sled-hub pair create`, `check`, `list`, `plan` and `distil`."""
 
 from __future__ import annotations
 
@@ -130,6 +130,63 @@ def distil(
         with shown() as progress:
             figures = distil(lesson, out.expanduser().resolve(), progress)
         put_distilled(out, figures, as_json=as_json)
+
+
+@pair.command()
+def plan(
+    folder: Annotated[Path, typer.Argument(help="The pair's folder, which gets the draft.")],
+    *,
+    device: Annotated[
+        str, typer.Option(help="What the draft is for: pi4, pi5, orin-nano or a file of `sled-node profile --out`.")
+    ],
+    draft: Annotated[
+        Optional[str],
+        typer.Option(help="The model to make it of, in the target's vocabulary. [default: the target itself]"),
+    ] = None,
+    loss: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of acceptance that few bits may cost.")] = 0.01,
+    download: Annotated[
+        float, typer.Option(min=0.1, max=1e5, help="Minutes that the device may take to fetch it.")
+    ] = 30,
+    round_ms: Annotated[
+        float,
+        typer.Option("--round", min=1, max=1e5, help="Milliseconds of a round besides drafting: hub and network."),
+    ] = 100,
+    context: Annotated[int, typer.Option(min=64, max=10**6, help="Positions of the draft.")] = 2048,
+    text: Annotated[
+        Optional[Path], typer.Option(help="File of prompts such as your devices put, one in a line.")
+    ] = None,
+    compute: Annotated[
+        str, typer.Option("--compute", help="Where the target runs meanwhile: auto, cpu, cuda or cuda:N.")
+    ] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Make a draft to measure for a device: bits of each layer, head and embedding. Interrupted, it goes on when it is run again."""
+    from shared.device_profile import read_profile
+    from shared.pair import load_pair
+
+    check_device(compute)
+    _require_files(text)
+    profile, known = read_profile(device), load_pair(str(folder))
+    if draft is not None:
+        find_source(draft)
+    with needing("export"):
+        from hub.pairing.serving import named
+        from hub.pairing.shown import put_planned, shown
+        from hub.planning.planning import Order, make_plan
+
+        loaded()
+        order = Order(
+            draft=None if draft is None else named(draft),
+            loss=loss,
+            download_s=60 * download,
+            round_s=round_ms / 1000,
+            context=context,
+            text=_absolute(text),
+            device=compute,
+        )
+        with shown() as progress:
+            made = make_plan(order, known, profile, progress)
+        put_planned(folder, made, as_json=as_json)
 
 
 @pair.command("list")

@@ -23,13 +23,14 @@ import torch
 
 from hub.distil.chats import Chats, answered, make_up
 from hub.distil.rounded_weight import learn_rounded, settle_rounded
-from hub.distil.sensitivity import most_worth, worth_of_layers
-from hub.distil.student import student_of
 from hub.distil.training import RATE, ROUNDED_RATE, Training
 from hub.export.device import device
-from hub.export.gptq import Rounded
+from hub.export.layers import layers_of
+from hub.export.rounded import QuantizeError, Rounded
 from hub.export.rounded_file import ROUNDED, named_rounded, read_rounded, write_rounded
-from hub.export.rounding import QuantizeError, layers_of, round_layers
+from hub.export.rounding import round_layers
+from hub.export.sensitivity import OUT, agreement, sensitivities
+from hub.export.student import student_of
 from hub.model.checkpoint import load_checkpoint, look_at
 from hub.pairing.answers import Answered, read_prompts
 from hub.pairing.begun import Begun, asked, begin, chats_of, check_template
@@ -184,20 +185,16 @@ class _Distilling:
         path = self._place.scratch / "layers.json"
         if not path.exists():
             done = self._progress.of("trying what each layer is worth", len(layers_of(model)))
-            write_whole(path, json.dumps(worth_of_layers(model, texts[:_TRIED], done)))
+            losses = sensitivities(model, texts[:_TRIED], [OUT], on_layer=done)
+            write_whole(path, json.dumps([loss[OUT].divergence for loss in losses]))
         return most_worth(json.loads(path.read_text(encoding="utf-8")), self._lesson.layers)
 
 
-@torch.inference_mode()
-def agreement(model: Any, texts: Sequence[Answered]) -> float:
-    """The share of the ids of answers at which the model's greedy choice is that id."""
-    same = compared = 0
-    for text in texts:
-        logits = model(input_ids=torch.tensor([text.ids]), use_cache=False).logits[0, text.prompt - 1 : -1]
-        said = torch.tensor(text.ids[text.prompt :])
-        same += int((logits.argmax(-1) == said).sum())
-        compared += len(said)
-    return same / max(1, compared)
+def most_worth(worth: Sequence[float], count: int) -> list[int]:
+    """The `count` layers that are worth most, in their order; the first and the last are always among them where two are kept or more."""
+    ends = {0, len(worth) - 1} if count > 1 else set()
+    ranked = sorted(range(len(worth)), key=lambda layer: (layer not in ends, -worth[layer]))
+    return sorted(ranked[:count])
 
 
 def _around(rendered: list[list[int]]) -> tuple[list[int], list[int]]:

@@ -34,8 +34,9 @@ from hub.export.difference import Difference, compare
 from hub.export.fuse import fuse
 from hub.export.head import shorten_head
 from hub.export.quantize import quantize
+from hub.export.rounded import PLAIN, QuantizeError
 from hub.export.rounded_file import ROUNDED, grid_of, read_rounded
-from hub.export.rounding import Grid, QuantizeError, round_layers
+from hub.export.rounding import Grid, round_layers
 from hub.export.tracing import ATTENTION_NAME, DraftPatcher, ExportError
 from hub.model.attention_tables import use_attention
 from hub.model.checkpoint import load_checkpoint, rotary_limit
@@ -110,13 +111,14 @@ def export_draft(
     head: Sequence[int] | None = None,
     *,
     texts: Sequence[Sequence[int]] = (),
+    vocabulary_bits: int = PLAIN,
     on_layers: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
 ) -> Difference:
     """Export the checkpoint in a folder to the draft graph `out`; return how far its logits are from transformers'.
 
     It is made for `context` positions, by default as many as a hub serves of the model, in float32 or with weights of 4 or 8 `bits`, and
     drafts the ids in `head` alone, if that is given. Weights are rounded by what the model's layers are given for `texts` of ids, without any to
-    the nearest; those that have learnt to be rounded (`hub/export/rounded_file.py`) stay as they are. `on_layers` is told the number of layers, and what it gives is told of each that is done.
+    the nearest; those that were rounded before (`hub/export/rounded_file.py`) stay as they are. Head and embedding get `vocabulary_bits` then. `on_layers` is told the number of layers, and what it gives is told of each that is done.
 
     Raises PairError for a checkpoint that is not whole, and ExportError, and leaves `out` as it was, when the model does not fit or the
     graph's logits are not those of the model: within TOLERANCE in float32, and then, of the rounded one, within ROUNDING of their spread.
@@ -146,7 +148,7 @@ def export_draft(
         if not (difference := measure()).largest <= TOLERANCE:  # so also of a NaN
             raise ExportError(f"the graph's logits differ from those of transformers by {difference.largest:.2g}")
         if grid is not None:
-            difference = _quantize(graph, grid, path, measure)
+            difference = _quantize(graph, grid, vocabulary_bits, path, measure)
         path.replace(out)
     return difference
 
@@ -174,10 +176,12 @@ def _rounded(model: Any, bits: int, texts: Sequence[Sequence[int]], on_layer: Ca
         raise ExportError(str(error)) from None
 
 
-def _quantize(graph: onnx.ModelProto, grid: Grid, path: Path, measure: Callable[[], Difference]) -> Difference:
+def _quantize(
+    graph: onnx.ModelProto, grid: Grid, vocabulary_bits: int, path: Path, measure: Callable[[], Difference]
+) -> Difference:
     """Overwrite the float32 graph at `path` with `graph` in the bits of the grid, and compare. Raises ExportError."""
     try:
-        quantize(graph, grid)
+        quantize(graph, grid, vocabulary_bits)
     except QuantizeError as error:
         raise ExportError(str(error)) from None
     onnx.save(graph, path)

@@ -1,70 +1,77 @@
-"""Turns the weights of a draft graph into few bits, in blocks of numbers with a scale each; activations stay float32.
+"""Turns the weights of a draft graph into few bits, in blocks of numbers; activations stay float32.
 
-A matrix W [out, in] that was rounded (`hub/export/rounding.py`) becomes com.microsoft::MatMulNBits: uint8 [out, in / 64, 64 · bits / 8], float32
-scales [out, in / 64] and, below 8 bits, zero points of as many bits; blocks have 32 numbers where 64 does not divide the rows. The
-head has 8 bits. accuracy_level 4 makes ONNX Runtime multiply in int8 (activations are rounded on the way in); without it, it computes
-in float32 and takes 20 times as long. The embedding is read by com.microsoft::GatherBlockQuantized from the same numbers, so that
-one tied to the head is still stored once.
+A matrix W [out, in] that was rounded (`hub/export/rounded.py`) becomes com.microsoft::MatMulNBits: uint8 [out, blocks, block · bits / 8]
+and scales [out, blocks]. Offsets are multiplied by the sums of the inputs over each block, a matrix of a 32nd of the size:
+
+    y = MatMulNBits(x, numbers, scales) + BlockSums(x) · offsets
+
+MatMulNBits has zero points, but of whole numbers; with those that are not, it takes 35 times as long. Scales and offsets are stored in 8 bits, which ONNX
+Runtime turns into float32 once, when it loads the graph. accuracy_level 4 makes it multiply in int8 (activations are rounded on the way in);
+without it, it computes in float32 and takes 20 times as long. The embedding is read by com.microsoft::GatherBlockQuantized from
+the same numbers, so that one tied to the head is still stored once.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
-from hub.export.gptq import Rounded, round_weight
-from hub.export.rounding import Grid, block_size
+from hub.export.gptq import round_weight
+from hub.export.rounded import PLAIN, Levels, Rounded, block_size
+from hub.export.rounding import Grid
 
-_HEAD_BITS = 8  # bits of the LM head and the embedding, whatever the rest has: an error there falls on every token
 _MULTIPLY = ("MatMul", "Gemm", "MatMulNBits")
 _IN_INT8 = 4  # accuracy_level
 
 
-def quantize(model: onnx.ModelProto, grid: Grid) -> None:
-    """Quantize, in place, what the graph multiplies by and `grid` knows, and head and embedding to 8 bits. Raises QuantizeError."""
+def quantize(model: onnx.ModelProto, grid: Grid, vocabulary_bits: int = PLAIN) -> None:
+    """Quantize, in place, what the graph multiplies by and `grid` knows; head and embedding have `vocabulary_bits`. Raises QuantizeError."""
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    nodes: list[onnx.NodeProto] = []
-    made: dict[str, onnx.TensorProto] = {}
+    quantized = _Quantized()
     for node in graph.node:
-        rounded: Rounded | None = None
         match node.op_type:
             case "MatMul" if node.input[1] in weights:
-                if rounded := grid.find(_rows(weights[node.input[1]], stored_transposed=False)):
-                    made |= _tensors(node.input[1], rounded)
-                nodes.append(_multiply(node, rounded) if rounded else node)
+                rounded = grid.find(_rows(weights[node.input[1]], stored_transposed=False))
+                if rounded is None:
+                    quantized.nodes.append(node)
+                else:
+                    quantized.multiply(node, rounded)
             case "Gemm" if node.input[1] in weights:
                 rows = _rows(weights[node.input[1]], stored_transposed=_is_set(node, "transB"))
-                rounded = grid.find(rows) or _in_8_bits(rows)
-                made |= _tensors(node.input[1], rounded)
-                nodes.append(_multiply(node, rounded))
+                quantized.multiply(node, grid.find(rows) or _round(rows, vocabulary_bits))
             case "Gather" if node.input[0] in weights and node.input[1] == "input_ids":
-                rounded = _in_8_bits(_rows(weights[node.input[0]], stored_transposed=True))
-                made |= _tensors(node.input[0], rounded)
-                nodes += _look_up(node, rounded)
+                rows = _rows(weights[node.input[0]], stored_transposed=True)
+                quantized.look_up(node, _round(rows, vocabulary_bits))
             case _:
-                nodes.append(node)
-    read = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in [*graph.initializer, *made.values()] if tensor.name in read]
+                quantized.nodes.append(node)
+    read = {name for node in quantized.nodes for name in node.input}
+    kept = [tensor for tensor in [*graph.initializer, *quantized.tensors.values()] if tensor.name in read]
     del graph.node[:], graph.initializer[:]
-    graph.node.extend(nodes)
+    graph.node.extend(quantized.nodes)
     graph.initializer.extend(kept)
 
 
 def step_bytes(model: onnx.ModelProto) -> int:
     """Bytes of weights that are read for each token: of all that is multiplied by, not of tables in which a row is looked up."""
-    sizes = {
-        tensor.name: len(tensor.raw_data) or numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer
+    elements = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+    size_of_one = {
+        tensor.name: helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize for tensor in model.graph.initializer
     }
+    for node in model.graph.node:
+        if node.input and all(name in elements for name in node.input):  # computed once, in float32, at loading
+            elements[node.output[0]] = max(elements[name] for name in node.input)
+            size_of_one[node.output[0]] = 4
     multiplied = {
-        name for node in model.graph.node if node.op_type in _MULTIPLY for name in node.input if name in sizes
+        name for node in model.graph.node if node.op_type in _MULTIPLY for name in node.input if name in elements
     }
-    return sum(sizes[name] for name in multiplied)
+    return sum(elements[name] * size_of_one[name] for name in multiplied)
 
 
 def pack(numbers: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
@@ -79,8 +86,106 @@ def pack(numbers: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
     return packed
 
 
-def _in_8_bits(rows: npt.NDArray[np.float32]) -> Rounded:
-    return round_weight(torch.from_numpy(rows.copy()), _HEAD_BITS, block_size(rows.shape[1]))
+class _Quantized:
+    """The nodes of a graph and the tensors that they read, as they are made."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.tensors: dict[str, onnx.TensorProto] = {}
+
+    def multiply(self, node: onnx.NodeProto, rounded: Rounded) -> None:
+        """Stand for a MatMul, or for a Gemm whose third input is a bias."""
+        source, weight, *bias = node.input
+        self._store(weight, rounded)
+        inputs = [source, f"{weight}.numbers", f"{weight}.scales", *(["", "", *bias] if bias else [])]
+        out, width = rounded.numbers.shape
+        sizes = {"N": out, "K": width, "accuracy_level": _IN_INT8}
+        if rounded.offsets is None:
+            self._add("MatMulNBits", inputs, node.output[0], _form(rounded) | sizes)
+            return
+        product, from_offsets = f"{node.output[0]}.product", f"{node.output[0]}.offsets"
+        self._add("MatMulNBits", inputs, product, _form(rounded) | sizes)
+        self._add(
+            "MatMul",
+            [self._sums(source, rounded), self._computed("Transpose", [f"{weight}.offsets"], "columns")],
+            from_offsets,
+        )
+        self._add("Add", [product, from_offsets], node.output[0])
+
+    def look_up(self, node: onnx.NodeProto, rounded: Rounded) -> None:
+        """Stand for a Gather by ids [1, tokens], whose operator wants the numbers as [vocab, in]."""
+        weight, ids = node.input
+        self._store(weight, rounded)
+        self._tensor(f"{weight}.shape", np.array(rounded.numbers.shape, np.int64))
+        flat = self._computed("Reshape", [f"{weight}.numbers", f"{weight}.shape"], "flat")
+        attributes = _form(rounded) | {"gather_axis": 0, "quantize_axis": 1}
+        inputs = [flat, ids, f"{weight}.scales"]
+        if rounded.offsets is None:
+            self._add("GatherBlockQuantized", inputs, node.output[0], attributes)
+            return
+        blocks, width = rounded.scales.whole.shape[1], rounded.numbers.shape[1]
+        made = [f"{node.output[0]}.{part}" for part in ("scaled", "blocks", "offsets", "moved")]
+        self._tensor("one.by_number", np.array([1, -1, blocks, 1], np.int64))
+        self._tensor("one.by_block", np.array([1, -1, blocks, rounded.block], np.int64))
+        self._tensor("one.whole", np.array([1, -1, width], np.int64))
+        self._add("GatherBlockQuantized", inputs, made[0], attributes)
+        self._add("Reshape", [made[0], "one.by_block"], made[1])
+        self._add("Gather", [f"{weight}.offsets", ids], f"{made[2]}.flat", {"axis": 0})
+        self._add("Reshape", [f"{made[2]}.flat", "one.by_number"], made[2])
+        self._add("Add", [made[1], made[2]], made[3])
+        self._add("Reshape", [made[3], "one.whole"], node.output[0])
+
+    def _store(self, weight: str, rounded: Rounded) -> None:
+        """The tensors and nodes that stand for a weight, unless they are there: a tied one is read twice."""
+        if f"{weight}.numbers" in self.tensors:
+            return
+        split = rounded.numbers.view(*rounded.scales.whole.shape, rounded.block).numpy()
+        self._tensor(f"{weight}.numbers", pack(split, rounded.bits))
+        for name, levels in (("scales", rounded.scales), ("offsets", rounded.offsets)):
+            if levels is not None:
+                self._levels(f"{weight}.{name}", levels)
+
+    def _levels(self, name: str, levels: Levels) -> None:
+        self._tensor(f"{name}.levels", levels.whole.numpy())
+        raw = levels.factors.contiguous().view(torch.int16).numpy().tobytes()
+        self.tensors[f"{name}.factors"] = helper.make_tensor(
+            f"{name}.factors", TensorProto.BFLOAT16, list(levels.factors.shape), raw, raw=True
+        )
+        parts = []
+        for part in ("levels", "factors"):
+            parts.append(f"{name}.{part}.float")
+            self._add("Cast", [f"{name}.{part}"], parts[-1], {"to": TensorProto.FLOAT})
+        self._add("Mul", parts, name)
+
+    def _sums(self, source: str, rounded: Rounded) -> str:
+        """The sums [tokens, blocks] of the inputs over each block; once for all that multiply the same inputs."""
+        blocks = rounded.scales.whole.shape[1]
+        sums, split = f"{source}.sums.{blocks}", f"{source}.split.{blocks}"
+        if not any(sums in node.output for node in self.nodes):
+            self._tensor(f"blocks.{blocks}", np.array([-1, blocks, rounded.block], np.int64))
+            self._tensor("blocks.axis", np.array([2], np.int64))
+            self._add("Reshape", [source, f"blocks.{blocks}"], split)
+            self._add("ReduceSum", [split, "blocks.axis"], sums, {"keepdims": 0})
+        return sums
+
+    def _computed(self, operator: str, inputs: list[str], name: str) -> str:
+        """The output of an operator on a tensor, once for all that read it."""
+        output = f"{inputs[0]}.{name}"
+        if not any(output in node.output for node in self.nodes):
+            self._add(operator, inputs, output)
+        return output
+
+    def _tensor(self, name: str, array: npt.NDArray[Any]) -> None:
+        self.tensors[name] = numpy_helper.from_array(array, name)
+
+    def _add(self, operator: str, inputs: list[str], output: str, attributes: dict[str, Any] | None = None) -> None:
+        domain = "com.microsoft" if operator in {"MatMulNBits", "GatherBlockQuantized"} else ""
+        node = helper.make_node(operator, inputs, [output], name=output, domain=domain, **(attributes or {}))
+        self.nodes.append(node)
+
+
+def _round(rows: npt.NDArray[np.float32], bits: int) -> Rounded:
+    return round_weight(torch.from_numpy(rows.copy()), bits, block_size(rows.shape[1], bits))
 
 
 def _rows(weight: onnx.TensorProto, *, stored_transposed: bool) -> npt.NDArray[np.float32]:
@@ -89,52 +194,8 @@ def _rows(weight: onnx.TensorProto, *, stored_transposed: bool) -> npt.NDArray[n
     return array if stored_transposed else np.ascontiguousarray(array.T)
 
 
-def _tensors(name: str, rounded: Rounded) -> dict[str, onnx.TensorProto]:
-    """What the operators read in place of the weight `name`, by name."""
-    split = rounded.numbers.view(*rounded.scales.shape, rounded.block).numpy()
-    arrays: dict[str, npt.NDArray[Any]] = {
-        f"{name}.numbers": pack(split, rounded.bits),
-        f"{name}.scales": rounded.scales.numpy(),
-        f"{name}.zeros": pack(rounded.zeros.numpy(), rounded.bits),
-        f"{name}.shape": np.array(rounded.numbers.shape, np.int64),
-    }
-    return {key: numpy_helper.from_array(array, key) for key, array in arrays.items()}
-
-
-def _multiply(node: onnx.NodeProto, rounded: Rounded) -> onnx.NodeProto:
-    """The node that stands for a MatMul, or for a Gemm whose third input is a bias."""
-    source, weight, *bias = node.input
-    zeros = f"{weight}.zeros" if rounded.bits < _HEAD_BITS else ""
-    inputs = [source, f"{weight}.numbers", f"{weight}.scales", zeros, *(["", *bias] if bias else [])]
-    while not inputs[-1]:
-        inputs.pop()
-    sizes: dict[str, Any] = {
-        "N": rounded.numbers.shape[0],
-        "K": rounded.numbers.shape[1],
-        "bits": rounded.bits,
-        "block_size": rounded.block,
-        "accuracy_level": _IN_INT8,
-    }
-    return _microsoft("MatMulNBits", inputs, node, sizes)
-
-
-def _look_up(node: onnx.NodeProto, rounded: Rounded) -> list[onnx.NodeProto]:
-    """The nodes that stand for a Gather: it wants the numbers as [vocab, in]."""
-    weight, ids = node.input
-    flat = onnx.helper.make_node("Reshape", [f"{weight}.numbers", f"{weight}.shape"], [f"{weight}.flat"])
-    sizes: dict[str, Any] = {
-        "bits": rounded.bits,
-        "block_size": rounded.block,
-        "gather_axis": 0,
-        "quantize_axis": 1,
-    }
-    return [flat, _microsoft("GatherBlockQuantized", [flat.output[0], ids, f"{weight}.scales"], node, sizes)]
-
-
-def _microsoft(operator: str, inputs: list[str], like: onnx.NodeProto, attributes: dict[str, Any]) -> onnx.NodeProto:
-    return onnx.helper.make_node(
-        operator, inputs, list(like.output), name=like.name, domain="com.microsoft", **attributes
-    )
+def _form(rounded: Rounded) -> dict[str, Any]:
+    return {"bits": rounded.bits, "block_size": rounded.block}
 
 
 def _is_set(node: onnx.NodeProto, attribute: str) -> bool:

@@ -10,21 +10,23 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from hub.export.gptq import Rounded
-from hub.export.rounding import Grid, layers_of, linears_of
+from hub.export.layers import layers_of, linears_of
+from hub.export.rounded import Levels, Rounded
+from hub.export.rounding import Grid
 from shared.errors import PairError
 
 ROUNDED = "rounded_weights.st"  # its name does not end as those of weights do, which a checkpoint has all of
-_PARTS = ("numbers", "scales", "zeros")
 
 
 def write_rounded(path: Path, weights: Mapping[str, Rounded]) -> None:
     """Write the numbers of weights by their names."""
-    tensors = {
-        f"{name}.{part}": getattr(rounded, part).contiguous() for name, rounded in weights.items() for part in _PARTS
-    }
-    bits = {f"{name}.bits": torch.tensor(rounded.bits) for name, rounded in weights.items()}
-    save_file(tensors | bits, path)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, rounded in weights.items():
+        tensors |= {f"{name}.numbers": rounded.numbers, f"{name}.bits": torch.tensor(rounded.bits)}
+        for table, levels in (("scales", rounded.scales), ("offsets", rounded.offsets)):
+            if levels is not None:
+                tensors |= {f"{name}.{table}.whole": levels.whole, f"{name}.{table}.factors": levels.factors}
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 
 def read_rounded(path: Path) -> dict[str, Rounded]:
@@ -32,17 +34,20 @@ def read_rounded(path: Path) -> dict[str, Rounded]:
     try:
         tensors = load_file(path)
         names = [key.removesuffix(".bits") for key in tensors if key.endswith(".bits")]
-        return {
-            name: Rounded(
-                tensors[f"{name}.numbers"],
-                tensors[f"{name}.scales"],
-                tensors[f"{name}.zeros"],
-                int(tensors[f"{name}.bits"]),
-            )
-            for name in names
-        }
+        return {name: _rounded(tensors, name) for name in names}
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise PairError(f"{path} holds no rounded weights ({error}); make the draft again") from None
+
+
+def _rounded(tensors: Mapping[str, torch.Tensor], name: str) -> Rounded:
+    offsets = _levels(tensors, f"{name}.offsets") if f"{name}.offsets.whole" in tensors else None
+    return Rounded(
+        tensors[f"{name}.numbers"], _levels(tensors, f"{name}.scales"), offsets, int(tensors[f"{name}.bits"])
+    )
+
+
+def _levels(tensors: Mapping[str, torch.Tensor], name: str) -> Levels:
+    return Levels(tensors[f"{name}.whole"], tensors[f"{name}.factors"])
 
 
 def grid_of(weights: Mapping[str, Rounded]) -> Grid:

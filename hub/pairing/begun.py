@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -90,7 +90,23 @@ class Asked:
     known: int
 
 
-def asked(begun: Begun, device: str, progress: Progress) -> Asked:
+class Served(Protocol):
+    """A model that a hub can serve: the folder of its files, the type of its numbers, and its pair."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """See above."""
+
+    @property
+    def dtype(self) -> str:
+        """See above."""
+
+    @property
+    def pair(self) -> Pair:
+        """See above."""
+
+
+def asked(begun: Served, device: str, progress: Progress) -> Asked:
     """The model, loaded as a hub loads it, with all the checks of one. Its memory is free again once nobody has it."""
     progress.say("loading the target and comparing its logits with those of transformers")
     target = Target(

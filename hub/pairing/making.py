@@ -25,8 +25,9 @@ import onnx
 from hub.export.device import Device, device
 from hub.export.export import export_draft
 from hub.export.quantize import step_bytes
-from hub.pairing.answers import Answered, answers, read_prompts
-from hub.pairing.begun import Begun, asked, begin, chats_of, check_template
+from hub.pairing.answers import Answered, read_prompts
+from hub.pairing.asking import Answers, what_is_said
+from hub.pairing.begun import Begun, begin, check_template
 from hub.pairing.chat import has_same_ids, load_tokenizer, write_tokenizer
 from hub.pairing.manifest import write_manifest
 from hub.pairing.progress import Progress
@@ -39,7 +40,6 @@ NONE = "none"  # in place of a draft's name
 _DRAFT = "draft.onnx"
 _TOKENIZER = "draft-tokenizer.json"  # of a draft whose ids are not the target's
 _COPIED = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
-_TOKENS = 96  # most ids of an answer
 _OWN_DRAFT = 10**9  # weights up to which a target without a named draft drafts for itself
 _CONTEXT = 8192  # positions of a draft at most, where nobody says how many: each device holds K/V for them
 _LEAST = 0.4  # share of the target's tokens under which a draft costs more than it brings
@@ -102,29 +102,17 @@ class _Making:
         with device() as on_device:
             self._progress.say("comparing the chat template on the device's side with transformers'")
             check_template(begun, on_device)
-            answered = self._answered(begun, on_device)
+            path = self._place.scratch / "answers.json"
+            answered = what_is_said(begun, self._prompts, on_device, self._wish.device, path, self._progress)
             draft = self._draft_checkpoint(begun)
             table: dict[str, Any] = {} if draft is None else self._vocabulary(begun, draft)
             figures = None if draft is None else self._draft(begun, draft, table, answered, on_device)
-        facts = {} if figures is None else {DEFAULT: {"model": _DRAFT, **table, **_facts(folder, figures)}}
+        facts = (
+            {} if figures is None else {DEFAULT: {"model": _DRAFT, **table, **draft_facts(folder / _DRAFT, figures)}}
+        )
         write_manifest(folder, begun.written(self._wish.name, facts), _recorded(self._place))
         load_pair(str(folder))
         return figures
-
-    def _answered(self, begun: Begun, on_device: Device) -> _Answers:
-        """What the target says to the prompts."""
-        path = self._place.scratch / "answers.json"
-        if path.exists():
-            return _Answers.read(path)
-        requests = [*self._prompts.calibration, *self._prompts.held_out]
-        prompts = on_device.prompts(begun.pair.folder, chats_of(requests))
-        model = asked(begun, self._wish.device, self._progress)
-        done = self._progress.of("asking the target", len(prompts) * _TOKENS)
-        found = tuple(answers(model.target, prompts, model.ends, model.known, _TOKENS, done))
-        count = len(self._prompts.calibration)
-        all_of_them = _Answers(found[:count], found[count:], model.target.context)
-        write_whole(path, json.dumps(asdict(all_of_them)))
-        return all_of_them
 
     def _draft_checkpoint(self, begun: Begun) -> Path | None:
         if self._draft_source is None:
@@ -146,7 +134,7 @@ class _Making:
         return {"tokenizer": _TOKENIZER, **({"words": words} if words else {})}
 
     def _draft(
-        self, begun: Begun, checkpoint: Path, table: dict[str, Any], answered: _Answers, on_device: Device
+        self, begun: Begun, checkpoint: Path, table: dict[str, Any], answered: Answers, on_device: Device
     ) -> Figures:
         folder, kept = self._place.folder, self._place.scratch / "figures.json"
         if kept.exists():
@@ -185,24 +173,6 @@ class _Making:
         return self._progress.of("rounding the draft's layers", count)
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """What the target said, to prompts for calibration and to those that were held out; `context` is the target's."""
-
-    calibration: tuple[Answered, ...]
-    held_out: tuple[Answered, ...]
-    context: int
-
-    @classmethod
-    def read(cls, path: Path) -> _Answers:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        calibration, held_out = (
-            tuple(Answered(tuple(each["ids"]), each["prompt"]) for each in told[part])
-            for part in ("calibration", "held_out")
-        )
-        return cls(calibration, held_out, told["context"])
-
-
 def measure(on_device: Device, held_out: Sequence[Answered], progress: Progress) -> Figures:
     """Follow the target's answers with the draft that is open on the device's side."""
     done = progress.of("measuring the draft", len(held_out))
@@ -232,9 +202,9 @@ def _link(checkpoint: Path, folder: Path) -> None:
                 shutil.copyfile(path, to)
 
 
-def _facts(folder: Path, figures: Figures) -> dict[str, Any]:
-    """What was measured of the draft."""
-    size = step_bytes(onnx.load(folder / _DRAFT))
+def draft_facts(draft: Path, figures: Figures) -> dict[str, Any]:
+    """What a manifest says of a draft that was measured."""
+    size = step_bytes(onnx.load(draft))
     return {"acceptance": round(figures.acceptance, 4), "step_bytes": size}
 
 

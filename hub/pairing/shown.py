@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,25 @@ def put_distilled(out: Path, figures: Any, *, as_json: bool) -> None:
     put_line(
         f"{out} is made: {figures.parameters / 1e6:.0f} million weights in {len(figures.layers)} layers, which say {figures.acceptance:.0%} of "
         f"{figures.compared} tokens as the target does, and {figures.acceptance_untrained:.0%} before they were trained"
+    )
+
+
+def put_planned(folder: Path, made: Any, *, as_json: bool) -> None:
+    """Say what a plan came to; `made` is a `Made`."""
+    if as_json:
+        put_json({"pair": str(folder), **asdict(made)})
+        return
+    plan = made.plan
+    counts = {bits: plan.bits.count(bits) for bits in sorted(set(plan.bits), reverse=True)}
+    layers = ", ".join(f"{count} {f'in {bits} bits' if bits else 'left out'}" for bits, count in counts.items())
+    head = "" if plan.vocabulary.ids is None else f", a head of {plan.vocabulary.ids} ids"
+    put_line(f"{made.name}: layers {layers}; head and embedding in {plan.vocabulary.bits} bits{head}")
+    put_line(
+        f"{made.bytes / 1e6:.0f} MB, {made.bytes / made.float16_bytes:.0%} of float16; says {made.acceptance:.1%} of {made.compared} tokens as the "
+        f"target does ({made.whole_acceptance:.1%} with all its bits); expected on {made.name}: {plan.tokens_per_s:.0f} tokens/s"
+    )
+    put_line(
+        f"the pair has it as its draft {made.name!r}; a hub that serves the pair offers it once it is started again"
     )
 
 

@@ -11,13 +11,14 @@ import torch
 from transformers import Qwen3ForCausalLM
 
 from hub.distil.chats import Chats
-from hub.distil.distilling import Lesson, agreement, distil
+from hub.distil.distilling import Lesson, distil, most_worth
 from hub.distil.rounded_weight import learn_rounded, settle_rounded
-from hub.distil.sensitivity import most_worth, worth_of_layers
-from hub.distil.student import student_of
 from hub.distil.training import Training
+from hub.export.layers import layers_of
 from hub.export.rounded_file import ROUNDED, grid_of, named_rounded, read_rounded, write_rounded
-from hub.export.rounding import layers_of, round_layers
+from hub.export.rounding import round_layers
+from hub.export.sensitivity import OUT, agreement, sensitivities
+from hub.export.student import student_of
 from hub.pairing.answers import Answered
 from hub.pairing.making import Wish, make_pair
 from shared.errors import PairError
@@ -44,9 +45,9 @@ def test_a_layer_that_does_nothing_is_worth_nothing() -> None:
     with torch.no_grad():
         for linear in (model.model.layers[0].self_attn.o_proj, model.model.layers[0].mlp.down_proj):
             linear.weight.zero_()
-    worth = worth_of_layers(model, texts(model, 3))
-    assert worth[0] == pytest.approx(0, abs=1e-6)
-    assert worth[1] > 0.1
+    losses = sensitivities(model, texts(model, 3), [OUT])
+    assert losses[0][OUT].divergence == pytest.approx(0, abs=1e-6)
+    assert losses[1][OUT].divergence > 0.1
 
 
 def test_the_first_and_the_last_layer_are_kept_and_then_those_of_most_worth() -> None:

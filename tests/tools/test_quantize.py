@@ -23,7 +23,8 @@ from hub.export.difference import Difference
 from hub.export.export import ROUNDING, TOLERANCE, export_draft
 from hub.export.gptq import round_weight
 from hub.export.quantize import pack, quantize
-from hub.export.rounding import Grid, QuantizeError, block_size, round_layers
+from hub.export.rounded import QuantizeError, block_size
+from hub.export.rounding import Grid, round_layers
 from hub.export.tracing import ExportError
 from shared.pair import load_pair
 from shared.program import Program
@@ -75,16 +76,15 @@ def test_a_number_is_off_by_half_a_step_or_clipped(bits: int, block: int) -> Non
     weights[2] *= 1e-4
     weights[3, :block] = 0
     rounded = round_weight(weights, bits, block)
-    assert block_size(3 * block) == (64 if 3 * block % 64 == 0 else 32)
-    assert (rounded.numbers.shape, rounded.scales.shape, rounded.zeros.shape) == ((7, 3 * block), (7, 3), (7, 3))
+    assert block_size(3 * block, bits) == (64 if 3 * block % 64 == 0 and bits == 8 else 32)
+    assert (rounded.numbers.shape, rounded.scales.whole.shape) == ((7, 3 * block), (7, 3))
     assert int(rounded.numbers.max()) < 2**bits
-    assert int(rounded.zeros.max()) < 2**bits
-    if bits == 8:
-        assert (rounded.zeros == 128).all()
+    assert (rounded.offsets is None) == (bits == 8)
+    assert rounded.bits_of_all == 7 * 3 * (bits * block + (8 if bits == 8 else 16)) + 7 * (16 if bits == 8 else 32)
     error = (rounded.weight() - weights).abs().view(7, 3, block)
     clipped = ((rounded.numbers == 0) | (rounded.numbers == 2**bits - 1)).view(7, 3, block)
-    assert (clipped | (error <= 0.5001 * rounded.scales[..., None])).all()
-    assert (rounded.weight()[3, :block] == 0).all()
+    assert (clipped | (error <= 0.5001 * rounded.scales.values()[..., None])).all()
+    assert rounded.weight()[3, :block].abs().max() < 0.02
     assert error.square().mean() < weights.square().mean() * {2: 0.2, 3: 0.05, 4: 0.02, 8: 1e-4}[bits]
 
 
@@ -93,8 +93,10 @@ def test_weights_on_a_grid_are_found_again() -> None:
     numbers = torch.randint(16, (5, 4, 32), generator=generator).float()
     numbers[..., 0], numbers[..., 1] = 0, 15
     scales = 0.1 + torch.rand(5, 4, 1, generator=generator)
-    weights = ((numbers - 6) * scales).view(5, 128)
-    torch.testing.assert_close(round_weight(weights, 4, 32).weight(), weights)
+    weights = ((numbers - 5.6) * scales).view(5, 128)
+    torch.testing.assert_close(
+        round_weight(weights, 4, 32).weight(), weights, atol=0.04, rtol=0
+    )  # a step is 0.1 to 1.1
 
 
 def test_what_rounding_adds_is_made_good_by_the_numbers_behind() -> None:
@@ -112,7 +114,7 @@ def test_what_rounding_adds_is_made_good_by_the_numbers_behind() -> None:
 def test_onnx_runtime_reads_the_numbers_as_they_are_meant(bits: int) -> None:
     rng = np.random.default_rng(bits)
     weight, x = (rng.normal(size=s).astype(np.float32) for s in ((24, 192), (3, 192)))
-    rounded = round_weight(torch.from_numpy(weight) + 0.3, bits, 64)
+    rounded = round_weight(torch.from_numpy(weight) + 0.3, bits, block_size(192, bits))
     grid = Grid()
     grid.add(rounded)
     stands_for = rounded.weight().numpy()
@@ -126,7 +128,7 @@ def test_onnx_runtime_reads_the_numbers_as_they_are_meant(bits: int) -> None:
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     quantize(model, grid)
-    assert [node.op_type for node in model.graph.node] == ["MatMulNBits"]
+    assert ("MatMul" in {node.op_type for node in model.graph.node}) == (bits < 8)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     expected = x @ stands_for.T
     assert np.abs(session.run(None, {"x": x})[0] - expected).max() < 0.02 * np.abs(expected).max()

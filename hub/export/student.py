@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hub.export.rounding import layers_of
+from hub.export.layers import layers_of
 
 _BY_LAYER = ("layer_types", "no_rope_layers", "mlp_layer_types")  # lists of a configuration that have an entry a layer
 
