@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 _MOST_GRAPHS = 4  # that are run in turn: some 48 MB of weights, more than caches hold
 _SHARE = 0.25  # of the free memory that they may take
 _COPIES = 3  # of the weights in memory, at most: as given, as the processor likes them, and while these are made
+_FATAL = 4  # what is logged: of bits that are not known this module says it in a line of its own
 _PASSES = 12
 _LONGEST_S = 1.5  # seconds after which no further pass begins
 
@@ -29,15 +30,18 @@ def weights_per_s(threads: int, free_memory: float) -> dict[int, float]:
     """
     found = {}
     for bits in MATRICES:
-        graphs = max(1, min(_MOST_GRAPHS, int(_SHARE * free_memory / (_COPIES * bytes_of(bits)))))
-        rng = np.random.default_rng(bits)
         try:
-            running = [_Matrices(bits, threads, rng) for _ in range(graphs)]
+            found[bits] = _rate(bits, threads, free_memory)
         except Exception as error:  # onnxruntime's exceptions share no other base class
             log.info("ONNX Runtime %s does not multiply by %d bits: %s", ort.__version__, bits, brief(error))
-            continue
-        found[bits] = graphs * weights_of(bits) / _best_s([each.session for each in running])
     return found
+
+
+def _rate(bits: int, threads: int, free_memory: float) -> float:
+    graphs = max(1, min(_MOST_GRAPHS, int(_SHARE * free_memory / (_COPIES * bytes_of(bits)))))
+    rng = np.random.default_rng(bits)
+    running = [_Matrices(bits, threads, rng) for _ in range(graphs)]
+    return graphs * weights_of(bits) / _best_s([each.session for each in running])
 
 
 def node_s(threads: int) -> float:
@@ -61,6 +65,7 @@ class _Matrices:
 
 
 def _session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+    options.log_severity_level = _FATAL
     return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
 
