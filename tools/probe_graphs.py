@@ -29,15 +29,16 @@ def _of_matrices(bits: int) -> bytes:
 
 
 def _product(matrix: Matrix) -> onnx.NodeProto:
-    inputs = [f"y{matrix.place}", *(name for name, _, _ in matrix.tensors())]
-    sizes = {"N": matrix.rows, "K": matrix.columns, "bits": matrix.bits, "block_size": matrix.block}
     return helper.make_node(
         "MatMulNBits",
-        inputs,
+        [f"y{matrix.place}", *(name for name, _, _ in matrix.tensors())],
         [f"y{matrix.place + 1}"],
         domain="com.microsoft",
+        N=matrix.rows,
+        K=matrix.columns,
+        bits=matrix.bits,
+        block_size=matrix.block,
         accuracy_level=ACCURACY,
-        **sizes,
     )
 
 
