@@ -119,6 +119,26 @@ def doctor(
 
 @app.command()
 @_WITH_SETTINGS
+def profile(
+    settings: NodeSettings,
+    *,
+    out: Annotated[
+        Optional[Path], typer.Option(help="File to write it to, for sled-hub pair plan. [default: none]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    link: Annotated[
+        Optional[float], typer.Option(help="MB/s that come from the broker. [default: measured, if it answers]")
+    ] = None,
+) -> None:
+    """Measure what this device can do for a draft. Free memory and disk, memory bandwidth, link, and how fast it multiplies by few bits."""
+    from edge_node.frontends.profile import show_profile
+
+    loaded()
+    show_profile(settings, out=out, link=link, as_json=as_json)
+
+
+@app.command()
+@_WITH_SETTINGS
 def hubs(
     settings: NodeSettings,
     *,

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Protocol, TypeVar
 
-import numpy as np
-
-from shared.memory import available_memory
+from shared.memory import available_memory, memory_bandwidth
 
 _ROUND_S = 0.1  # seconds of a round besides drafting that are assumed: a hub's forward and two ways over the broker
 _LONGEST = 16  # drafted tokens of a block that are considered
 _SHARE = 0.5  # of the free memory that a draft's weights may take
-_BLOCK = 32 * 2**20  # bytes that are copied to measure the memory's bandwidth
-_TIMES = 3
 
 
 class DraftFacts(Protocol):
@@ -61,15 +55,7 @@ def best(drafts: Iterable[AnyDraft], device: Device) -> AnyDraft | None:
     return max(fitting, key=lambda draft: tokens_per_s(draft, device), default=None)
 
 
-@cache
 def this_device() -> Device:
-    """This one, as measured: it takes some 50 ms on a small device."""
-    source, target = np.zeros(_BLOCK, np.uint8), np.empty(_BLOCK, np.uint8)
-    source[:] = 1  # or the system would have one page of zeros for all of it
-    seconds = []
-    for _ in range(_TIMES):
-        began = time.perf_counter()
-        np.copyto(target, source)
-        seconds.append(time.perf_counter() - began)
+    """This one, as measured."""
     free = available_memory()
-    return Device(2 * _BLOCK / min(seconds), math.inf if free is None else free)
+    return Device(memory_bandwidth(), math.inf if free is None else free)

@@ -87,12 +87,12 @@ class PairStore:
     def require_room(self, missing: int) -> None:
         """Raise DeliveryError unless the disk has room for so many bytes more."""
         try:
-            free = shutil.disk_usage(self.folder).free
+            room = room_on_disk(self.folder)
         except OSError as error:
             raise self._trouble(error) from None
-        if missing + _SPARE > free:
+        if missing > room:
             raise DeliveryError(
-                f"{missing / 1e6:.0f} MB are to come and {self.folder} has room for {max(0, free - _SPARE) / 1e6:.0f} MB; "
+                f"{missing / 1e6:.0f} MB are to come and {self.folder} has room for {room / 1e6:.0f} MB; "
                 "make room, or choose a smaller one with --draft"
             )
 
@@ -182,6 +182,12 @@ class PairStore:
 
     def _trouble(self, error: OSError) -> DeliveryError:
         return DeliveryError(f"cannot write below {self.folder}: {error.strerror}; see to it, and run it again")
+
+
+def room_on_disk(folder: Path) -> int:
+    """Bytes of pairs that the disk has room for where `folder` is or would be. Raises OSError."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    return max(0, shutil.disk_usage(there).free - _SPARE)
 
 
 def _have_also(path: Path, place: Path) -> None:

@@ -8,7 +8,6 @@ buffers hold the K/V of the ids in `held`; what lies behind them is void.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from edge_node.drafting.drafter import Guess
+from edge_node.drafting.onnx_options import session_options, threads_for
 from shared.errors import PairError
 from shared.sampling import draw
 from shared.sampling_parameters import Sampling
@@ -34,12 +34,7 @@ _CHUNK = 256  # tokens per run while prefilling: bounds the memory of activation
 _LEAST_PIECE = 4  # tokens of a run while prefilling; the first, which measures, and the last may be shorter
 _PIECE_S = 0.03  # seconds of a run at most: between runs the node looks at what has come
 _AT_ONCE = 2  # ids that the next token's run takes in besides: behind an accepted block there are two
-# Bytes from which on two threads are used: at 1.5 MB the second costs a tenth of the time, at 15 MB it saves a third.
-_LARGE_GRAPH = 8 * 2**20
 _GPU = frozenset({"CUDAExecutionProvider", "TensorrtExecutionProvider"})
-_SPIN_US = (
-    100  # how long a thread looks for work before it sleeps: longer than the gaps within a run, shorter than a round
-)
 _COLDEST = 1e-6  # the lowest temperature that is divided by: softmax is the same below, and float32 would overflow
 _FACTS = ("context", "layers", "kv_heads", "head_dim", "vocab_size")  # metadata of the graph, as sled.NAME
 
@@ -75,7 +70,7 @@ class OnnxDrafter:
     ) -> None:
         """`loaded` is the graph, if it is loaded already."""
         self.path = path
-        self._session = loaded or _open(path, self._options(path, threads))
+        self._session = loaded or _open(path, threads)
         facts = _facts(self._session, path)
         self.context = facts["context"]
         self.vocab_size = facts["vocab_size"] if vocab_size is None else vocab_size
@@ -215,17 +210,6 @@ class OnnxDrafter:
         np.exp(weights, out=weights)
         return float(weights[token] / weights.sum())
 
-    def _options(self, path: Path, threads: int) -> ort.SessionOptions:
-        """How the session is to run; `threads` is 0 to choose by the size of the graph."""
-        if not path.is_file():
-            raise DraftGraphError(f"there is no draft graph at {path}")
-        options = ort.SessionOptions()
-        chosen = 1 if path.stat().st_size < _LARGE_GRAPH else min(2, os.cpu_count() or 1)
-        options.intra_op_num_threads = threads or chosen
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-        options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
-        return options
-
     def _bind(self, length: int) -> _Feed:
         feed = _Feed(np.empty((1, length), np.int64), self._session.io_binding())
         feed.binding.bind_ortvalue_input("input_ids", _value(feed.ids))
@@ -242,7 +226,10 @@ def _value(array: npt.NDArray[np.generic]) -> ort.OrtValue:
     return ort.OrtValue.ortvalue_from_numpy(array)
 
 
-def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+def _open(path: Path, threads: int) -> ort.InferenceSession:
+    if not path.is_file():
+        raise DraftGraphError(f"there is no draft graph at {path}")
+    options = session_options(threads or threads_for(path.stat().st_size))
     try:
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no other base class

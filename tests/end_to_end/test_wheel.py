@@ -88,7 +88,13 @@ def test_the_wheel_holds_every_module_and_the_built_in_pairs_and_nothing_else(wh
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     pairs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "shared/pairs").rglob("*") if path.is_file()}
-    others = {"hub/pairing/prompts.toml", *(f"{package}/py.typed" for package in PACKAGES)}
+    graphs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "edge_node/profile").glob("*.onnx")}
+    others = {
+        "hub/pairing/prompts.toml",
+        "shared/devices.toml",
+        *graphs,
+        *(f"{package}/py.typed" for package in PACKAGES),
+    }
     assert held == modules | pairs | others
 
 

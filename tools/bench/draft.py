@@ -31,6 +31,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from edge_node.drafting.onnx_drafter import OnnxDrafter
+from edge_node.drafting.onnx_options import session_options
 from hub.export.export import export_draft
 from tools.bench.llama import LlamaCpp, is_installed, write_gguf
 from tools.bench.report import progress, show, show_rows
@@ -181,11 +182,11 @@ def _row(ours: _Runs, theirs: _Runs | None) -> dict[str, Any]:
 class _Profiled(OnnxDrafter):
     """A drafter whose session writes down what each node takes."""
 
-    def _options(self, path: Path, threads: int) -> ort.SessionOptions:
-        options = super()._options(path, threads)
+    def __init__(self, path: Path, threads: int) -> None:
+        options = session_options(threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(path.with_suffix(""))
-        return options
+        super().__init__(path, loaded=ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]))
 
     def operators(self, runs: int) -> dict[str, float]:
         """Microseconds per run by operator, over the last `runs`; ends the profile."""
@@ -199,7 +200,7 @@ class _Profiled(OnnxDrafter):
 
 
 def _profile(graph: Path, threads: int, context: int) -> dict[str, float]:
-    runs = _Runs(drafter := _Profiled(graph, threads=threads), context)
+    runs = _Runs(drafter := _Profiled(graph, threads), context)
     runs.prefill(_ids(context))
     return drafter.operators(_TOKENS)
 

@@ -1,0 +1,113 @@
+"""What a device is measured by: the rates are those of graphs with their weights inside, and the link's is that of a real broker."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_node.delivery.store import room_on_disk
+from edge_node.drafting.onnx_options import session_options
+from edge_node.link.echo import link_rate
+from edge_node.profile.probe import MATRICES, bytes_of, matrices_file
+from edge_node.profile.speed import node_s, weights_per_s
+from shared.errors import BrokerRefused
+from tools.rig.broker import private_broker
+
+WIDTH = 1536
+BYTES = 48 * 2**20  # of the weights of a graph
+TRIES = 4  # two busy cores are shared with others: what is right must show in one of them
+
+
+def with_weights_inside(bits: int) -> tuple[bytes, int]:
+    """A row of square matrices, as an exported graph stores them, and the number of its weights."""
+    rng = np.random.default_rng(1)
+    block = 64 if bits == 8 else 32
+    blocks = WIDTH // block
+    count = BYTES * 8 // bits // WIDTH**2
+    nodes, stored = [], []
+    for place in range(count):
+        tensors: list[npt.NDArray[np.generic]] = [
+            rng.integers(0, 256, (WIDTH, blocks, block * bits // 8), np.uint8),
+            np.full((WIDTH, blocks), 1e-3, np.float32),
+        ]
+        if bits < 8:
+            tensors.append(rng.integers(0, 256, (WIDTH, blocks * bits // 8), np.uint8))
+        names = [f"{place}.{number}" for number in range(len(tensors))]
+        stored += [numpy_helper.from_array(tensor, name) for name, tensor in zip(names, tensors, strict=True)]
+        sizes = {"N": WIDTH, "K": WIDTH, "bits": bits, "block_size": block, "accuracy_level": 4}
+        nodes.append(
+            helper.make_node("MatMulNBits", [f"h{place}", *names], [f"h{place + 1}"], domain="com.microsoft", **sizes)  # type: ignore[arg-type]
+        )
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, WIDTH]) for name in ("h0", f"h{count}")]
+    graph = helper.make_graph(nodes, "inside", ends[:1], ends[1:], stored)
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, ir_version=10, opset_imports=opsets).SerializeToString(), count * WIDTH**2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_rate_is_that_of_a_graph_with_its_weights_inside(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_node.profile.speed.MATRICES", {bits: MATRICES[bits]})
+    content, weights = with_weights_inside(bits)
+    session = ort.InferenceSession(content, session_options(1), providers=["CPUExecutionProvider"])
+    feeds = {"h0": np.full((1, WIDTH), 0.1, np.float32)}
+    ratios = []
+    for _ in range(TRIES):
+        seconds = []
+        for _ in range(8):
+            began = time.perf_counter()
+            session.run(None, feeds)
+            seconds.append(time.perf_counter() - began)
+        ratios.append(weights_per_s(1, 8e9)[bits] * min(seconds) / weights)
+        if 0.5 < ratios[-1] < 2:
+            return
+    pytest.fail(f"measured over true: {ratios}")
+
+
+def test_bits_that_onnx_runtime_does_not_know_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken.onnx"
+    content = matrices_file(8).read_bytes()
+    broken.write_bytes(content.replace(b"\x0a\x04bits\x18\x08", b"\x0a\x04bits\x18\x07"))
+    assert broken.read_bytes() != content
+    monkeypatch.setattr(
+        "edge_node.profile.speed.matrices_file", lambda bits: broken if bits == 8 else matrices_file(bits)
+    )
+    assert set(weights_per_s(1, 0)) == {2, 4}
+
+
+def test_a_node_takes_time() -> None:
+    assert 0 < node_s(1) < 1e-2
+
+
+def test_a_graph_holds_what_it_says() -> None:
+    for bits in MATRICES:
+        assert 11 * 2**20 < bytes_of(bits) < 13 * 2**20
+
+
+def test_the_disk_is_that_of_the_nearest_folder(tmp_path: Path) -> None:
+    assert room_on_disk(tmp_path / "not" / "there") > 0
+    assert math.isclose(room_on_disk(tmp_path / "a"), room_on_disk(tmp_path), rel_tol=0.05)
+
+
+def test_the_link_is_measured_and_a_broker_may_take_less_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with private_broker(tmp_path, hubs=["h"], nodes=["pi"]) as broker:
+        assert link_rate(broker.settings("pi"), "pi") > 1e5
+        monkeypatch.setattr("edge_node.link.echo._ECHO_S", 0.5)
+        with pytest.raises(BrokerRefused, match="does not come back: its ACL has no rules"):
+            link_rate(broker.settings("pi"), "stranger")
+        monkeypatch.undo()
+        broker.stop()
+        config = tmp_path / "mosquitto.conf"
+        config.write_text(config.read_text().replace("max_packet_size 720896", "max_packet_size 100000"))
+        assert "max_packet_size 100000" in config.read_text()
+        broker.start()
+        assert link_rate(broker.settings("pi"), "pi") > 1e5

@@ -1,0 +1,86 @@
+"""Writes the graphs by which `sled-node profile` measures a device, into `edge_node/profile`: `python -m tools.probe_graphs`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from edge_node.profile.probe import ACCURACY, MATRICES, NODES, NODES_FILE, WIDTHS, Matrix, matrices, matrices_file
+
+_IR_VERSION = 10  # ONNX Runtime 1.23, the last for Python 3.10, reads no later one
+_OPSET = 21
+_NOWHERE = "given"  # where an external tensor says that it is: nobody looks there
+
+
+def graphs() -> dict[Path, bytes]:
+    """The content of every file, by its path."""
+    return {matrices_file(bits): _of_matrices(bits) for bits in MATRICES} | {NODES_FILE: _of_nodes()}
+
+
+def _of_matrices(bits: int) -> bytes:
+    chain = matrices(bits)
+    tensors = [_external(*each) for matrix in chain for each in matrix.tensors()]
+    return _model([_product(matrix) for matrix in chain], chain[0].columns, chain[-1].rows, tensors, f"y{len(chain)}")
+
+
+def _product(matrix: Matrix) -> onnx.NodeProto:
+    return helper.make_node(
+        "MatMulNBits",
+        [f"y{matrix.place}", *(name for name, _, _ in matrix.tensors())],
+        [f"y{matrix.place + 1}"],
+        domain="com.microsoft",
+        N=matrix.rows,
+        K=matrix.columns,
+        bits=matrix.bits,
+        block_size=matrix.block,
+        accuracy_level=ACCURACY,
+    )
+
+
+def _external(name: str, kind: type[np.generic], shape: tuple[int, ...]) -> onnx.TensorProto:
+    """A tensor without its numbers."""
+    tensor = onnx.TensorProto(
+        name=name,
+        data_type=helper.np_dtype_to_tensor_dtype(np.dtype(kind)),
+        dims=shape,
+        data_location=onnx.TensorProto.EXTERNAL,
+    )
+    size = np.dtype(kind).itemsize * math.prod(shape)
+    for key, value in (("location", _NOWHERE), ("offset", "0"), ("length", str(size))):
+        tensor.external_data.add(key=key, value=value)
+    return tensor
+
+
+def _of_nodes() -> bytes:
+    """y ← (y + x) · x again and again, which for x = 1/2 stays near 1/2."""
+    nodes = [
+        helper.make_node(("Add", "Mul")[place % 2], [f"y{place}", "y0"], [f"y{place + 1}"]) for place in range(NODES)
+    ]
+    return _model(nodes, WIDTHS[0], WIDTHS[0], [], f"y{NODES}")
+
+
+def _model(
+    nodes: Sequence[onnx.NodeProto], columns: int, rows: int, tensors: Sequence[onnx.TensorProto], last: str
+) -> bytes:
+    numbers = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "probe",
+        [helper.make_tensor_value_info("y0", numbers, [1, columns])],
+        [helper.make_tensor_value_info(last, numbers, [1, rows])],
+        tensors,
+    )
+    opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, producer_name="sled", ir_version=_IR_VERSION, opset_imports=opsets)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+if __name__ == "__main__":
+    for path, content in graphs().items():
+        path.write_bytes(content)
