@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from shared.expected_speed import expected_tokens_per_s
 from shared.memory import available_memory, memory_bandwidth
 
-_ROUND_S = 0.1  # seconds of a round besides drafting that are assumed: a hub's forward and two ways over the broker
-_LONGEST = 16  # drafted tokens of a block that are considered
 _SHARE = 0.5  # of the free memory that a draft's weights may take
 
 
@@ -38,15 +37,8 @@ class Device:
 
 
 def tokens_per_s(draft: DraftFacts, device: Device) -> float:
-    """Committed tokens a second that are to be expected, with the block length that is best for them.
-
-    A round of γ drafted tokens commits E = (1 − α^(γ+1)) / (1 − α) tokens and takes _ROUND_S + γ · step_bytes / bandwidth. What was
-    not measured counts as nothing: a draft of unknown acceptance as one that is never right.
-    """
-    alpha = min(draft.acceptance or 0.0, 0.999)
-    step_s = (draft.step_bytes or 0) / device.bandwidth
-    lengths = range(1, _LONGEST + 1)
-    return max((1 - alpha ** (n + 1)) / (1 - alpha) / (_ROUND_S + n * step_s) for n in lengths)
+    """Committed tokens a second that are to be expected. What was not measured counts as nothing: a draft of unknown acceptance as one that is never right."""
+    return expected_tokens_per_s(draft.acceptance or 0.0, (draft.step_bytes or 0) / device.bandwidth)
 
 
 def best(drafts: Iterable[AnyDraft], device: Device) -> AnyDraft | None:
