@@ -17,7 +17,7 @@ import torch
 
 from hub.export.gptq import round_weight
 from hub.export.layers import groups_of, inputs_of, layers_of, run_layer, squares_of, weight_of
-from hub.export.rounded import Levels, Rounded, block_size
+from hub.export.rounded import PLAIN, Levels, Rounded, block_size
 
 _DIGEST = 16  # bytes of a row's hash
 
@@ -69,16 +69,16 @@ def round_layers(
 ) -> Grid:
     """Round the linear layers of each of the model's layers, in place, to as many bits as `bits` has for it; None leaves it.
 
-    `texts` are ids that the model is given to see what its layers are given; without any, every number is rounded to the nearest.
+    `texts` are ids that the model is given to see what its layers are given; without any, and with 8 bits, every number is rounded to the nearest.
     `on_layer` is called when a layer is done. Raises QuantizeError.
     """
     grid = Grid()
     layers = layers_of(model)
-    inputs = inputs_of(model, layers[0], texts)
+    inputs = inputs_of(model, layers[0], texts if min(each or PLAIN for each in bits) < PLAIN else ())
     for layer, wanted in zip(layers, bits, strict=True):
         if wanted is not None:
             for group in groups_of(layer, inputs):
-                squares = squares_of(layer, group[0], inputs) if inputs else None
+                squares = squares_of(layer, group[0], inputs) if inputs and wanted < PLAIN else None
                 for linear in group:
                     block = block_size(weight_of(linear).shape[1], wanted)
                     rounded = round_weight(weight_of(linear), wanted, block, squares)

@@ -23,7 +23,7 @@ from hub.export.layers import (
     squares_of,
     weight_of,
 )
-from hub.export.rounded import block_size
+from hub.export.rounded import PLAIN, block_size
 
 OUT = 0  # in place of bits: the layer is left out
 _MOST_NUMBERS = 1.5e8  # of the distributions that are compared: 600 MB
@@ -156,7 +156,8 @@ def _rounded(bits: int, squares: dict[nn.Module, torch.Tensor | None]) -> Iterat
     try:
         for linear, seen in squares.items():
             weight = weight_of(linear)
-            weight.copy_(round_weight(weight, bits, block_size(weight.shape[1], bits), seen).weight())
+            calibrated = seen if bits < PLAIN else None
+            weight.copy_(round_weight(weight, bits, block_size(weight.shape[1], bits), calibrated).weight())
         yield
     finally:
         for linear, weight in before.items():

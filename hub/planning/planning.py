@@ -115,7 +115,7 @@ def make_plan(order: Order, pair: Pair, profile: DeviceProfile, progress: Progre
 
 
 @dataclass(frozen=True)
-class _Known:
+class PairsModel:
     """The pair's target, for whoever asks it."""
 
     checkpoint: Path
@@ -147,7 +147,7 @@ class _Planning:
         with device() as on_device:
             target = self._target.folder(scratch / "target", say)
             prompts = read_prompts(Path(self._order.text) if self._order.text else None)
-            known = _Known(target, self._pair.target_dtype, self._pair)
+            known = PairsModel(target, self._pair.target_dtype, self._pair)
             answers = what_is_said(
                 known, prompts, on_device, self._order.device, scratch / "answers.json", self._progress
             )

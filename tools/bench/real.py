@@ -1,0 +1,227 @@
+"""A real model, SmolLM2-135M-Instruct, with drafts of itself: in 8 and in 4 bits, made to measure for this machine, and a distilled one.
+
+answers, exact_answers   of devices with each of these drafts, with n-grams and streaming, on one hub at once, greedy and sampled
+agreement_int8           share of the target's greedy ids on prompts that were held out, of a draft with all weights in 8 bits
+agreement_int4           with those of the layers in 4 bits; `bits_int4` has their bits on average with scales and offsets
+acceptance_plan          of the draft that `sled-hub pair plan` made for this machine by `sled-node profile`; bytes_plan is its file
+payload_ratio            of that file to the weights in float16
+acceptance_loss          of that draft, beside the same weights in float32
+predicted_over_measured  committed tokens/s of that draft: as the plan predicted them, over those of a node at a real hub here
+acceptance_distilled     of a draft with two thirds of the layers, after --minutes of `sled-hub pair distil`; beside it untrained
+
+What is done is kept in the folder, and not done again.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from edge_node.assembly import connected
+from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.generation import Generation
+from edge_node.settings import Mode
+from hub.distil.distilling import Lesson, distil
+from hub.export.device import device
+from hub.export.export import export_draft
+from hub.export.quantize import step_bytes
+from hub.export.sensitivity import agreement
+from hub.model.checkpoint import load_checkpoint
+from hub.pairing.answers import read_prompts
+from hub.pairing.asking import Answers, what_is_said
+from hub.pairing.making import measure
+from hub.pairing.manifest import write_manifest, written_of
+from hub.pairing.progress import Progress
+from hub.pairing.shown import shown
+from hub.pairing.workplace import write_whole
+from hub.planning.planning import PairsModel, Order, make_plan
+from shared.device_profile import read_profile
+from shared.expected_speed import expected_tokens_per_s
+from shared.pair import Pair, load_pair
+from tools.bench import mixed
+from tools.bench.report import show
+from tools.rig.number_format import NumberFormat
+from tools.rig.testbed import running_hub
+from tools.smollm2.pair_folder import smollm2_gguf, smollm2_pair
+from tools.smollm2.questions import QUESTIONS
+
+_CONTEXT = 2048  # positions of the drafts
+_LAYERS = 20  # of the target's 30, that the distilled draft has
+_HERE = "here"
+_TOKENS = 64  # of an answer whose time is taken
+_TIMED = 6  # answers
+
+
+def run(folder: Path, answers: int, minutes: float, as_json: bool) -> bool:
+    """Print the figures above; whether all answers were exact. Raises SledError, for a package that is not installed too."""
+    with shown() as progress:
+        bench = _Real(folder, minutes, progress)
+        figures = bench.figures(answers)
+    show("real", figures, as_json)
+    return bool(figures["exact_answers"] == figures["answers"])
+
+
+class _Real:
+    """The figures, step by step."""
+
+    def __init__(self, folder: Path, minutes: float, progress: Progress) -> None:
+        smollm2_gguf()  # what is missing is told first
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._minutes, self._progress = folder, minutes, progress
+        self._kept = folder / "figures.json"
+        self._known: dict[str, Any] = json.loads(self._kept.read_text("utf-8")) if self._kept.exists() else {}
+
+    def figures(self, answers: int) -> dict[str, Any]:
+        """All of them."""
+        smollm2_pair(self._folder / "pair")
+        eight = self._once("int8", lambda: self._uniform(8, "int8"))
+        four = self._once("int4", lambda: self._uniform(4, "int4"))
+        two = self._once("int2", lambda: self._uniform(2, None))
+        whole = self._once("whole", self._whole)
+        plan = self._once("plan", self._planned)
+        student = self._once(f"distilled in {self._minutes:g} minutes", self._distilled)
+        self._once("other", self._other_vocabulary)
+        pace = self._once("pace", lambda: self._pace(plan))
+        devices = self._once(f"{answers} answers", lambda: self._mixed(answers))
+        return {
+            "answers": devices["answers"],
+            "exact_answers": devices["exact_answers"],
+            "agreement_int8": eight["acceptance"],
+            "agreement_int4": four["acceptance"],
+            "bits_int4": four["bits"],
+            "agreement_int2": two["acceptance"],
+            "acceptance_plan": plan["acceptance"],
+            "bytes_plan": plan["bytes"],
+            "payload_ratio": round(plan["bytes"] / plan["float16_bytes"], 3),
+            "acceptance_loss": round(whole["acceptance"] - plan["acceptance"], 4),
+            "bits_plan": plan["plan"]["bits"],
+            **pace,
+            **student,
+            "compared": eight["compared"],
+            "devices": devices["devices"],
+        }
+
+    def _once(self, step: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        if step not in self._known:
+            self._known[step] = work()
+            write_whole(self._kept, json.dumps(self._known))
+        found: dict[str, Any] = self._known[step]
+        return found
+
+    @property
+    def _pair(self) -> Pair:
+        return load_pair(str(self._folder / "pair"))
+
+    def _answers(self) -> Answers:
+        with device() as on_device:
+            known = PairsModel(Path(self._pair.target), self._pair.target_dtype, self._pair)
+            path = self._folder / "answers.json"
+            return what_is_said(known, read_prompts(None), on_device, "auto", path, self._progress)
+
+    def _uniform(self, bits: int, name: str | None) -> dict[str, Any]:
+        """A draft whose layers have so many bits, which the pair has by that name."""
+        return self._exported(Path(self._pair.target), bits, name, f"uniform-{bits}.onnx")
+
+    def _exported(self, checkpoint: Path, bits: int, name: str | None, file: str) -> dict[str, Any]:
+        answers, out = self._answers(), self._pair.folder / file
+        texts = [text.ids for text in answers.calibration]
+        if not out.exists():
+            self._progress.say(f"exporting {file}")
+            export_draft(checkpoint, out, _CONTEXT, bits, texts=texts, on_layers=self._on_layers)
+        with device() as on_device:
+            on_device.open_graph(out)
+            found = measure(on_device, answers.held_out, self._progress)
+        graph = onnx.load(out)
+        if name is not None:
+            facts = {"model": file, "acceptance": round(found.acceptance, 4), "step_bytes": step_bytes(graph)}
+            self._give(name, facts)
+        return {
+            "acceptance": round(found.acceptance, 4),
+            "tokens_per_s": round(found.tokens_per_s, 1),
+            "compared": found.compared,
+            "bytes": out.stat().st_size,
+            "bits": round(layer_bits(graph, bits), 3),
+        }
+
+    def _on_layers(self, count: int) -> Callable[[int], None]:
+        return self._progress.of("rounding the draft's layers", count)
+
+    def _give(self, name: str, facts: dict[str, Any]) -> None:
+        """Have the pair offer a draft by that name."""
+        written = written_of(self._pair)
+        written.drafts[name] = facts
+        write_manifest(self._pair.folder, written, [facts["model"]], self._pair.sha256)
+
+    def _whole(self) -> dict[str, Any]:
+        model = load_checkpoint(Path(self._pair.target), dtype=torch.float32, attention="sdpa")
+        return {"acceptance": round(agreement(model, self._answers().held_out), 4)}
+
+    def _planned(self) -> dict[str, Any]:
+        path = self._folder / "here.json"
+        if not path.exists():
+            self._progress.say("measuring this machine")
+            command = [sys.executable, "-m", "edge_node", "profile", "--name", _HERE, "--link", "10", "--out", str(path)]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        make_plan(Order(context=_CONTEXT), self._pair, read_profile(str(path)), self._progress)
+        told: dict[str, Any] = json.loads((self._pair.folder / "plans" / _HERE / "plan.json").read_text("utf-8"))
+        return told
+
+    def _distilled(self) -> dict[str, Any]:
+        student = self._folder / f"student-{self._minutes:g}"
+        if not student.exists():
+            distil(Lesson(str(smollm2_gguf()), _LAYERS, self._minutes), student.resolve(), self._progress)
+        learnt = json.loads((student / "distilled.json").read_text("utf-8"))
+        exported = self._exported(student, 8, "distilled", f"{student.name}.onnx")
+        return {
+            "acceptance_distilled": exported["acceptance"],
+            "acceptance_untrained": round(learnt["acceptance_untrained"], 4),
+            "bytes_distilled": exported["bytes"],
+            "distil_minutes": self._minutes,
+        }
+
+    def _other_vocabulary(self) -> dict[str, Any]:
+        """The home pair's draft, whose vocabulary is another."""
+        home = load_pair("home")
+        assert home.draft is not None
+        for file, to in ((home.draft.model, "other.onnx"), (home.tokenizer, "other-tokenizer.json")):
+            (self._pair.folder / to).write_bytes(file.read_bytes())
+        ends = {end: home.end_tokens[0] for end in self._pair.end_tokens}
+        self._give("other", {"model": "other.onnx", "tokenizer": "other-tokenizer.json", "words": ends})
+        return {}
+
+    def _pace(self, plan: dict[str, Any]) -> dict[str, Any]:
+        """Committed tokens/s of the planned draft at a hub here, and what the plan says for the rounds that were seen."""
+        step_s = plan["plan"]["step_s"]
+        form = NumberFormat(self._pair.target_dtype)
+        with running_hub([_HERE], str(self._pair.folder), [*form.hub_options, "--threads", "1"]) as bed:
+            with connected(bed.node(_HERE, threads=0, mode=Mode.SPECULATE, draft=_HERE)) as node:
+                stats = []
+                for question in QUESTIONS[: _TIMED + 1]:
+                    answer = Answer()
+                    node.clear()
+                    for _ in node.ask(question, Generation(max_tokens=_TOKENS), answer):
+                        pass
+                    stats.append(answer.stats)
+        timed = stats[1:]  # behind the first, which loads
+        seconds, rounds = sum(s.elapsed_s for s in timed), sum(s.rounds for s in timed)
+        drafted = sum(s.drafted for s in timed)
+        measured = sum(s.tokens for s in timed) / seconds
+        round_s = max(1e-3, (seconds - drafted / plan["tokens_per_s"]) / rounds)
+        predicted = expected_tokens_per_s(plan["plan"]["acceptance"], step_s, round_s)
+        return {
+            "predicted_over_measured": round(predicted / measured, 3),
+            "drafting_predicted_over_measured": round(1 / step_s / plan["tokens_per_s"], 3),
+            "tokens_per_s": round(measured, 2),
+            "round_ms": round(1e3 * round_s, 1),
+        }
+
+    def _mixed(self, answers: int) -> dict[str, Any]:
+        self._progress.say("asking devices with all these drafts at once")
+        return mixed.asked(str(self._pair.folder), answers, _TOKENS)
