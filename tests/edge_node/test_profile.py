@@ -21,7 +21,8 @@ from shared.errors import BrokerRefused
 from tools.rig.broker import private_broker
 
 WIDTH = 1536
-BYTES = 48 * 2**20  # of the weights of a graph
+GRAPHS, BYTES = 4, 12 * 2**20  # of the weights of a graph
+PASSES = 12
 TRIES = 4  # two busy cores are shared with others: what is right must show in one of them
 
 
@@ -32,7 +33,7 @@ def with_weights_inside(bits: int) -> tuple[bytes, int]:
     blocks = WIDTH // block
     count = BYTES * 8 // bits // WIDTH**2
     sizes: Any = {"N": WIDTH, "K": WIDTH, "bits": bits, "block_size": block, "accuracy_level": 4}
-    stored = {"split": np.array([-1, blocks, block]), "axis": np.array([2])}
+    stored = {"split": np.array([-1, blocks, block]), "axis": np.array([2])} if bits < 8 else {}
     nodes = []
     for place in range(count):
         x, y, numbers, scales, offsets = f"h{place}", f"h{place + 1}", f"{place}.n", f"{place}.s", f"{place}.o"
@@ -60,16 +61,18 @@ def with_weights_inside(bits: int) -> tuple[bytes, int]:
 def test_the_rate_is_that_of_a_graph_with_its_weights_inside(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_node.profile.speed.MATRICES", {bits: MATRICES[bits]})
     content, weights = with_weights_inside(bits)
-    session = ort.InferenceSession(content, session_options(1), providers=["CPUExecutionProvider"])
+    cpu = ["CPUExecutionProvider"]
+    sessions = [ort.InferenceSession(content, session_options(1), providers=cpu) for _ in range(GRAPHS)]
     feeds = {"h0": np.full((1, WIDTH), 0.1, np.float32)}
     ratios = []
     for _ in range(TRIES):
-        seconds = []
-        for _ in range(8):
-            began = time.perf_counter()
-            session.run(None, feeds)
-            seconds.append(time.perf_counter() - began)
-        ratios.append(weights_per_s(1, 8e9)[bits] * min(seconds) / weights)
+        best = [math.inf] * GRAPHS
+        for _ in range(PASSES):
+            for place, session in enumerate(sessions):
+                began = time.perf_counter()
+                session.run(None, feeds)
+                best[place] = min(best[place], time.perf_counter() - began)
+        ratios.append(weights_per_s(1, 8e9)[bits] * sum(best) / (GRAPHS * weights))
         if 0.5 < ratios[-1] < 2:
             return
     pytest.fail(f"measured over true: {ratios}")
