@@ -81,10 +81,9 @@ def from_json(text: str) -> DeviceProfile:
     return DeviceProfile(**values)
 
 
-def stored_bytes(bits: int) -> float:
-    """Bytes of a weight in so many bits, its part of scale and zero point included, as drafts store it."""
-    block = 64 if bits == 8 else 32
-    return bits / 8 + (_FLOAT + (bits / 8 if bits < 8 else 0)) / block
+def read_bytes(bits: int) -> float:
+    """Bytes that are read for a weight in so many bits, its part of a block's scale and, below 8 bits, offset included."""
+    return bits / 8 + (_FLOAT / 64 if bits == 8 else 2 * _FLOAT / 32)
 
 
 def roofline(bits: int, arithmetic: float, bandwidth: float, *, unpacked: bool = False) -> float:
@@ -92,7 +91,7 @@ def roofline(bits: int, arithmetic: float, bandwidth: float, *, unpacked: bool =
 
     A weight that is `unpacked` is also written to memory and read from there as a float32.
     """
-    return min(arithmetic, bandwidth / (stored_bytes(bits) + (2 * _FLOAT if unpacked else 0)))
+    return min(arithmetic, bandwidth / (read_bytes(bits) + (2 * _FLOAT if unpacked else 0)))
 
 
 @cache

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from edge_node.profile.probe import ACCURACY, MATRICES, NODES, NODES_FILE, WIDTHS, Matrix, matrices, matrices_file
 
@@ -25,14 +25,24 @@ def graphs() -> dict[Path, bytes]:
 def _of_matrices(bits: int) -> bytes:
     chain = matrices(bits)
     tensors = [_external(*each) for matrix in chain for each in matrix.tensors()]
-    return _model([_product(matrix) for matrix in chain], chain[0].columns, chain[-1].rows, tensors, f"y{len(chain)}")
+    if bits < 8:
+        tensors.append(numpy_helper.from_array(np.array([2], np.int64), "axis"))
+        for matrix in chain[: len(WIDTHS)]:
+            split = np.array([-1, matrix.blocks, matrix.block], np.int64)
+            tensors.append(numpy_helper.from_array(split, f"blocks{matrix.blocks}"))
+    nodes = [node for matrix in chain for node in _product(matrix)]
+    return _model(nodes, chain[0].columns, chain[-1].rows, tensors, f"y{len(chain)}")
 
 
-def _product(matrix: Matrix) -> onnx.NodeProto:
-    return helper.make_node(
+def _product(matrix: Matrix) -> Iterator[onnx.NodeProto]:
+    """The nodes of a product, those that `hub/export/quantize.py` makes of one."""
+    x, y = f"y{matrix.place}", f"y{matrix.place + 1}"
+    numbers, scales, *offsets = (name for name, _, _ in matrix.tensors())
+    product = f"{y}.product" if offsets else y
+    yield helper.make_node(
         "MatMulNBits",
-        [f"y{matrix.place}", *(name for name, _, _ in matrix.tensors())],
-        [f"y{matrix.place + 1}"],
+        [x, numbers, scales],
+        [product],
         domain="com.microsoft",
         N=matrix.rows,
         K=matrix.columns,
@@ -40,6 +50,11 @@ def _product(matrix: Matrix) -> onnx.NodeProto:
         block_size=matrix.block,
         accuracy_level=ACCURACY,
     )
+    if offsets:
+        yield helper.make_node("Reshape", [x, f"blocks{matrix.blocks}"], [f"{x}.split"])
+        yield helper.make_node("ReduceSum", [f"{x}.split", "axis"], [f"{x}.sums"], keepdims=0)
+        yield helper.make_node("MatMul", [f"{x}.sums", *offsets], [f"{y}.offsets"])
+        yield helper.make_node("Add", [product, f"{y}.offsets"], [y])
 
 
 def _external(name: str, kind: type[np.generic], shape: tuple[int, ...]) -> onnx.TensorProto:

@@ -1,8 +1,8 @@
 """The graphs by which a device is measured, as values: `tools/probe_graphs.py` makes the files, `speed.py` runs them.
 
-A graph of matrices is a row of products y = W x by com.microsoft::MatMulNBits, up and down between two widths as in the feed-forward
-part of a model. Its file holds no weights: they are named as external, and whoever loads it gives them from memory. The graph of nodes
-adds and multiplies numbers one by one.
+A graph of matrices is a row of products y = W x in the form that `hub/export/quantize.py` gives them, up and down between two widths as in
+the feed-forward part of a model. Its file holds no weights: they are named as external, and whoever loads it gives them from memory.
+The graph of nodes adds and multiplies numbers one by one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ NODES_FILE = FOLDER / "nodes.onnx"
 WIDTHS = (1024, 3072)
 ACCURACY = 4  # accuracy_level, as drafts have it: products of whole numbers
 # Matrices of a graph, by bits: some 12 MB of weights each. A device with little memory runs one such graph, others several in turn.
-MATRICES: Mapping[int, int] = {2: 10, 4: 6, 8: 4}
+MATRICES: Mapping[int, int] = {2: 8, 4: 5, 8: 4}
 NODES = 256
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix [rows, columns] in few bits; what is stored of it is as `hub/export/quantize.py` has it."""
+    """A matrix [rows, columns] in blocks of few bits, with a scale each and, below 8 bits, an offset."""
 
     place: int
     bits: int
@@ -46,21 +46,26 @@ class Matrix:
         """Numbers along a row that share a scale."""
         return 64 if self.bits == 8 else 32
 
+    @property
+    def blocks(self) -> int:
+        """Blocks of a row."""
+        return self.columns // self.block
+
     def tensors(self) -> Iterator[tuple[str, type[np.generic], tuple[int, ...]]]:
-        """Name, type and shape of what is stored, in the order of the operator's inputs."""
-        blocks = self.columns // self.block
-        yield f"numbers{self.place}", np.uint8, (self.rows, blocks, self.block * self.bits // 8)
-        yield f"scales{self.place}", np.float32, (self.rows, blocks)
+        """Name, type and shape of numbers, scales and offsets, as they are when a draft's graph is loaded."""
+        yield f"numbers{self.place}", np.uint8, (self.rows, self.blocks, self.block * self.bits // 8)
+        yield f"scales{self.place}", np.float32, (self.rows, self.blocks)
         if self.bits < 8:
-            yield f"zeros{self.place}", np.uint8, (self.rows, blocks * self.bits // 8)
+            yield f"offsets{self.place}", np.float32, (self.blocks, self.rows)
 
     def random(self, rng: np.random.Generator) -> Iterator[npt.NDArray[np.generic]]:
-        """Tensors by which numbers neither grow nor vanish much from matrix to matrix."""
-        for _, kind, shape in self.tensors():
-            if kind is np.float32:
-                yield np.full(shape, 4 / (2**self.bits * math.sqrt(self.columns)), np.float32)
-            else:
+        """The tensors: weights around zero, by which numbers neither grow nor vanish much from matrix to matrix."""
+        scale = 4 / (2**self.bits * math.sqrt(self.columns))
+        for name, _, shape in self.tensors():
+            if name.startswith("numbers"):
                 yield np.frombuffer(rng.bytes(math.prod(shape)), np.uint8).reshape(shape)
+            else:
+                yield np.full(shape, scale if name.startswith("scales") else scale / 2, np.float32)
 
 
 def matrices(bits: int) -> list[Matrix]:
@@ -74,7 +79,7 @@ def weights_of(bits: int) -> int:
 
 
 def bytes_of(bits: int) -> int:
-    """Bytes of the whole graph's weights with their scales and zero points."""
+    """Bytes of the whole graph's weights with their scales and offsets."""
     return sum(
         np.dtype(kind).itemsize * math.prod(shape) for each in matrices(bits) for _, kind, shape in each.tensors()
     )

@@ -19,7 +19,7 @@ _MOST_GRAPHS = 4  # that are run in turn: some 48 MB of weights, more than cache
 _SHARE = 0.25  # of the free memory that they may take
 _COPIES = 3  # of the weights in memory, at most: as given, as the processor likes them, and while these are made
 _FATAL = 4  # what is logged: of bits that are not known this module says it in a line of its own
-_PASSES = 12
+_PASSES = 30
 _LONGEST_S = 1.5  # seconds after which no further pass begins
 
 

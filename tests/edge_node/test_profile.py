@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -21,32 +21,37 @@ from shared.errors import BrokerRefused
 from tools.rig.broker import private_broker
 
 WIDTH = 1536
-BYTES = 48 * 2**20  # of the weights of a graph
+GRAPHS, BYTES = 4, 12 * 2**20  # of the weights of a graph
+PASSES = 12
 TRIES = 4  # two busy cores are shared with others: what is right must show in one of them
 
 
 def with_weights_inside(bits: int) -> tuple[bytes, int]:
-    """A row of square matrices, as an exported graph stores them, and the number of its weights."""
+    """A row of square matrices, as an exported graph has them when it is loaded, and the number of its weights."""
     rng = np.random.default_rng(1)
     block = 64 if bits == 8 else 32
     blocks = WIDTH // block
     count = BYTES * 8 // bits // WIDTH**2
-    nodes, stored = [], []
+    sizes: Any = {"N": WIDTH, "K": WIDTH, "bits": bits, "block_size": block, "accuracy_level": 4}
+    stored = {"split": np.array([-1, blocks, block]), "axis": np.array([2])} if bits < 8 else {}
+    nodes = []
     for place in range(count):
-        tensors: list[npt.NDArray[np.generic]] = [
-            rng.integers(0, 256, (WIDTH, blocks, block * bits // 8), np.uint8),
-            np.full((WIDTH, blocks), 1e-3, np.float32),
-        ]
+        x, y, numbers, scales, offsets = f"h{place}", f"h{place + 1}", f"{place}.n", f"{place}.s", f"{place}.o"
+        stored[numbers] = rng.integers(0, 256, (WIDTH, blocks, block * bits // 8), np.uint8)
+        stored[scales] = np.full((WIDTH, blocks), 1e-3, np.float32)
+        product = y if bits == 8 else f"{y}.product"
+        nodes.append(helper.make_node("MatMulNBits", [x, numbers, scales], [product], domain="com.microsoft", **sizes))
         if bits < 8:
-            tensors.append(rng.integers(0, 256, (WIDTH, blocks * bits // 8), np.uint8))
-        names = [f"{place}.{number}" for number in range(len(tensors))]
-        stored += [numpy_helper.from_array(tensor, name) for name, tensor in zip(names, tensors, strict=True)]
-        sizes = {"N": WIDTH, "K": WIDTH, "bits": bits, "block_size": block, "accuracy_level": 4}
-        nodes.append(
-            helper.make_node("MatMulNBits", [f"h{place}", *names], [f"h{place + 1}"], domain="com.microsoft", **sizes)  # type: ignore[arg-type]
-        )
+            stored[offsets] = np.full((blocks, WIDTH), 1e-3, np.float32)
+            nodes += [
+                helper.make_node("Reshape", [x, "split"], [f"{x}.split"]),
+                helper.make_node("ReduceSum", [f"{x}.split", "axis"], [f"{x}.sums"], keepdims=0),
+                helper.make_node("MatMul", [f"{x}.sums", offsets], [f"{y}.offsets"]),
+                helper.make_node("Add", [product, f"{y}.offsets"], [y]),
+            ]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, WIDTH]) for name in ("h0", f"h{count}")]
-    graph = helper.make_graph(nodes, "inside", ends[:1], ends[1:], stored)
+    tensors = [numpy_helper.from_array(array, name) for name, array in stored.items()]
+    graph = helper.make_graph(nodes, "inside", ends[:1], ends[1:], tensors)
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, ir_version=10, opset_imports=opsets).SerializeToString(), count * WIDTH**2
 
@@ -56,16 +61,18 @@ def with_weights_inside(bits: int) -> tuple[bytes, int]:
 def test_the_rate_is_that_of_a_graph_with_its_weights_inside(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_node.profile.speed.MATRICES", {bits: MATRICES[bits]})
     content, weights = with_weights_inside(bits)
-    session = ort.InferenceSession(content, session_options(1), providers=["CPUExecutionProvider"])
+    cpu = ["CPUExecutionProvider"]
+    sessions = [ort.InferenceSession(content, session_options(1), providers=cpu) for _ in range(GRAPHS)]
     feeds = {"h0": np.full((1, WIDTH), 0.1, np.float32)}
     ratios = []
     for _ in range(TRIES):
-        seconds = []
-        for _ in range(8):
-            began = time.perf_counter()
-            session.run(None, feeds)
-            seconds.append(time.perf_counter() - began)
-        ratios.append(weights_per_s(1, 8e9)[bits] * min(seconds) / weights)
+        best = [math.inf] * GRAPHS
+        for _ in range(PASSES):
+            for place, session in enumerate(sessions):
+                began = time.perf_counter()
+                session.run(None, feeds)
+                best[place] = min(best[place], time.perf_counter() - began)
+        ratios.append(weights_per_s(1, 8e9)[bits] * sum(best) / (GRAPHS * weights))
         if 0.5 < ratios[-1] < 2:
             return
     pytest.fail(f"measured over true: {ratios}")

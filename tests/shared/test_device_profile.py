@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.device_profile import DeviceProfile, built_in_profiles, read_profile, roofline, stored_bytes, to_json
+from shared.device_profile import DeviceProfile, built_in_profiles, read_bytes, read_profile, roofline, to_json
 from shared.errors import SettingsError
 
 KITCHEN = DeviceProfile("kitchen", 2_000_000_000, 9_000_000_000, 3e6, 5e9, {2: 3e9, 4: 2e9, 8: 1e9}, 2e-6)
@@ -38,9 +38,8 @@ def test_the_built_in_ones_can_be_written_and_read(tmp_path: Path) -> None:
 
 
 def test_the_roofline_is_the_lower_of_two_roofs() -> None:
-    # 4 bits in blocks of 32: half a byte, and 4 bytes of scale and half a byte of zero point for 32 of them.
-    assert stored_bytes(4) == 0.5 + 4.5 / 32
-    assert stored_bytes(8) == 1 + 4 / 64  # no zero point
+    assert read_bytes(4) == 0.5 + 8 / 32  # a block of 32 has a scale and an offset of 4 bytes each
+    assert read_bytes(8) == 1 + 4 / 64  # a block of 64 has no offset
     assert roofline(8, 1e9, 1e12) == 1e9
     assert roofline(8, 1e12, 17e9) == pytest.approx(16e9)
     assert roofline(8, 1e12, 9.0625e9, unpacked=True) == pytest.approx(1e9)
