@@ -5,9 +5,10 @@ Tokens of greedy answers alone are compared with the promise, which is of greedy
 
 The rule is Page's test (a CUSUM). With a the promised acceptance, the draft has kept it at a - 0.05 and above, and broken it at a - 0.20 and
 below. Each token adds log P(token | broken) / P(token | kept) to a score that is never below 0; at log(10^6) the acceptance has fallen.
-The chance of a false alarm is at most 10^-6 for each token, as long as tokens are right or wrong independently of each other. In n tokens it
-is at most n * 10^-6, and their mean number until one is 10^6 at least (Lorden). After a fall the same test runs the other way round, to
-log(10^3): the draft has recovered. What is between both rates may be taken for either, sooner or later.
+As long as tokens are right or wrong independently of each other, the chance of a false alarm in n tokens
+is at most n * 10^-6, and their mean number until one is 10^6 at least (Lorden). Where errors come in bursts it is more: docs/tuning.md has what was
+measured. After a fall the same test runs the other way round, to log(10^3): the draft has recovered. What is between both rates may be
+taken for either, sooner or later.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ _WITHOUT_MODEL: dict[str, dict[str, Any]] = {
     "ngram": {"mode": Mode.SPECULATE, "drafter": DrafterKind.NGRAM},
     "stream": {"mode": Mode.STREAM},
 }
-_COLUMNS = ("answers", "exact_answers", "acceptance", "tokens_per_s", "drafted", "accepted")
+_COLUMNS = ("device", "answers", "exact", "acceptance", "tokens/s", "drafted", "accepted")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def run(pair_name: str, answers: int, tokens: int, as_json: bool) -> bool:
     total = sum(exact.values())
     count = answers * len(ways)
     title = f"mixed devices: {total} of {count} answers are the target's own"
-    show_rows(title, ("device", *_COLUMNS), [(name, *figures.values()) for name, figures in devices.items()])
+    show_rows(title, _COLUMNS, [(name, *figures.values()) for name, figures in devices.items()])
     if as_json:
         print(json.dumps({"devices": devices, "exact_answers": total, "answers": count}))
     return total == count
