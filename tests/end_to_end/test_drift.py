@@ -118,6 +118,32 @@ def test_a_wrong_draft_is_reported_and_left_out(
             assert sum(answer.stats.drafted for answer in answers) == 0
 
 
+def test_a_node_that_chooses_by_itself_finds_out_beside_the_stream_and_so_does_one_whose_draft_is_back(
+    bed: HubBed, oracle: Oracle
+) -> None:
+    with connected(bed.node("pi", draft="wrong")) as node:
+        answers = exact_answers(node, oracle, 4)
+        assert node.loop.drift is not None
+        assert node.loop.drift.fallen
+        assert node.loop.gate.streams
+        assert sum(answer.stats.drafted for answer in answers[-3:]) == 0
+    # As if the good draft had been wrong until now: another target was served, say.
+    kept = json.loads(drift_file("lamps").read_text())
+    good = load_pair(bed.pair).version_of(load_pair(bed.pair).drafts["good"])
+    drift_file("lamps").write_text(json.dumps({good: next(iter(kept.values()))}))
+    with connected(bed.node("pi", draft="good")) as node:
+        drift = node.loop.drift
+        assert drift is not None
+        assert drift.fallen
+        for _ in range(20):
+            answers = exact_answers(node, oracle, 1)
+            if not drift.fallen:
+                break
+            assert sum(answer.stats.drafted for answer in answers) == 0
+        assert not drift.fallen
+        assert not node.loop.gate.leaves_out_model
+
+
 def test_a_good_draft_raises_no_alarm(bed: HubBed, oracle: Oracle, caplog: pytest.LogCaptureFixture) -> None:
     with connected(bed.node("pi", draft="good", mode=Mode.SPECULATE)) as node:
         exact_answers(node, oracle, 4)
