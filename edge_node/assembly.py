@@ -10,6 +10,7 @@ from typing import NamedTuple
 from edge_node.dialogue.conversation import Conversation
 from edge_node.dialogue.tokenizer import ChatTokenizer
 from edge_node.drafting.calibration import Calibration, kept_in
+from edge_node.drafting.drift import Drift
 from edge_node.drafting.prefix_drafter import PrefixDrafter
 from edge_node.drafting.prefix_files import files_of
 from edge_node.drafts import Loaded, go_back, load, pick_drafter, store_of, tried
@@ -43,6 +44,11 @@ class Node:
         """Whether its conversations have a drafter, without which they can only stream."""
         return self._speculates
 
+    @property
+    def drift(self) -> Drift | None:
+        """How the draft model that is used now fares."""
+        return self._loaded.drift
+
     def connect(self) -> None:
         """Connect to the broker, or, where the device may go on alone, as soon as there is one. Raises LinkError."""
         self.link.connect(at_once=not self._drafts_alone)
@@ -55,12 +61,14 @@ class Node:
             model = model.another()
         prefixes = PrefixDrafter(model.graph, files_of(loaded.pair, model.graph)) if model is not None else None
         speaker = model.speaker(prefixes) if model is not None and prefixes is not None else None
-        drafter = pick_drafter(settings, loaded.tokenizer, speaker, calibration) if self._speculates else None
+        drafter = None
+        if self._speculates:
+            drafter = pick_drafter(settings, loaded.tokenizer, speaker, calibration, lambda: loop.gate.leaves_out_model)
         presumed = None
         if self._drafts_alone and drafter is not None:
             presumed = _presumed(settings, loaded.pair, loaded.tokenizer, drafter.context)
         link = HubLink(self.link)
-        loop = RoundLoop(link, settings, drafter, calibration, presumed=presumed)
+        loop = RoundLoop(link, settings, drafter, calibration, presumed=presumed, drift=loaded.drift)
         conversation = Conversation(loaded.tokenizer, loop, system)
         self._members.append(
             _Member(conversation, link, loaded, calibration if drafter is not None else None, prefixes)
@@ -87,8 +95,7 @@ class Node:
         conversation.clear()
         member.link.close()
         self._members.remove(member)
-        if member.calibration is not None:
-            member.calibration.save(kept_in(member.loaded.kept))
+        member.save()
         return fresh
 
     def answered(self, conversation: Conversation) -> None:
@@ -114,8 +121,7 @@ class Node:
             member.conversation.clear()
         self.link.close()
         for member in reversed(self._members):  # the first has the most to do, and is written last
-            if member.calibration is not None:
-                member.calibration.save(kept_in(member.loaded.kept))
+            member.save()
             if member.prefixes is not None and member.loaded.model is not None:
                 member.prefixes.keep(member.loaded.model.own_ids(member.conversation.beginning))
 
@@ -151,6 +157,13 @@ class _Member(NamedTuple):
     loaded: Loaded
     calibration: Calibration | None
     prefixes: PrefixDrafter | None
+
+    def save(self) -> None:
+        """Keep what was learnt of its drafter."""
+        if self.calibration is not None:
+            self.calibration.save(kept_in(self.loaded.kept))
+        if self.loaded.drift is not None:
+            self.loaded.drift.save()
 
 
 @contextmanager

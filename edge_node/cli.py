@@ -94,7 +94,7 @@ def ask(
 
 
 @app.command()
-@_WITH_SETTINGS
+@takes_settings(NodeSettings, "node", logging.WARNING)
 def run(settings: NodeSettings) -> None:
     """Answer requests that come over MQTT. It ends at SIGTERM or Ctrl-C."""
     from edge_node.frontends.run import run as run_service

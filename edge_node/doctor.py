@@ -213,6 +213,10 @@ def _look_at_hub(settings: NodeSettings, finding: Finding) -> None:
         }
         finding.facts.append(f"first token after {1e3 * answers[-1].stats.first_token_s:.0f} ms")
         finding.facts.append(f"the gate would {mode}: {loop.explained}")
+        if loop.drift is not None:
+            finding.figures["drift"] = loop.drift.figures
+            finding.facts.append(loop.drift.told)
+            finding.problem = loop.drift.problem
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from edge_node.delivery.choice import best, this_device
@@ -12,6 +12,7 @@ from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.byte_vocabulary import ByteVocabulary
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Drafter, first_tokens
+from edge_node.drafting.drift import Drift, drift_file
 from edge_node.drafting.ngram import Cascade, NgramDrafter
 from edge_node.drafting.onnx_drafter import SOURCE, OnnxDrafter
 from edge_node.drafting.translating_drafter import OwnDrafts, TranslatingDrafter
@@ -34,6 +35,7 @@ class Loaded(NamedTuple):
     tokenizer: ChatTokenizer
     model: DraftModel | None  # None where the settings have no use for one, or the pair has none
     kept: str  # where calibration is kept
+    drift: Drift | None  # of the model
 
 
 def store_of(settings: NodeSettings) -> PairStore | None:
@@ -49,7 +51,10 @@ def load(settings: NodeSettings, *, speculates: bool) -> Loaded:
     draft = chosen_draft(pair, settings.draft) if speculates else None
     model = pick_model(settings, pair, tokenizer) if speculates else None
     of_draft = "" if draft is None or draft.name == DEFAULT else f"-{draft.name}"
-    return Loaded(pair, tokenizer, model, f"{pair.name}{of_draft}-{settings.drafter.value}")
+    drift = None
+    if draft is not None and model is not None:
+        drift = Drift(pair.version_of(draft), SOURCE, draft.acceptance, drift_file(pair.name))
+    return Loaded(pair, tokenizer, model, f"{pair.name}{of_draft}-{settings.drafter.value}", drift)
 
 
 def tried(loaded: Loaded) -> Loaded:
@@ -113,13 +118,24 @@ def pick_model(settings: NodeSettings, pair: Pair, tokenizer: ChatTokenizer) -> 
 
 
 def pick_drafter(
-    settings: NodeSettings, tokenizer: ChatTokenizer, model: Drafter | None, calibration: Calibration
+    settings: NodeSettings,
+    tokenizer: ChatTokenizer,
+    model: Drafter | None,
+    calibration: Calibration,
+    leaves_out_model: Callable[[], bool] = lambda: False,
 ) -> Drafter:
-    """The drafter that the settings name; `model` is what `pick_model` gave, or drafts by it."""
+    """The drafter that the settings name; `model` is what `pick_model` gave, or drafts by it.
+
+    Where n-grams can go on alone they do while `leaves_out_model` says so.
+    """
     lookup = NgramDrafter(tokenizer.end_ids)
     if model is None:
         return lookup
-    return model if settings.drafter is DrafterKind.MODEL else Cascade(lookup, model, calibration, SOURCE)
+    if settings.drafter is DrafterKind.MODEL:
+        return model
+    if not settings.looks_up_instead:
+        return Cascade(lookup, model, calibration, SOURCE)
+    return Cascade(lookup, model, calibration, SOURCE, leaves_out_model)
 
 
 def load_draft(pair: Pair, threads: int, tokenizer: ChatTokenizer, wanted: str = AUTO) -> DraftModel:

@@ -178,6 +178,14 @@ class NodeSettings:
         require("chat_s", self.chat_s, 1, 1e6)
 
     @property
+    def looks_up_instead(self) -> bool:
+        """Whether n-grams go on alone where the draft model's acceptance has fallen; else the hub streams.
+
+        A device that may have to write without a hub keeps its model at hand.
+        """
+        return self.drafter is DrafterKind.AUTO and self.on_hub_loss is not HubLoss.DRAFT
+
+    @property
     def fingerprint(self) -> str:
         """Short text that two programs have in common whose answers come about by the same settings, at whatever broker."""
         alike = [f"{each.name}={getattr(self, each.name)}" for each in fields(self) if each.name not in _OF_PROGRAM]

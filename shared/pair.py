@@ -128,6 +128,10 @@ class Pair:
             self._checked(path)
         return path
 
+    def version_of(self, draft: Draft) -> str:
+        """The draft's name and the first 16 hexadecimal digits of its graph's SHA-256: as recorded, else of the file. Raises PairError."""
+        return f"{draft.name}:{(self._recorded(draft.model) or _hash(draft.model))[:16].lower()}"
+
     def verify_target(self) -> str:
         """`target`, if its folder is there and is what the manifest recorded of it. Raises PairError.
 

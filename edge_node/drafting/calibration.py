@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from edge_node.drafting.drafter import Guess
+from edge_node.drafting.kept import keep, read_kept
 from shared.cache import cache_folder
-from shared.errors import SettingsError
-from shared.text_file import read_text
-
-log = logging.getLogger(__name__)
 
 _BINS = 10  # ranges of confidence, alike in width
 _PRIOR_TRIES = 8.0  # tokens looked at that a drafter's own confidence counts for
 _FIRST_RATE = 0.7  # assumed of a drafter that nothing is known of
 _MOST_TRIES = 2_000.0  # tokens looked at in a bin; what is older fades
 _MOST_SOURCES = 16  # drafters in a file
-_MOST_BYTES = 65_536  # bytes of a file
 
 
 class Calibration:
@@ -53,32 +46,21 @@ class Calibration:
     @classmethod
     def load(cls, file: Path) -> Calibration:
         """What was kept in `file`; nothing where it is missing or is no such file."""
-        calibration = cls()
-        if not os.path.lexists(file):
-            return calibration
-        try:
-            kept = json.loads(read_text(file, "the calibration", SettingsError, most=_MOST_BYTES))
-            for source, counts in list(kept.items())[:_MOST_SOURCES]:
-                pairs = [[float(hits), float(tries)] for hits, tries in counts]
-                if len(pairs) != _BINS or not all(0 <= hits <= tries <= _MOST_TRIES for hits, tries in pairs):
-                    raise ValueError("its numbers are none that this version keeps")
-                calibration._counts[source] = pairs
-        except (SettingsError, ValueError, AttributeError, TypeError, RecursionError) as error:
-            log.warning("what was learnt of the drafter is not read from %s: %s", file, error)
-            return cls()
-        return calibration
+        return read_kept(file, "the calibration", cls._read, cls())
 
     def save(self, file: Path) -> None:
         """Keep it in `file`, which is replaced as a whole; a device without room for it goes on without."""
-        fresh = file.with_name(f"{file.name}.{os.getpid()}")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps(self._counts))
-            fresh.replace(file)
-        except OSError as error:
-            with suppress(OSError):
-                fresh.unlink()
-            log.warning("what was learnt of the drafter is not kept in %s: %s", file, error)
+        keep(file, self._counts)
+
+    @classmethod
+    def _read(cls, kept: Any) -> Calibration:
+        calibration = cls()
+        for source, counts in list(kept.items())[:_MOST_SOURCES]:
+            pairs = [[float(hits), float(tries)] for hits, tries in counts]
+            if len(pairs) != _BINS or not all(0 <= hits <= tries <= _MOST_TRIES for hits, tries in pairs):
+                raise ValueError("its numbers are none that this version keeps")
+            calibration._counts[source] = pairs
+        return calibration
 
     def _of(self, source: str) -> list[list[float]]:
         return self._counts.setdefault(source, [[0.0, 0.0] for _ in range(_BINS)])

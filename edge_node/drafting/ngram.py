@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ _CONFIDENCES = {2: 0.5, 3: 0.6, 4: 0.7, 5: 0.8}  # assumed by the number of ids 
 _LONGEST = max(_CONFIDENCES)  # ids: a longer agreement makes no difference
 _UNLIMITED = 2**31
 _GIVEN_UP = 0.05  # of the model's rate of acceptance, given up for tokens that take no time
+_TRIED_AGAIN = 8  # drafts of which one is the model's, while it is left out
 
 
 class NgramDrafter:
@@ -46,16 +47,32 @@ class NgramDrafter:
 class Cascade:
     """Looks up first, and asks a model where that finds nothing that is about as likely to be right."""
 
-    def __init__(self, lookup: NgramDrafter, model: Drafter, calibration: Calibration, source: str) -> None:
-        """`calibration` learns from verdicts how likely both are to be right; `source` is the model's in its guesses."""
+    def __init__(
+        self,
+        lookup: NgramDrafter,
+        model: Drafter,
+        calibration: Calibration,
+        source: str,
+        leaves_out_model: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`calibration` learns from verdicts how likely both are to be right; `source` is the model's in its guesses.
+
+        While `leaves_out_model` says so, the model is asked now and then alone, to see how good it is.
+        """
         self.context = model.context
         self._lookup, self._model = lookup, model
         self._calibration, self._source = calibration, source
+        self._leaves_out_model = leaves_out_model
+        self._left_out = 0  # drafts in which the model was left out or tried again
 
     def draft(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Guess | None]:
         """See `Drafter`. The model's first token carries what was looked up: else that could never prove right again."""
         found = self._lookup.draft(ids, sampling)
         first = next(found, None)
+        if self._is_left_out():
+            yield from () if first is None else (first,)
+            yield from found
+            return
         if first is not None and self._calibration.chance(first) >= self._calibration.rate(self._source) - _GIVEN_UP:
             yield first
             yield from found
@@ -63,6 +80,12 @@ class Cascade:
         for guess in self._model.draft(ids, sampling):
             yield guess if guess is None else replace(guess, aside=first)
             first = first if guess is None else None
+
+    def _is_left_out(self) -> bool:
+        if not self._leaves_out_model():
+            return False
+        self._left_out += 1
+        return self._left_out % _TRIED_AGAIN != 0
 
 
 def longest_agreement(ids: Sequence[int]) -> tuple[int, list[int]]:

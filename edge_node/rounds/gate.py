@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge_node.drafting.drift import Drift
 from edge_node.rounds.pace import Pace
 from edge_node.settings import Mode
 from shared.running_mean import RunningMean
@@ -19,13 +20,16 @@ _ROUNDS = 8  # rounds after which the time that they took counts as much as the 
 class Gate:
     """Chooses before every round. To know what drafts are worth, a streaming node drafts beside the stream now and then: a probe.
 
-    A probe costs no time, and nothing has to be tried that may be slower.
+    A probe costs no time, and nothing has to be tried that may be slower. Probes also show whether a draft model whose acceptance has
+    fallen has recovered: until then the hub streams, or blocks are drafted without the model.
     """
 
-    def __init__(self, pace: Pace, mode: Mode) -> None:
+    def __init__(self, pace: Pace, mode: Mode, drift: Drift | None = None, *, looks_up_instead: bool = False) -> None:
+        """`drift` is the draft model's; `looks_up_instead` says that where it has fallen the drafter goes on without the model."""
         self.streams = mode is not Mode.SPECULATE  # at present
         self._pace = pace
         self._mode = mode
+        self._drift, self._looks_up_instead = drift, looks_up_instead
         self._probes = _FIRST_PROBES  # tokens still to be drafted beside the stream
         self._unprobed = 0  # tokens streamed since one was
         self._rest = 0  # tokens to be streamed before blocks are tried again
@@ -37,6 +41,11 @@ class Gate:
         """Choose by another mode from the next round on."""
         self._mode = mode
         self.streams = mode is not Mode.SPECULATE
+
+    @property
+    def leaves_out_model(self) -> bool:
+        """Whether blocks are not to be the draft model's, since its acceptance has fallen."""
+        return self._mode is Mode.AUTO and self._drift is not None and self._drift.fallen
 
     @property
     def wants_probe(self) -> bool:
@@ -51,7 +60,7 @@ class Gate:
         """Whether to stream from here on. `longest` is that of useful blocks, `advised` the hub's, 0: it asks to stream."""
         if self._mode is Mode.STREAM:
             return True
-        if advised == 0:
+        if advised == 0 or (self.leaves_out_model and not self._looks_up_instead):
             self.streams = True
         elif self._mode is Mode.SPECULATE:
             self.streams = False

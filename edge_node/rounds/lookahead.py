@@ -15,6 +15,7 @@ from math import prod
 
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Drafter, Guess
+from edge_node.drafting.drift import Drift
 from edge_node.rounds.skill import DraftSkill
 from shared.sampling_parameters import Sampling
 
@@ -61,9 +62,10 @@ class Lookahead:
         calibration: Calibration,
         skill: DraftSkill,
         clock: Callable[[], float] = time.monotonic,
+        drift: Drift | None = None,
     ) -> None:
-        """`calibration` and `skill` learn from what is drafted and committed here."""
-        self._drafter, self._calibration, self._skill = drafter, calibration, skill
+        """`calibration`, `skill` and `drift` learn from what is drafted and committed here."""
+        self._drafter, self._calibration, self._skill, self._drift = drafter, calibration, skill, drift
         self._clock = clock
         self._ids: tuple[int, ...] = ()
         self._sampling = Sampling()
@@ -202,6 +204,8 @@ class Lookahead:
                 return place
             guess = self.trunk[place]
             self._calibration.learn(guess, token)
+            if self._drift is not None:
+                self._drift.learn(guess, token, greedy=self._sampling.temperature == 0)
             self._skill.acceptance.add(guess.token == token)
             if guess.token != token:
                 if guess.runner_up is not None:

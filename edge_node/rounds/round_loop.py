@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Drafter
+from edge_node.drafting.drift import Drift
 from edge_node.link.channel import Channel, HubMessage, News
 from edge_node.link.directory import SeenHub
 from edge_node.link.hub_link import HubLink
@@ -48,8 +49,9 @@ class RoundLoop:
         calibration: Calibration | None = None,
         clock: Callable[[], float] = time.monotonic,
         presumed: Opened | None = None,
+        drift: Drift | None = None,
     ) -> None:
-        """`drafter` may be None when the mode is to stream; `calibration` says how its confidence is to be taken.
+        """`drafter` may be None when the mode is to stream; `calibration` says how its confidence is to be taken, `drift` how its model fares.
 
         `presumed` are the limits of an answer that begins without a hub, as a hub would tell them.
         """
@@ -57,7 +59,8 @@ class RoundLoop:
         self.skill = DraftSkill()
         self.times = RoundTimes()
         self.pace = Pace(self.skill, self.times, ahead=settings.ahead)
-        self.gate = Gate(self.pace, settings.mode)
+        self.drift = drift
+        self.gate = Gate(self.pace, settings.mode, drift, looks_up_instead=settings.looks_up_instead)
         self.on_wait = log.info
         self.is_unwanted: Callable[[], bool] = lambda: False  # whether nobody wants more of the answer in progress
         self._link = link
@@ -68,7 +71,7 @@ class RoundLoop:
         self._length = BlockLength(settings, self.pace)
         self._drafting: DraftingSchedule | None = None
         if drafter is not None:
-            lookahead = Lookahead(drafter, calibration or Calibration(), self.skill, clock)
+            lookahead = Lookahead(drafter, calibration or Calibration(), self.skill, clock, drift)
             self._drafting = DraftingSchedule(settings, self._length, lookahead)
         self._alone = DraftingAlone(settings, self._drafting)
         self._answer: AnswerInProgress | None = None  # the last one that was begun in the session

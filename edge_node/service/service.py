@@ -224,6 +224,7 @@ class NodeService:
             chats=len(self._desk.chats),
             lost=self._lost,
             set_mode=self._mode.value,
+            draft=None if self._node.drift is None else self._node.drift.figures,
             hub=self._node.link.directory.choose(None, set(), None),
         )
         if stats is not None:

@@ -8,6 +8,8 @@ from functools import cache
 
 import pytest
 
+from edge_node.drafting.drafter import Guess
+from edge_node.drafting.drift import Drift
 from edge_node.rounds.gate import Gate
 from edge_node.rounds.pace import Pace
 from edge_node.rounds.skill import DraftSkill
@@ -179,3 +181,28 @@ def test_modes_that_are_chosen_stay() -> None:
     slow, fast = measured(0.5, 0.12, 0.1).pace(), measured(0.001, 0.1, 0.99).pace()
     assert Gate(fast, Mode.STREAM).choose(LONGEST, None)
     assert not Gate(slow, Mode.SPECULATE).choose(LONGEST, None)
+
+
+def test_while_the_drafts_acceptance_has_fallen_the_hub_streams_and_probes_go_on() -> None:
+    drift = Drift("default:0", "model", 0.95)
+    gate = Gate(measured(0.015, 0.12, 0.8).pace(), Mode.AUTO, drift)
+    assert not gate.choose(LONGEST, None), "blocks are faster here"
+    while not drift.fallen:
+        drift.learn(Guess(1, 0.9, "model"), 2, greedy=True)
+    assert gate.choose(LONGEST, None)
+    while gate.wants_probe:
+        gate.probed()
+    gate.streamed(64)
+    assert gate.wants_probe
+    while drift.fallen:
+        drift.learn(Guess(1, 0.9, "model"), 1, greedy=True)
+    assert not gate.choose(LONGEST, None)
+
+
+def test_what_the_user_has_chosen_stays_when_the_acceptance_falls() -> None:
+    drift = Drift("default:0", "model", 0.95)
+    while not drift.fallen:
+        drift.learn(Guess(1, 0.9, "model"), 2, greedy=True)
+    pace = measured(0.015, 0.12, 0.8).pace()
+    assert not Gate(pace, Mode.SPECULATE, drift).choose(LONGEST, None)
+    assert not Gate(pace, Mode.AUTO, drift, looks_up_instead=True).choose(LONGEST, None), "the drafter leaves it out"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import PairError
+from shared.file_hash import sha256_of
 from shared.pair import DEFAULT, MANIFEST, Pair, built_in_pairs, load_pair
 
 
@@ -167,6 +168,17 @@ def test_a_changed_file_is_noticed(folder: Path) -> None:
     pair.draft.model.write_bytes(pair.draft.model.read_bytes() + b"x")
     with pytest.raises(PairError, match="install the pair"):
         pair.verify(pair.draft.model)
+
+
+def test_a_draft_has_a_version_by_its_contents_whether_they_are_recorded_or_not(folder: Path) -> None:
+    pair = load_pair(str(folder))
+    assert pair.draft is not None
+    digest = sha256_of(pair.draft.model).hex()
+    assert pair.version_of(pair.draft) == f"default:{digest[:16]}"
+    unrecorded = replace(pair, sha256={})
+    assert unrecorded.version_of(pair.draft) == pair.version_of(pair.draft)
+    pair.draft.model.write_bytes(b"another")
+    assert unrecorded.version_of(pair.draft) != pair.version_of(pair.draft)
 
 
 def test_a_pair_may_have_drafts_for_several_devices(folder: Path) -> None:

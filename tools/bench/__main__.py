@@ -30,6 +30,7 @@ from tools.bench import (
     flood,
     invariance,
     latency,
+    mixed,
     modes,
     neighbour,
     overhead,
@@ -138,6 +139,21 @@ def _round(requests: Requests = 60, as_json: Json = False, pair_name: PairName =
 def _modes(requests: Requests = 20, as_json: Json = False, pair_name: PairName = "home") -> None:
     """Speculation against streaming, and streaming against the bare forward."""
     modes.run(requests, pair_name, as_json)
+
+
+@app.command("mixed")
+def _mixed(
+    pair_name: PairName = "home",
+    answers: Annotated[int, typer.Option(min=1, help="of each device, greedy and sampled in turn")] = 6,
+    tokens: Annotated[int, typer.Option(min=1, max=4096, help="of an answer, at most")] = 48,
+    as_json: Json = False,
+) -> None:
+    """A device for each draft of a pair, one without a model and one that streams, at once at one hub: acceptance, tokens/s, exactness.
+
+    Exit status 1 says that some answers are not the target's own.
+    """
+    if not mixed.run(pair_name, answers, tokens, as_json):
+        raise typer.Exit(1)
 
 
 @app.command("capacity")

@@ -12,17 +12,13 @@ from multiprocessing import get_context
 import torch
 from tokenizers import Tokenizer
 
-from hub.model.device import pick_device, pick_dtype
-from hub.model.target import Target
 from shared.pair import load_pair
 from shared.vocabulary import ids_below
 from tools.bench.report import progress
-from tools.bench.truths import Flips, OwnTruth, PlainTruth, Truth
-from tools.rig.lone_target import LoneTarget
+from tools.bench.truths import Flips, truth_of
 from tools.rig.number_format import NumberFormat
-from tools.rig.oracle import Oracle, Rule
+from tools.rig.oracle import Rule
 
-_KV_MEMORY = 64 << 20  # bytes: one text
 _WORTH = 40  # chats that are worth a process of their own, which imports PyTorch first
 
 
@@ -74,13 +70,7 @@ class Judge:
         self._court = court
         self._tokenizer = Tokenizer.from_file(str(pair.tokenizer))
         self._end: int = self._tokenizer.token_to_id(pair.end_tokens[0])
-        told = ids_below(self._tokenizer), [self._end], court.context
-        plain = Oracle(pair.target, *told, pick_dtype(court.form.dtype))
-        if court.form.is_plain:
-            self._truth: Truth = PlainTruth(plain)
-        else:
-            target = court.form.load(Target, pair.target, pick_device("auto"), _KV_MEMORY)
-            self._truth = OwnTruth(LoneTarget(target, *told), plain)
+        self._truth = truth_of(pair, court.form, ids_below(self._tokenizer), [self._end], court.context)
 
     def judgement(self, chat: Chat) -> Judgement:
         """Of one chat."""

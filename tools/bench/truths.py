@@ -9,9 +9,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from hub.model.device import pick_device, pick_dtype
+from hub.model.target import Target
+from shared.pair import Pair
 from tools.rig.lone_target import LoneTarget
+from tools.rig.number_format import NumberFormat
 from tools.rig.oracle import Oracle, Rule, choose
 
+_KV_MEMORY = 64 << 20  # bytes: one text
 DECODED_ALONE = (
     7  # of so many answers one is decoded token by token by the oracle; the others are confirmed in one pass each
 )
@@ -78,6 +83,15 @@ class OwnTruth:
         """See `Truth`."""
         truth = self._alone.answer(prompt, rule, max_tokens)
         return truth, _flips(self._plain.logits(prompt, answer)[: len(answer)], len(prompt), answer, rule)
+
+
+def truth_of(pair: Pair, form: NumberFormat, vocab_size: int, end_ids: Sequence[int], context: int) -> Truth:
+    """Of a pair's target in that format; `context` is the number of ids that a text can have. Raises SledError."""
+    told = vocab_size, end_ids, context
+    plain = Oracle(pair.target, *told, pick_dtype(form.dtype))
+    if form.is_plain:
+        return PlainTruth(plain)
+    return OwnTruth(LoneTarget(form.load(Target, pair.target, pick_device("auto"), _KV_MEMORY), *told), plain)
 
 
 def _flips(logits: np.ndarray[Any, Any], start: int, answer: Sequence[int], rule: Rule) -> Flips:
