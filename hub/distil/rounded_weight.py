@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from hub.export.rounded import Levels, Rounded, offset_levels, scale_levels
+from hub.export.rounded import BLOCK, Rounded, blocks_of
 
 
 class RoundedWeight(nn.Module):
@@ -21,47 +21,60 @@ class RoundedWeight(nn.Module):
     def __init__(self, rounded: Rounded) -> None:
         """Scales learn as factors of what they begin with, and offsets in scales, so that all of them learn at one rate."""
         super().__init__()
-        self._bits, self._block = rounded.bits, rounded.block
+        self._bits, self._middle = rounded.bits, 1 << (rounded.bits - 1)
+        blocks = blocks_of(rounded.numbers.shape[1])
+        scales = rounded.scales
         self.first_scales: torch.Tensor
         self.first_offsets: torch.Tensor
+        self.levels_of_offsets: torch.Tensor
         self.factors: torch.Tensor
-        self.offset_factors: torch.Tensor
-        self.register_buffer("first_scales", rounded.scales.values())
-        self.register_buffer("factors", rounded.scales.factors.float())
+        self.register_buffer("factors", rounded.factors.float())
+        self.register_buffer("first_scales", scales[:, :blocks].clone())
+        self.register_buffer("levels_of_offsets", rounded.levels[:, blocks:].float())
         self.growth = nn.Parameter(torch.zeros_like(self.first_scales))
         self._has_offsets = rounded.offsets is not None
         if rounded.offsets is not None:
-            self.register_buffer("first_offsets", rounded.offsets.values())
-            self.register_buffer("offset_factors", rounded.offsets.factors.float())
-            self.shifts = nn.Parameter(torch.zeros_like(self.first_offsets))
+            self.register_buffer("first_offsets", (rounded.offsets.float() - self._middle) * self._units())
+            self.shifts = nn.Parameter(torch.zeros_like(self.first_scales))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """What the numbers of `weight` stand for."""
         numbers, scales, offsets = self._parts(weight)
-        return ((numbers - (1 << self._bits - 1)) * scales + offsets).view_as(weight)
+        return ((numbers - self._middle) * scales + offsets).view_as(weight)
 
     @torch.no_grad()
     def rounded(self, weight: torch.Tensor) -> Rounded:
         """The numbers of `weight`, as they are written."""
         numbers, _, _ = self._parts(weight)
-        scales = Levels(self._scale_levels().to(torch.uint8), self.factors.to(torch.bfloat16))
-        offsets = None
-        if self._has_offsets:
-            offsets = Levels(self._offset_levels().to(torch.int8), self.offset_factors.to(torch.bfloat16))
-        return Rounded(numbers.view_as(weight).to(torch.uint8), scales, offsets, self._bits)
+        return Rounded(
+            numbers=numbers.view_as(weight).to(torch.uint8),
+            offsets=self._offset_numbers().to(torch.uint8) if self._has_offsets else None,
+            levels=torch.cat([self._levels(), self.levels_of_offsets], 1).to(torch.uint8),
+            factors=self.factors.to(torch.bfloat16),
+            bits=self._bits,
+        )
 
     def _parts(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
-        scales = (self._scale_levels() * self.factors)[..., None]
-        offsets = (self._offset_levels() * self.offset_factors)[..., None] if self._has_offsets else 0.0
-        split = weight.view(*self.first_scales.shape, self._block)
-        numbers = _whole((split - offsets) / scales) + (1 << self._bits - 1)
-        return numbers.clamp(0, (1 << self._bits) - 1), scales, offsets
+        scales = (self._levels() * self.factors)[..., None]
+        offsets = ((self._offset_numbers() - self._middle) * self._units())[..., None] if self._has_offsets else 0.0
+        split = weight.view(*self.first_scales.shape, BLOCK)
+        numbers = _passing(torch.round, (split - offsets) / scales) + self._middle
+        return numbers.clamp(0, 2 * self._middle - 1), scales, offsets
 
-    def _scale_levels(self) -> torch.Tensor:
-        return _passing(scale_levels, self.first_scales * self.growth.exp(), self.factors)
+    def _levels(self) -> torch.Tensor:
+        return _passing(
+            lambda levels: levels.round().clamp(1, 255), self.first_scales * self.growth.exp() / self.factors
+        )
 
-    def _offset_levels(self) -> torch.Tensor:
-        return _passing(offset_levels, self.first_offsets + self.shifts * self.first_scales, self.offset_factors)
+    def _offset_numbers(self) -> torch.Tensor:
+        offsets = self.first_offsets + self.shifts * self.first_scales
+        most = 2 * self._middle - 1
+        return _passing(lambda numbers: numbers.round().clamp(0, most), offsets / self._units() + self._middle)
+
+    def _units(self) -> torch.Tensor:
+        """The scales of the offsets, [out, blocks]."""
+        units = (self.levels_of_offsets * self.factors).repeat_interleave(BLOCK, 1)
+        return units[:, : self.first_scales.shape[1]]
 
 
 def learn_rounded(model: Any, weights: Mapping[str, Rounded]) -> None:
@@ -82,14 +95,6 @@ def settle_rounded(model: Any) -> dict[str, Rounded]:
     return found
 
 
-def _whole(numbers: torch.Tensor) -> torch.Tensor:
-    """Rounded; gradients pass."""
-    return numbers + (torch.round(numbers) - numbers).detach()
-
-
-def _passing(
-    levels: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], values: torch.Tensor, factors: torch.Tensor
-) -> torch.Tensor:
-    """The levels of values; gradients pass."""
-    exact = values / factors
-    return exact + (levels(values, factors) - exact).detach()
+def _passing(rounding: Callable[[torch.Tensor], torch.Tensor], exact: torch.Tensor) -> torch.Tensor:
+    """`exact`, rounded; gradients pass."""
+    return exact + (rounding(exact) - exact).detach()

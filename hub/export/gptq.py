@@ -8,16 +8,9 @@ are those of least error, weighted by the inputs, among some shrunken ranges.
 from __future__ import annotations
 
 import torch
+from torch import nn
 
-from hub.export.rounded import (
-    PLAIN,
-    Levels,
-    Rounded,
-    offset_factors,
-    offset_levels,
-    scale_factors,
-    scale_levels,
-)
+from hub.export.rounded import BLOCK, PLAIN, Rounded, blocks_of, factors_for, levels_of
 
 _DAMPING = 0.01  # of the mean of the inputs' squares, added to each: directions that were hardly seen stay as they are
 _SHRUNK = tuple(1 - step / 40 for step in range(17))  # shares of a block's range that are tried
@@ -25,10 +18,13 @@ _AT_ONCE = 128  # columns after which the rest is corrected, a multiple of every
 _REFITTED = 2  # times that a block's offset is fitted to its numbers, and these to it
 
 
-def round_weight(weight: torch.Tensor, bits: int, block: int, squares: torch.Tensor | None = None) -> Rounded:
-    """Round `weight`, float32 [out, in], in blocks of `block` numbers, which must divide its rows.
+def round_weight(
+    weight: torch.Tensor, bits: int, squares: torch.Tensor | None = None, *, offsets: bool = True
+) -> Rounded:
+    """Round `weight`, float32 [out, in]. Raises QuantizeError for rows that have no whole blocks.
 
-    `squares` [in, in] is the sum of x·xᵀ over the inputs x that were seen; without it every number is rounded to the nearest.
+    `squares` [in, in] is the sum of x·xᵀ over the inputs x that were seen; without it every number is rounded to the nearest. With PLAIN bits, or
+    without `offsets`, blocks have levels on both sides of zero.
     """
     weight = weight.clone()
     width = weight.shape[1]
@@ -36,14 +32,14 @@ def round_weight(weight: torch.Tensor, bits: int, block: int, squares: torch.Ten
         importance, spread = torch.ones(width), None
     else:
         importance, spread = squares.diagonal().clamp_min(torch.finfo(torch.float32).tiny), _spread(squares)
-    grid = _Grid(weight, bits, block)
+    grid = _Grid(weight, bits, offsets=offsets and bits < PLAIN)
     numbers = torch.empty(weight.shape, dtype=torch.uint8)
     for start in range(0, width, _AT_ONCE):
         end = min(width, start + _AT_ONCE)
         errors = torch.zeros(len(weight), end - start)
         for column in range(start, end):
-            if column % block == 0:
-                part = slice(column, column + block)
+            if column % BLOCK == 0:
+                part = slice(column, column + BLOCK)
                 scale, offset = grid.fit(weight[:, part], importance[part])
             number = grid.nearest(weight[:, column], scale, offset)
             numbers[:, column] = number.to(torch.uint8)
@@ -67,35 +63,36 @@ def _spread(squares: torch.Tensor) -> torch.Tensor:
 
 
 class _Grid:
-    """The levels of a weight's blocks, found one block of columns after the other."""
+    """The scales and offsets of a weight's blocks, found one block of columns after the other."""
 
-    def __init__(self, weight: torch.Tensor, bits: int, block: int) -> None:
-        """The rows' factors come from the ranges of the weight as it is."""
-        self._most, self._middle, self._bits = 2**bits - 1, 2.0 ** (bits - 1), bits
-        low, high = self._range(weight.view(len(weight), -1, block))
+    def __init__(self, weight: torch.Tensor, bits: int, *, offsets: bool) -> None:
+        """The rows' factors and the scales of offsets come from the weight as it is."""
+        self._most, self._middle, self._bits, self._has_offsets = 2**bits - 1, 2.0 ** (bits - 1), bits, offsets
+        low, high = self._range(weight.view(len(weight), blocks_of(weight.shape[1]), BLOCK))
         scales = (high - low) / self._most
-        self._scale_factors = scale_factors(scales.amax(1))
-        self._offset_factors = offset_factors((low + self._middle * scales).abs().amax(1))
-        self._scales: list[torch.Tensor] = []
+        self._factors = factors_for(scales.amax(1))
+        self._levels: list[torch.Tensor] = []
         self._offsets: list[torch.Tensor] = []
+        self._levels_of_offsets = self._fitted(low + self._middle * scales) if offsets else torch.empty(len(weight), 0)
+        self._scales_of_offsets = (self._levels_of_offsets * self._factors.float()).repeat_interleave(BLOCK, 1)
 
     def fit(self, part: torch.Tensor, importance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scales and offsets [out] for the next block [out, size], as they will be stored."""
+        """Scales and offsets [out] for the next block [out, BLOCK], as they will be stored."""
         low, high = self._range(part)
         best = torch.full((len(part),), torch.inf)
-        kept = (torch.ones(len(part)), torch.zeros(len(part)))
+        kept = (torch.ones(len(part)), torch.full((len(part),), self._middle))
         for share in _SHRUNK:
-            tried = self._tried(part, importance, low, high, share)
-            scale, offset = (levels * factors for levels, factors in zip(tried, self._factors(), strict=True))
-            numbers = self.nearest(part, scale[:, None], offset[:, None])
-            wrong = part - self.stands_for(numbers, scale[:, None], offset[:, None])
-            error = (wrong.square() * importance).sum(1)
+            levels = levels_of((high - low) * share / self._most, self._factors[:, 0])
+            number = self._offset_for(part, importance, (low + high) / 2, levels)
+            numbers = self.nearest(part, *(each[:, None] for each in self._values(levels, number)))
+            stood = self.stands_for(numbers, *(each[:, None] for each in self._values(levels, number)))
+            error = ((part - stood).square() * importance).sum(1)
             better = error < best
             best = torch.where(better, error, best)
-            kept = (torch.where(better, tried[0], kept[0]), torch.where(better, tried[1], kept[1]))
-        self._scales.append(kept[0])
+            kept = (torch.where(better, levels, kept[0]), torch.where(better, number, kept[1]))
+        scale, offset = self._values(*kept)
+        self._levels.append(kept[0])
         self._offsets.append(kept[1])
-        scale, offset = (levels * factors for levels, factors in zip(kept, self._factors(), strict=True))
         return scale, offset
 
     def nearest(self, weight: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
@@ -108,33 +105,48 @@ class _Grid:
 
     def rounded(self, numbers: torch.Tensor) -> Rounded:
         """The weight, once every block was fitted."""
-        scales = Levels(torch.stack(self._scales, 1).to(torch.uint8), self._scale_factors)
-        offsets = Levels(torch.stack(self._offsets, 1).to(torch.int8), self._offset_factors)
-        return Rounded(numbers, scales, None if self._bits >= PLAIN else offsets, self._bits)
+        levels = torch.cat([torch.stack(self._levels, 1), self._levels_of_offsets], 1).to(torch.uint8)
+        offsets = torch.stack(self._offsets, 1).to(torch.uint8) if self._has_offsets else None
+        return Rounded(numbers, offsets, levels, self._factors, self._bits)
 
-    def _tried(
-        self, part: torch.Tensor, importance: torch.Tensor, low: torch.Tensor, high: torch.Tensor, share: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Levels [out] of a scale for that share of the range, and of the offset that suits it."""
-        scale_factor, offset_factor = self._factors()
-        scales = scale_levels((high - low) * share / self._most, scale_factor)
-        if self._bits >= PLAIN:
-            return scales, torch.zeros_like(scales)
-        scale = scales * scale_factor
-        offset = (low + high) / 2 + scale / 2
+    def _offset_for(
+        self, part: torch.Tensor, importance: torch.Tensor, middle: torch.Tensor, levels: torch.Tensor
+    ) -> torch.Tensor:
+        """The number [out] of the offset that suits scales of those levels best."""
+        if not self._has_offsets:
+            return torch.full_like(levels, self._middle)
+        scale = levels * self._factors[:, 0].float()
+        unit = self._scales_of_offsets[:, len(self._offsets)]
+        offset = middle + scale / 2
         for _ in range(_REFITTED):
             numbers = self.nearest(part, scale[:, None], offset[:, None])
             apart = part - (numbers - self._middle) * scale[:, None]
             offset = (apart * importance).sum(1) / importance.sum()
-        return scales, offset_levels(offset, offset_factor)
+        return ((offset / unit).round() + self._middle).clamp(0, self._most)
 
-    def _factors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._scale_factors[:, 0].float(), self._offset_factors[:, 0].float()
+    def _values(self, levels: torch.Tensor, number: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The next block's scale and offset [out] for those levels and that number of the offset."""
+        scale = levels * self._factors[:, 0].float()
+        if not self._has_offsets:
+            return scale, torch.zeros_like(scale)
+        return scale, (number - self._middle) * self._scales_of_offsets[:, len(self._offsets)]
+
+    def _fitted(self, offsets: torch.Tensor) -> torch.Tensor:
+        """Levels [out, blocks of offsets] of the scales by which offsets [out, blocks] are off least."""
+        padded = nn.functional.pad(offsets, (0, -offsets.shape[1] % BLOCK)).view(len(offsets), -1, BLOCK)
+        largest = torch.maximum(padded.amax(-1) / (self._middle - 1), -padded.amin(-1) / self._middle)
+        best, kept = torch.full(largest.shape, torch.inf), torch.ones_like(largest)
+        for share in _SHRUNK:
+            levels = levels_of(largest * share, self._factors)
+            unit = (levels * self._factors.float())[..., None]
+            error = (padded - (padded / unit).round().clamp(-self._middle, self._middle - 1) * unit).square().sum(-1)
+            best, kept = torch.minimum(error, best), torch.where(error < best, levels, kept)
+        return kept
 
     def _range(self, part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The least and the largest of each block."""
         low, high = part.amin(-1), part.amax(-1)
-        if self._bits < PLAIN:
+        if self._has_offsets:
             return low, high
         high = torch.maximum(-low, high)
         return -high, high

@@ -1,13 +1,13 @@
 """Turns the weights of a draft graph into few bits, in blocks of numbers; activations stay float32.
 
-A matrix W [out, in] that was rounded (`hub/export/rounded.py`) becomes com.microsoft::MatMulNBits: uint8 [out, blocks, block · bits / 8]
-and scales [out, blocks]. Offsets are multiplied by the sums of the inputs over each block, a matrix of a 32nd of the size:
+A matrix W [out, in] that was rounded (`hub/export/rounded.py`) becomes com.microsoft::MatMulNBits: uint8 [out, blocks, 32 · bits / 8]
+and scales [out, blocks]. Offsets are further columns of it, and what they are multiplied by are the sums of the inputs over blocks:
 
-    y = MatMulNBits(x, numbers, scales) + BlockSums(x) · offsets
+    y = MatMulNBits(x and BlockSums(x), numbers and offsets)
 
-MatMulNBits has zero points, but of whole numbers; with those that are not, it takes 35 times as long. Scales and offsets are stored in 8 bits, which ONNX
-Runtime turns into float32 once, when it loads the graph. accuracy_level 4 makes it multiply in int8 (activations are rounded on the way in);
-without it, it computes in float32 and takes 20 times as long. The embedding is read by com.microsoft::GatherBlockQuantized from
+MatMulNBits has zero points, but whole ones; with those that are not, it takes 35 times as long. Scales are stored in 8 bits, which ONNX
+Runtime turns into float32 once, when it loads the graph. accuracy_level 4 makes it multiply in int8 (activations are rounded on the way in, a block
+at a time); without it, it computes in float32 and takes 20 times as long. The embedding is read by com.microsoft::GatherBlockQuantized from
 the same numbers, so that one tied to the head is still stored once.
 """
 
@@ -21,9 +21,10 @@ import numpy.typing as npt
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 from hub.export.gptq import round_weight
-from hub.export.rounded import PLAIN, Levels, Rounded, block_size
+from hub.export.rounded import BLOCK, PLAIN, Rounded, blocks_of
 from hub.export.rounding import Grid
 
 _MULTIPLY = ("MatMul", "Gemm", "MatMulNBits")
@@ -90,6 +91,7 @@ class _Quantized:
     """The nodes of a graph and the tensors that they read, as they are made."""
 
     def __init__(self) -> None:
+        self._made: set[str] = set()  # outputs of nodes
         self.nodes: list[onnx.NodeProto] = []
         self.tensors: dict[str, onnx.TensorProto] = {}
 
@@ -97,83 +99,50 @@ class _Quantized:
         """Stand for a MatMul, or for a Gemm whose third input is a bias."""
         source, weight, *bias = node.input
         self._store(weight, rounded)
-        inputs = [source, f"{weight}.numbers", f"{weight}.scales", *(["", "", *bias] if bias else [])]
-        out, width = rounded.numbers.shape
+        out, width = rounded.stored.shape
+        given = source if rounded.offsets is None else self._with_sums(source, rounded.numbers.shape[1])
+        inputs = [given, f"{weight}.numbers", f"{weight}.scales", *(["", "", *bias] if bias else [])]
         sizes = {"N": out, "K": width, "accuracy_level": _IN_INT8}
-        if rounded.offsets is None:
-            self._add("MatMulNBits", inputs, node.output[0], _form(rounded) | sizes)
-            return
-        product, from_offsets = f"{node.output[0]}.product", f"{node.output[0]}.offsets"
-        self._add("MatMulNBits", inputs, product, _form(rounded) | sizes)
-        self._add(
-            "MatMul",
-            [self._sums(source, rounded), self._computed("Transpose", [f"{weight}.offsets"], "columns")],
-            from_offsets,
-        )
-        self._add("Add", [product, from_offsets], node.output[0])
+        self._add("MatMulNBits", inputs, node.output[0], _form(rounded) | sizes)
 
     def look_up(self, node: onnx.NodeProto, rounded: Rounded) -> None:
-        """Stand for a Gather by ids [1, tokens], whose operator wants the numbers as [vocab, in]."""
+        """Stand for a Gather by ids, whose operator wants the numbers as [vocab, in]."""
         weight, ids = node.input
         self._store(weight, rounded)
-        self._tensor(f"{weight}.shape", np.array(rounded.numbers.shape, np.int64))
-        flat = self._computed("Reshape", [f"{weight}.numbers", f"{weight}.shape"], "flat")
+        flat = f"{weight}.flat"
+        self._tensor(f"{weight}.shape", np.array([*rounded.numbers.shape[:1], -1], np.int64))
+        self._add("Reshape", [f"{weight}.numbers", f"{weight}.shape"], flat)
         attributes = _form(rounded) | {"gather_axis": 0, "quantize_axis": 1}
-        inputs = [flat, ids, f"{weight}.scales"]
-        if rounded.offsets is None:
-            self._add("GatherBlockQuantized", inputs, node.output[0], attributes)
-            return
-        blocks, width = rounded.scales.whole.shape[1], rounded.numbers.shape[1]
-        made = [f"{node.output[0]}.{part}" for part in ("scaled", "blocks", "offsets", "moved")]
-        self._tensor("one.by_number", np.array([1, -1, blocks, 1], np.int64))
-        self._tensor("one.by_block", np.array([1, -1, blocks, rounded.block], np.int64))
-        self._tensor("one.whole", np.array([1, -1, width], np.int64))
-        self._add("GatherBlockQuantized", inputs, made[0], attributes)
-        self._add("Reshape", [made[0], "one.by_block"], made[1])
-        self._add("Gather", [f"{weight}.offsets", ids], f"{made[2]}.flat", {"axis": 0})
-        self._add("Reshape", [f"{made[2]}.flat", "one.by_number"], made[2])
-        self._add("Add", [made[1], made[2]], made[3])
-        self._add("Reshape", [made[3], "one.whole"], node.output[0])
+        self._add("GatherBlockQuantized", [flat, ids, f"{weight}.scales"], node.output[0], attributes)
 
     def _store(self, weight: str, rounded: Rounded) -> None:
         """The tensors and nodes that stand for a weight, unless they are there: a tied one is read twice."""
         if f"{weight}.numbers" in self.tensors:
             return
-        split = rounded.numbers.view(*rounded.scales.whole.shape, rounded.block).numpy()
-        self._tensor(f"{weight}.numbers", pack(split, rounded.bits))
-        for name, levels in (("scales", rounded.scales), ("offsets", rounded.offsets)):
-            if levels is not None:
-                self._levels(f"{weight}.{name}", levels)
-
-    def _levels(self, name: str, levels: Levels) -> None:
-        self._tensor(f"{name}.levels", levels.whole.numpy())
-        raw = levels.factors.contiguous().view(torch.int16).numpy().tobytes()
-        self.tensors[f"{name}.factors"] = helper.make_tensor(
-            f"{name}.factors", TensorProto.BFLOAT16, list(levels.factors.shape), raw, raw=True
+        stored = rounded.stored
+        padded = nn.functional.pad(stored, (0, -stored.shape[1] % BLOCK)).view(len(stored), -1, BLOCK)
+        self._tensor(f"{weight}.numbers", pack(padded.numpy(), rounded.bits))
+        self._tensor(f"{weight}.levels", rounded.levels.numpy())
+        factors, raw = f"{weight}.factors", rounded.factors.contiguous().view(torch.int16).numpy().tobytes()
+        self.tensors[factors] = helper.make_tensor(
+            factors, TensorProto.BFLOAT16, list(rounded.factors.shape), raw, raw=True
         )
-        parts = []
-        for part in ("levels", "factors"):
-            parts.append(f"{name}.{part}.float")
-            self._add("Cast", [f"{name}.{part}"], parts[-1], {"to": TensorProto.FLOAT})
-        self._add("Mul", parts, name)
+        parts = [f"{weight}.levels.float", f"{weight}.factors.float"]
+        self._add("Cast", [f"{weight}.levels"], parts[0], {"to": TensorProto.FLOAT})
+        self._add("Cast", [factors], parts[1], {"to": TensorProto.FLOAT})
+        self._add("Mul", parts, f"{weight}.scales")
 
-    def _sums(self, source: str, rounded: Rounded) -> str:
-        """The sums [tokens, blocks] of the inputs over each block; once for all that multiply the same inputs."""
-        blocks = rounded.scales.whole.shape[1]
-        sums, split = f"{source}.sums.{blocks}", f"{source}.split.{blocks}"
-        if not any(sums in node.output for node in self.nodes):
-            self._tensor(f"blocks.{blocks}", np.array([-1, blocks, rounded.block], np.int64))
-            self._tensor("blocks.axis", np.array([2], np.int64))
-            self._add("Reshape", [source, f"blocks.{blocks}"], split)
+    def _with_sums(self, source: str, width: int) -> str:
+        """The inputs [1, tokens, in] and behind them their sums over blocks; once for all that multiply the same."""
+        split, sums, both = (f"{source}.{part}" for part in ("split", "sums", "with_sums"))
+        if both not in self._made:
+            shape = f"blocks.{width}"
+            self._tensor(shape, np.array([1, -1, blocks_of(width), BLOCK], np.int64))
+            self._tensor("blocks.axis", np.array([3], np.int64))
+            self._add("Reshape", [source, shape], split)
             self._add("ReduceSum", [split, "blocks.axis"], sums, {"keepdims": 0})
-        return sums
-
-    def _computed(self, operator: str, inputs: list[str], name: str) -> str:
-        """The output of an operator on a tensor, once for all that read it."""
-        output = f"{inputs[0]}.{name}"
-        if not any(output in node.output for node in self.nodes):
-            self._add(operator, inputs, output)
-        return output
+            self._add("Concat", [source, sums], both, {"axis": 2})
+        return both
 
     def _tensor(self, name: str, array: npt.NDArray[Any]) -> None:
         self.tensors[name] = numpy_helper.from_array(array, name)
@@ -182,10 +151,11 @@ class _Quantized:
         domain = "com.microsoft" if operator in {"MatMulNBits", "GatherBlockQuantized"} else ""
         node = helper.make_node(operator, inputs, [output], name=output, domain=domain, **(attributes or {}))
         self.nodes.append(node)
+        self._made.add(output)
 
 
 def _round(rows: npt.NDArray[np.float32], bits: int) -> Rounded:
-    return round_weight(torch.from_numpy(rows.copy()), bits, block_size(rows.shape[1], bits))
+    return round_weight(torch.from_numpy(rows.copy()), bits, offsets=False)
 
 
 def _rows(weight: onnx.TensorProto, *, stored_transposed: bool) -> npt.NDArray[np.float32]:
@@ -195,7 +165,7 @@ def _rows(weight: onnx.TensorProto, *, stored_transposed: bool) -> npt.NDArray[n
 
 
 def _form(rounded: Rounded) -> dict[str, Any]:
-    return {"bits": rounded.bits, "block_size": rounded.block}
+    return {"bits": rounded.bits, "block_size": BLOCK}
 
 
 def _is_set(node: onnx.NodeProto, attribute: str) -> bool:

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hub.export.layers import layers_of, linears_of
-from hub.export.rounded import Levels, Rounded
+from hub.export.rounded import Rounded
 from hub.export.rounding import Grid
 from shared.errors import PairError
 
 ROUNDED = "rounded_weights.st"  # its name does not end as those of weights do, which a checkpoint has all of
 
+_PARTS = ("numbers", "offsets", "levels", "factors")
+
 
 def write_rounded(path: Path, weights: Mapping[str, Rounded]) -> None:
     """Write the numbers of weights by their names."""
-    tensors: dict[str, torch.Tensor] = {}
-    for name, rounded in weights.items():
-        tensors |= {f"{name}.numbers": rounded.numbers, f"{name}.bits": torch.tensor(rounded.bits)}
-        for table, levels in (("scales", rounded.scales), ("offsets", rounded.offsets)):
-            if levels is not None:
-                tensors |= {f"{name}.{table}.whole": levels.whole, f"{name}.{table}.factors": levels.factors}
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    tensors = {
+        f"{name}.{part}": tensor.contiguous()
+        for name, rounded in weights.items()
+        for part in _PARTS
+        if (tensor := getattr(rounded, part)) is not None
+    }
+    save_file(tensors | {f"{name}.bits": torch.tensor(rounded.bits) for name, rounded in weights.items()}, path)
 
 
 def read_rounded(path: Path) -> dict[str, Rounded]:
@@ -40,14 +42,10 @@ def read_rounded(path: Path) -> dict[str, Rounded]:
 
 
 def _rounded(tensors: Mapping[str, torch.Tensor], name: str) -> Rounded:
-    offsets = _levels(tensors, f"{name}.offsets") if f"{name}.offsets.whole" in tensors else None
-    return Rounded(
-        tensors[f"{name}.numbers"], _levels(tensors, f"{name}.scales"), offsets, int(tensors[f"{name}.bits"])
-    )
-
-
-def _levels(tensors: Mapping[str, torch.Tensor], name: str) -> Levels:
-    return Levels(tensors[f"{name}.whole"], tensors[f"{name}.factors"])
+    parts = {part: tensors.get(f"{name}.{part}") for part in _PARTS}
+    if any(parts[part] is None for part in _PARTS if part != "offsets"):
+        raise KeyError(name)
+    return Rounded(**cast("dict[str, Any]", parts), bits=int(tensors[f"{name}.bits"]))
 
 
 def grid_of(weights: Mapping[str, Rounded]) -> Grid:

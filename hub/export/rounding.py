@@ -17,7 +17,7 @@ import torch
 
 from hub.export.gptq import round_weight
 from hub.export.layers import groups_of, inputs_of, layers_of, run_layer, squares_of, weight_of
-from hub.export.rounded import PLAIN, Levels, Rounded, block_size
+from hub.export.rounded import PLAIN, Rounded
 
 _DIGEST = 16  # bytes of a row's hash
 
@@ -39,21 +39,16 @@ class Grid:
         known = [each for each in found if each is not None]
         if len(known) < len(found) or len({each.bits for each, _ in known}) != 1:
             return None
-        offsets = None if known[0][0].offsets is None else _levels([(r.offsets, at) for r, at in known if r.offsets])
+        offsets = [rounded.offsets[place] for rounded, place in known if rounded.offsets is not None]
+        if offsets and len(offsets) < len(known):
+            return None
         return Rounded(
             numbers=torch.stack([rounded.numbers[place] for rounded, place in known]),
-            scales=_levels([(rounded.scales, place) for rounded, place in known]),
-            offsets=offsets,
+            offsets=torch.stack(offsets) if offsets else None,
+            levels=torch.stack([rounded.levels[place] for rounded, place in known]),
+            factors=torch.stack([rounded.factors[place] for rounded, place in known]),
             bits=known[0][0].bits,
         )
-
-
-def _levels(rows: Sequence[tuple[Levels, int]]) -> Levels:
-    """Rows of levels, one below the other."""
-    return Levels(
-        torch.stack([levels.whole[place] for levels, place in rows]),
-        torch.stack([levels.factors[place] for levels, place in rows]),
-    )
 
 
 def _hash(row: npt.NDArray[np.float32]) -> bytes:
@@ -80,8 +75,7 @@ def round_layers(
             for group in groups_of(layer, inputs):
                 squares = squares_of(layer, group[0], inputs) if inputs and wanted < PLAIN else None
                 for linear in group:
-                    block = block_size(weight_of(linear).shape[1], wanted)
-                    rounded = round_weight(weight_of(linear), wanted, block, squares)
+                    rounded = round_weight(weight_of(linear), wanted, squares)
                     weight_of(linear).copy_(rounded.weight())
                     grid.add(rounded)
         inputs = [(run_layer(layer, hidden, given), given) for hidden, given in inputs]

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from hub.export.layers import layers_of, linears_of, weight_of
-from hub.export.rounded import PLAIN, block_size
+from hub.export.rounded import PLAIN, stored_bits
 from hub.export.sensitivity import OUT
 from hub.planning.program import Choice
 from shared.device_profile import DeviceProfile
 
 _NODES = 10  # small nodes of a layer: attention, norms, the activation, residual sums
-_OF_PRODUCT, _OF_INPUT = (
-    2,
-    2,
-)  # further ones below 8 bits: the product of offsets and its sum; the sums of the inputs over blocks
+_OF_INPUT = 3  # further ones below 8 bits: the sums of the inputs over blocks, and the inputs with these
 _INPUTS = 4  # of the products of a layer: before and behind attention, before and behind the activation
 _FLOAT = 4  # bytes
 
@@ -52,25 +49,20 @@ class Costs:
         if bits == OUT:
             return Choice(divergence, 0.0, 0)
         shapes = self._shapes[place]
-        nodes = _NODES if bits >= PLAIN else _NODES + _OF_PRODUCT * len(shapes) + _OF_INPUT * _INPUTS
+        nodes = _NODES if bits >= PLAIN else _NODES + _OF_INPUT * _INPUTS
         seconds = self.weights_of(place) / self._profile.weights_per_s[bits]
-        size = sum(stored_bytes(*shape, bits) for shape in shapes)
+        size = sum(out * stored_bits(width, bits, offsets=bits < PLAIN) for out, width in shapes) // 8
         return Choice(divergence, seconds + nodes * self._profile.node_s, size)
 
     def vocabulary(self, bits: int, ids: int | None, divergence: float) -> Choice:
         """Head and embedding in so many bits; the head of all ids shares the embedding's numbers where the model ties them."""
         count, width = self.vocabulary_shape
         head = count if ids is None else ids
-        size = stored_bytes(count, width, bits)
+        of_one = stored_bits(width, bits, offsets=False) // 8
+        size = count * of_one
         if ids is not None or not self._tied:
-            size += stored_bytes(head, width, bits)
+            size += head * of_one
         return Choice(divergence, head * width / self._profile.weights_per_s[bits], size + self._rest)
-
-
-def stored_bytes(out: int, width: int, bits: int) -> int:
-    """Bytes of a weight [out, width] in a draft's file. Raises QuantizeError for rows that have no blocks."""
-    tables = 1 if bits >= PLAIN else 2
-    return out * (width * bits // 8 + tables * (width // block_size(width, bits) + 2))
 
 
 def _shape(weight: Any) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from hub.export.device import Device, device
 from hub.export.export import export_draft
 from hub.export.gptq import round_weight
 from hub.export.layers import layers_of
-from hub.export.rounded import QuantizeError, block_size
+from hub.export.rounded import QuantizeError
 from hub.export.rounded_file import ROUNDED, named_rounded, write_rounded
 from hub.export.rounding import round_layers
 from hub.export.sensitivity import OUT, Loss, agreement, loss_between, sensitivities, what_it_says
@@ -295,7 +295,7 @@ def rounded_vocabulary(model: Any, bits: int) -> Iterator[None]:
     before = {key: weight.clone() for key, weight in weights.items()}
     try:
         for weight in weights.values():
-            weight.copy_(round_weight(weight, bits, block_size(weight.shape[1], bits)).weight())
+            weight.copy_(round_weight(weight, bits, offsets=False).weight())
         yield
     finally:
         for key, weight in before.items():

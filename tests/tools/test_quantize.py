@@ -23,7 +23,7 @@ from hub.export.difference import Difference
 from hub.export.export import ROUNDING, TOLERANCE, export_draft
 from hub.export.gptq import round_weight
 from hub.export.quantize import pack, quantize
-from hub.export.rounded import QuantizeError, block_size
+from hub.export.rounded import QuantizeError
 from hub.export.rounding import Grid, round_layers
 from hub.export.tracing import ExportError
 from shared.pair import load_pair
@@ -70,33 +70,31 @@ def both(
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
-@pytest.mark.parametrize("block", [32, 64])
-def test_a_number_is_off_by_half_a_step_or_clipped(bits: int, block: int) -> None:
-    weights = torch.randn(7, 3 * block, generator=torch.Generator().manual_seed(0))
+def test_a_number_is_off_by_half_a_step_or_clipped(bits: int) -> None:
+    weights = torch.randn(7, 96, generator=torch.Generator().manual_seed(0))
     weights[2] *= 1e-4
-    weights[3, :block] = 0
-    rounded = round_weight(weights, bits, block)
-    assert block_size(3 * block, bits) == (64 if 3 * block % 64 == 0 and bits == 8 else 32)
-    assert (rounded.numbers.shape, rounded.scales.whole.shape) == ((7, 3 * block), (7, 3))
+    weights[3, :32] = 0
+    rounded = round_weight(weights, bits)
+    assert rounded.numbers.shape == (7, 96)
     assert int(rounded.numbers.max()) < 2**bits
     assert (rounded.offsets is None) == (bits == 8)
-    assert rounded.bits_of_all == 7 * 3 * (bits * block + (8 if bits == 8 else 16)) + 7 * (16 if bits == 8 else 32)
-    error = (rounded.weight() - weights).abs().view(7, 3, block)
-    clipped = ((rounded.numbers == 0) | (rounded.numbers == 2**bits - 1)).view(7, 3, block)
-    assert (clipped | (error <= 0.5001 * rounded.scales.values()[..., None])).all()
-    assert rounded.weight()[3, :block].abs().max() < 0.02
-    assert error.square().mean() < weights.square().mean() * {2: 0.2, 3: 0.05, 4: 0.02, 8: 1e-4}[bits]
+    blocks = 3 if bits == 8 else 4  # the offsets of three blocks begin a fourth
+    assert rounded.bits_of_all == 7 * (blocks * (bits * 32 + 8) + 16)
+    error = (rounded.weight() - weights).abs().view(7, 3, 32)
+    clipped = ((rounded.numbers == 0) | (rounded.numbers == 2**bits - 1)).view(7, 3, 32)
+    assert (clipped | (error <= 0.5001 * rounded.scales[:, :3, None])).all()
+    assert rounded.weight()[3, :32].abs().max() < 0.1
+    assert error.square().mean() < weights.square().mean() * {2: 0.2, 3: 0.05, 4: 0.01, 8: 1e-4}[bits]
 
 
 def test_weights_on_a_grid_are_found_again() -> None:
     generator = torch.Generator().manual_seed(1)
     numbers = torch.randint(16, (5, 4, 32), generator=generator).float()
     numbers[..., 0], numbers[..., 1] = 0, 15
-    scales = 0.1 + torch.rand(5, 4, 1, generator=generator)
+    scales = 0.5 + torch.rand(5, 4, 1, generator=generator)
     weights = ((numbers - 5.6) * scales).view(5, 128)
-    torch.testing.assert_close(
-        round_weight(weights, 4, 32).weight(), weights, atol=0.04, rtol=0
-    )  # a step is 0.1 to 1.1
+    off = (round_weight(weights, 4).weight() - weights).view(5, 4, 32) / scales
+    assert off.square().mean().sqrt() < 0.12  # of a step; a grid that begins elsewhere is off by 0.29
 
 
 def test_what_rounding_adds_is_made_good_by_the_numbers_behind() -> None:
@@ -105,7 +103,7 @@ def test_what_rounding_adds_is_made_good_by_the_numbers_behind() -> None:
     inputs = torch.randn(2000, 16, generator=generator) @ torch.randn(16, 128, generator=generator)
     inputs += 0.1 * torch.randn(2000, 128, generator=generator)
     wanted = inputs @ weights.T
-    near, made_good = (round_weight(weights, 3, 64, squares) for squares in (None, inputs.T @ inputs))
+    near, made_good = (round_weight(weights, 3, squares) for squares in (None, inputs.T @ inputs))
     errors = [float((inputs @ each.weight().T - wanted).norm() / wanted.norm()) for each in (near, made_good)]
     assert errors[1] < 0.5 * errors[0]
 
@@ -113,22 +111,22 @@ def test_what_rounding_adds_is_made_good_by_the_numbers_behind() -> None:
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_onnx_runtime_reads_the_numbers_as_they_are_meant(bits: int) -> None:
     rng = np.random.default_rng(bits)
-    weight, x = (rng.normal(size=s).astype(np.float32) for s in ((24, 192), (3, 192)))
-    rounded = round_weight(torch.from_numpy(weight) + 0.3, bits, block_size(192, bits))
+    weight, x = (rng.normal(size=s).astype(np.float32) for s in ((24, 192), (1, 3, 192)))
+    rounded = round_weight(torch.from_numpy(weight) + 0.3, bits)
     grid = Grid()
     grid.add(rounded)
     stands_for = rounded.weight().numpy()
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "w"], ["y"])],
         "product",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 192])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 24])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 192])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 24])],
         [numpy_helper.from_array(np.ascontiguousarray(stands_for.T), "w")],
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     quantize(model, grid)
-    assert ("MatMul" in {node.op_type for node in model.graph.node}) == (bits < 8)
+    assert ("ReduceSum" in {node.op_type for node in model.graph.node}) == (bits < 8)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     expected = x @ stands_for.T
     assert np.abs(session.run(None, {"x": x})[0] - expected).max() < 0.02 * np.abs(expected).max()

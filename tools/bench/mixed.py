@@ -47,10 +47,17 @@ class _Asked:
 
 
 def run(pair_name: str, answers: int, tokens: int, as_json: bool) -> bool:
-    """Print the figures above by device, and `exact_answers` of all `answers`; whether all are the target's own.
+    """Print the figures; whether all answers are the target's own. Raises PairError for a pair that has no target here."""
+    figures = devices_at_once(pair_name, answers, tokens)
+    title = f"mixed devices: {figures['exact_answers']} of {figures['answers']} answers are the target's own"
+    show_rows(title, _COLUMNS, [(name, *each.values()) for name, each in figures["devices"].items()])
+    if as_json:
+        print(json.dumps(figures))
+    return bool(figures["exact_answers"] == figures["answers"])
 
-    Raises PairError for a pair that has no target here.
-    """
+
+def devices_at_once(pair_name: str, answers: int, tokens: int) -> dict[str, Any]:
+    """The figures above by device, and `exact_answers` of all `answers`. Raises PairError for a pair that has no target here."""
     pair = load_pair(pair_name)
     if not pair.has_own_target:
         raise PairError(
@@ -66,13 +73,7 @@ def run(pair_name: str, answers: int, tokens: int, as_json: bool) -> bool:
     truth = truth_of(pair, form, tokenizer.vocab_size, sorted(tokenizer.end_ids), context)
     exact = {name: _exact(each, tokenizer, truth, tokens) for name, each in asked.items()}
     devices = {name: _figures(each, exact[name]) for name, each in asked.items()}
-    total = sum(exact.values())
-    count = answers * len(ways)
-    title = f"mixed devices: {total} of {count} answers are the target's own"
-    show_rows(title, _COLUMNS, [(name, *figures.values()) for name, figures in devices.items()])
-    if as_json:
-        print(json.dumps({"devices": devices, "exact_answers": total, "answers": count}))
-    return total == count
+    return {"devices": devices, "exact_answers": sum(exact.values()), "answers": answers * len(ways)}
 
 
 def _ways(pair: Pair) -> dict[str, dict[str, Any]]:

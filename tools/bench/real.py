@@ -32,6 +32,7 @@ from hub.distil.distilling import Lesson, distil
 from hub.export.device import device
 from hub.export.export import export_draft
 from hub.export.quantize import step_bytes
+from hub.export.rounded import BLOCK, PLAIN
 from hub.export.sensitivity import agreement
 from hub.model.checkpoint import load_checkpoint
 from hub.pairing.answers import read_prompts
@@ -41,7 +42,7 @@ from hub.pairing.manifest import write_manifest, written_of
 from hub.pairing.progress import Progress
 from hub.pairing.shown import shown
 from hub.pairing.workplace import write_whole
-from hub.planning.planning import PairsModel, Order, make_plan
+from hub.planning.planning import Order, PairsModel, make_plan
 from shared.device_profile import read_profile
 from shared.expected_speed import expected_tokens_per_s
 from shared.pair import Pair, load_pair
@@ -147,7 +148,7 @@ class _Real:
             "tokens_per_s": round(found.tokens_per_s, 1),
             "compared": found.compared,
             "bytes": out.stat().st_size,
-            "bits": round(layer_bits(graph, bits), 3),
+            "bits": round(layer_bits(graph), 3),
         }
 
     def _on_layers(self, count: int) -> Callable[[int], None]:
@@ -167,8 +168,19 @@ class _Real:
         path = self._folder / "here.json"
         if not path.exists():
             self._progress.say("measuring this machine")
-            command = [sys.executable, "-m", "edge_node", "profile", "--name", _HERE, "--link", "10", "--out", str(path)]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+            command = [
+                sys.executable,
+                "-m",
+                "edge_node",
+                "profile",
+                "--name",
+                _HERE,
+                "--link",
+                "10",
+                "--out",
+                str(path),
+            ]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         make_plan(Order(context=_CONTEXT), self._pair, read_profile(str(path)), self._progress)
         told: dict[str, Any] = json.loads((self._pair.folder / "plans" / _HERE / "plan.json").read_text("utf-8"))
         return told
@@ -192,7 +204,7 @@ class _Real:
         assert home.draft is not None
         for file, to in ((home.draft.model, "other.onnx"), (home.tokenizer, "other-tokenizer.json")):
             (self._pair.folder / to).write_bytes(file.read_bytes())
-        ends = {end: home.end_tokens[0] for end in self._pair.end_tokens}
+        ends = dict.fromkeys(self._pair.end_tokens, home.end_tokens[0])
         self._give("other", {"model": "other.onnx", "tokenizer": "other-tokenizer.json", "words": ends})
         return {}
 
@@ -200,15 +212,17 @@ class _Real:
         """Committed tokens/s of the planned draft at a hub here, and what the plan says for the rounds that were seen."""
         step_s = plan["plan"]["step_s"]
         form = NumberFormat(self._pair.target_dtype)
-        with running_hub([_HERE], str(self._pair.folder), [*form.hub_options, "--threads", "1"]) as bed:
-            with connected(bed.node(_HERE, threads=0, mode=Mode.SPECULATE, draft=_HERE)) as node:
-                stats = []
-                for question in QUESTIONS[: _TIMED + 1]:
-                    answer = Answer()
-                    node.clear()
-                    for _ in node.ask(question, Generation(max_tokens=_TOKENS), answer):
-                        pass
-                    stats.append(answer.stats)
+        stats = []
+        with (
+            running_hub([_HERE], str(self._pair.folder), [*form.hub_options, "--threads", "1"]) as bed,
+            connected(bed.node(_HERE, threads=0, mode=Mode.SPECULATE, draft=_HERE)) as node,
+        ):
+            for question in QUESTIONS[: _TIMED + 1]:
+                answer = Answer()
+                node.clear()
+                for _ in node.ask(question, Generation(max_tokens=_TOKENS), answer):
+                    pass
+                stats.append(answer.stats)
         timed = stats[1:]  # behind the first, which loads
         seconds, rounds = sum(s.elapsed_s for s in timed), sum(s.rounds for s in timed)
         drafted = sum(s.drafted for s in timed)
@@ -224,4 +238,18 @@ class _Real:
 
     def _mixed(self, answers: int) -> dict[str, Any]:
         self._progress.say("asking devices with all these drafts at once")
-        return mixed.asked(str(self._pair.folder), answers, _TOKENS)
+        return mixed.devices_at_once(str(self._pair.folder), answers, _TOKENS)
+
+
+def layer_bits(graph: onnx.ModelProto) -> float:
+    """Bits that a weight of the layers takes in the file on average, with scales and offsets; head and embedding are left out."""
+    sizes = {tensor.name: len(tensor.raw_data) for tensor in graph.graph.initializer}
+    weights = taken = 0
+    for node in graph.graph.node:
+        if node.op_type == "MatMulNBits" and not node.output[0].startswith("logits"):
+            facts = {attribute.name: attribute.i for attribute in node.attribute}
+            name = node.input[1].removesuffix(".numbers")
+            sums = facts["K"] // (BLOCK + 1) if facts["bits"] < PLAIN else 0
+            weights += facts["N"] * (facts["K"] - sums)
+            taken += 8 * sum(sizes[f"{name}.{part}"] for part in ("numbers", "levels", "factors"))
+    return taken / weights
