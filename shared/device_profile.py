@@ -24,6 +24,7 @@ _MOST = 2**50
 _BUILT_IN = Path(__file__).parent / "devices.toml"
 _WHAT = "the device profile"
 _FLOAT = 4  # bytes
+_BLOCK = 32  # weights with a scale
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def from_json(text: str) -> DeviceProfile:
 
 def read_bytes(bits: int) -> float:
     """Bytes that are read for a weight in so many bits, its part of a block's scale and, below 8 bits, offset included."""
-    return bits / 8 + (_FLOAT / 64 if bits == 8 else 2 * _FLOAT / 32)
+    with_offset = 1 if bits == 8 else 1 + 1 / _BLOCK
+    return with_offset * (bits / 8 + _FLOAT / _BLOCK)
 
 
 def roofline(bits: int, arithmetic: float, bandwidth: float, *, unpacked: bool = False) -> float:

@@ -10,7 +10,17 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edge_node.profile.probe import ACCURACY, MATRICES, NODES, NODES_FILE, WIDTHS, Matrix, matrices, matrices_file
+from edge_node.profile.probe import (
+    ACCURACY,
+    BLOCK,
+    MATRICES,
+    NODES,
+    NODES_FILE,
+    WIDTHS,
+    Matrix,
+    matrices,
+    matrices_file,
+)
 
 _IR_VERSION = 10  # ONNX Runtime 1.23, the last for Python 3.10, reads no later one
 _OPSET = 21
@@ -28,8 +38,8 @@ def _of_matrices(bits: int) -> bytes:
     if bits < 8:
         tensors.append(numpy_helper.from_array(np.array([2], np.int64), "axis"))
         for matrix in chain[: len(WIDTHS)]:
-            split = np.array([-1, matrix.blocks, matrix.block], np.int64)
-            tensors.append(numpy_helper.from_array(split, f"blocks{matrix.blocks}"))
+            split = np.array([-1, matrix.sums, BLOCK], np.int64)
+            tensors.append(numpy_helper.from_array(split, f"blocks{matrix.sums}"))
     nodes = [node for matrix in chain for node in _product(matrix)]
     return _model(nodes, chain[0].columns, chain[-1].rows, tensors, f"y{len(chain)}")
 
@@ -37,24 +47,22 @@ def _of_matrices(bits: int) -> bytes:
 def _product(matrix: Matrix) -> Iterator[onnx.NodeProto]:
     """The nodes of a product, those that `hub/export/quantize.py` makes of one."""
     x, y = f"y{matrix.place}", f"y{matrix.place + 1}"
-    numbers, scales, *offsets = (name for name, _, _ in matrix.tensors())
-    product = f"{y}.product" if offsets else y
+    given = f"{x}.with_sums" if matrix.sums else x
+    if matrix.sums:
+        yield helper.make_node("Reshape", [x, f"blocks{matrix.sums}"], [f"{x}.split"])
+        yield helper.make_node("ReduceSum", [f"{x}.split", "axis"], [f"{x}.sums"], keepdims=0)
+        yield helper.make_node("Concat", [x, f"{x}.sums"], [given], axis=1)
     yield helper.make_node(
         "MatMulNBits",
-        [x, numbers, scales],
-        [product],
+        [given, *(name for name, _, _ in matrix.tensors())],
+        [y],
         domain="com.microsoft",
         N=matrix.rows,
-        K=matrix.columns,
+        K=matrix.columns + matrix.sums,
         bits=matrix.bits,
-        block_size=matrix.block,
+        block_size=BLOCK,
         accuracy_level=ACCURACY,
     )
-    if offsets:
-        yield helper.make_node("Reshape", [x, f"blocks{matrix.blocks}"], [f"{x}.split"])
-        yield helper.make_node("ReduceSum", [f"{x}.split", "axis"], [f"{x}.sums"], keepdims=0)
-        yield helper.make_node("MatMul", [f"{x}.sums", *offsets], [f"{y}.offsets"])
-        yield helper.make_node("Add", [product, f"{y}.offsets"], [y])
 
 
 def _external(name: str, kind: type[np.generic], shape: tuple[int, ...]) -> onnx.TensorProto:

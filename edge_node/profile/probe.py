@@ -18,6 +18,7 @@ import numpy.typing as npt
 FOLDER = Path(__file__).parent
 NODES_FILE = FOLDER / "nodes.onnx"
 WIDTHS = (1024, 3072)
+BLOCK = 32  # numbers along a row that share a scale
 ACCURACY = 4  # accuracy_level, as drafts have it: products of whole numbers
 # Matrices of a graph, by bits: some 12 MB of weights each. A device with little memory runs one such graph, others several in turn.
 MATRICES: Mapping[int, int] = {2: 8, 4: 5, 8: 4}
@@ -42,21 +43,19 @@ class Matrix:
         return WIDTHS[self.place % 2]
 
     @property
-    def block(self) -> int:
-        """Numbers along a row that share a scale."""
-        return 64 if self.bits == 8 else 32
+    def sums(self) -> int:
+        """Sums of the inputs over blocks, which are multiplied by offsets."""
+        return self.columns // BLOCK if self.bits < 8 else 0
 
     @property
     def blocks(self) -> int:
-        """Blocks of a row."""
-        return self.columns // self.block
+        """Blocks of a row, with those of its offsets."""
+        return -(-(self.columns + self.sums) // BLOCK)
 
     def tensors(self) -> Iterator[tuple[str, type[np.generic], tuple[int, ...]]]:
-        """Name, type and shape of numbers, scales and offsets, as they are when a draft's graph is loaded."""
-        yield f"numbers{self.place}", np.uint8, (self.rows, self.blocks, self.block * self.bits // 8)
+        """Name, type and shape of numbers and scales, as they are when a draft's graph is loaded."""
+        yield f"numbers{self.place}", np.uint8, (self.rows, self.blocks, BLOCK * self.bits // 8)
         yield f"scales{self.place}", np.float32, (self.rows, self.blocks)
-        if self.bits < 8:
-            yield f"offsets{self.place}", np.float32, (self.blocks, self.rows)
 
     def random(self, rng: np.random.Generator) -> Iterator[npt.NDArray[np.generic]]:
         """The tensors: weights around zero, by which numbers neither grow nor vanish much from matrix to matrix."""
@@ -65,7 +64,7 @@ class Matrix:
             if name.startswith("numbers"):
                 yield np.frombuffer(rng.bytes(math.prod(shape)), np.uint8).reshape(shape)
             else:
-                yield np.full(shape, scale if name.startswith("scales") else scale / 2, np.float32)
+                yield np.full(shape, scale, np.float32)
 
 
 def matrices(bits: int) -> list[Matrix]:
@@ -79,7 +78,7 @@ def weights_of(bits: int) -> int:
 
 
 def bytes_of(bits: int) -> int:
-    """Bytes of the whole graph's weights with their scales and offsets."""
+    """Bytes of the whole graph's weights with their scales."""
     return sum(
         np.dtype(kind).itemsize * math.prod(shape) for each in matrices(bits) for _, kind, shape in each.tensors()
     )
