@@ -42,7 +42,7 @@ def test_the_roofline_is_the_lower_of_two_roofs() -> None:
     assert read_bytes(8) == 1 + 4 / 32  # and with 8 bits no offset
     assert roofline(8, 1e9, 1e12) == 1e9
     assert roofline(8, 1e12, 18e9) == pytest.approx(16e9)
-    assert roofline(8, 1e12, 9.0625e9, unpacked=True) == pytest.approx(1e9)
+    assert roofline(8, 1e12, 9.125e9, unpacked=True) == pytest.approx(1e9)
 
 
 def test_a_pi_4_without_dot_products_is_best_in_4_bits() -> None:
