@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from hub.export.rounded import BLOCK, Rounded, blocks_of
+from hub.export.rounded import BLOCK, OffsetForm, Rounded, blocks_of, units_by_block
 
 
 class RoundedWeight(nn.Module):
@@ -26,15 +26,16 @@ class RoundedWeight(nn.Module):
         scales = rounded.scales
         self.first_scales: torch.Tensor
         self.first_offsets: torch.Tensor
-        self.levels_of_offsets: torch.Tensor
+        self.levels_of_units: torch.Tensor
         self.factors: torch.Tensor
+        self._form = OffsetForm(rounded.bits)
         self.register_buffer("factors", rounded.factors.float())
         self.register_buffer("first_scales", scales[:, :blocks].clone())
-        self.register_buffer("levels_of_offsets", rounded.levels[:, blocks:].float())
+        self.register_buffer("levels_of_units", rounded.levels[:, blocks:].float())
         self.growth = nn.Parameter(torch.zeros_like(self.first_scales))
         self._has_offsets = rounded.offsets is not None
         if rounded.offsets is not None:
-            self.register_buffer("first_offsets", (rounded.offsets.float() - self._middle) * self._units())
+            self.register_buffer("first_offsets", (rounded.offsets.float() - self._form.centre) * self._units())
             self.shifts = nn.Parameter(torch.zeros_like(self.first_scales))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
@@ -49,14 +50,16 @@ class RoundedWeight(nn.Module):
         return Rounded(
             numbers=numbers.view_as(weight).to(torch.uint8),
             offsets=self._offset_numbers().to(torch.uint8) if self._has_offsets else None,
-            levels=torch.cat([self._levels(), self.levels_of_offsets], 1).to(torch.uint8),
+            levels=torch.cat([self._levels(), self.levels_of_units], 1).to(torch.uint8),
             factors=self.factors.to(torch.bfloat16),
             bits=self._bits,
         )
 
     def _parts(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
         scales = (self._levels() * self.factors)[..., None]
-        offsets = ((self._offset_numbers() - self._middle) * self._units())[..., None] if self._has_offsets else 0.0
+        offsets = (
+            ((self._offset_numbers() - self._form.centre) * self._units())[..., None] if self._has_offsets else 0.0
+        )
         split = weight.view(*self.first_scales.shape, BLOCK)
         numbers = _passing(torch.round, (split - offsets) / scales) + self._middle
         return numbers.clamp(0, 2 * self._middle - 1), scales, offsets
@@ -68,13 +71,11 @@ class RoundedWeight(nn.Module):
 
     def _offset_numbers(self) -> torch.Tensor:
         offsets = self.first_offsets + self.shifts * self.first_scales
-        most = 2 * self._middle - 1
-        return _passing(lambda numbers: numbers.round().clamp(0, most), offsets / self._units() + self._middle)
+        return _passing(lambda numbers: numbers.round().clamp(0, 255), offsets / self._units() + self._form.centre)
 
     def _units(self) -> torch.Tensor:
-        """The scales of the offsets, [out, blocks]."""
-        units = (self.levels_of_offsets * self.factors).repeat_interleave(BLOCK, 1)
-        return units[:, : self.first_scales.shape[1]]
+        """The units of the offsets, [out, blocks]."""
+        return units_by_block(self.levels_of_units * self.factors, self._form, self.first_scales.shape[1])
 
 
 def learn_rounded(model: Any, weights: Mapping[str, Rounded]) -> None:

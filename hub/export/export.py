@@ -37,6 +37,7 @@ from hub.export.quantize import quantize
 from hub.export.rounded import PLAIN, QuantizeError
 from hub.export.rounded_file import ROUNDED, grid_of, read_rounded
 from hub.export.rounding import Grid, round_layers
+from hub.export.smoothing import smooth
 from hub.export.tracing import ATTENTION_NAME, DraftPatcher, ExportError
 from hub.model.attention_tables import use_attention
 from hub.model.checkpoint import load_checkpoint, rotary_limit
@@ -135,6 +136,8 @@ def export_draft(
         grid: Grid | None = grid_of(read_rounded(learnt))
     else:
         grid = None if bits is None else _rounded(model, bits, texts, on_layers(model.config.num_hidden_layers))
+    if grid is not None:
+        smooth(model, (), texts, head=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder, device() as on_device:
         path = Path(folder) / out.name
         _trace(model, config, path)

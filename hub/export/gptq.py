@@ -10,11 +10,21 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from hub.export.rounded import BLOCK, PLAIN, Rounded, blocks_of, factors_for, levels_of
+from hub.export.rounded import (
+    BLOCK,
+    PLAIN,
+    OffsetForm,
+    Rounded,
+    blocks_of,
+    factors_for,
+    levels_of,
+    units_by_block,
+)
 
 _DAMPING = 0.01  # of the mean of the inputs' squares, added to each: directions that were hardly seen stay as they are
 _SHRUNK = tuple(1 - step / 40 for step in range(17))  # shares of a block's range that are tried
 _AT_ONCE = 128  # columns after which the rest is corrected, a multiple of every block
+_ROOM = 1.1  # times the largest offset of a weight as it is: while it is rounded its blocks change
 _REFITTED = 2  # times that a block's offset is fitted to its numbers, and these to it
 
 
@@ -73,14 +83,16 @@ class _Grid:
         self._factors = factors_for(scales.amax(1))
         self._levels: list[torch.Tensor] = []
         self._offsets: list[torch.Tensor] = []
-        self._levels_of_offsets = self._fitted(low + self._middle * scales) if offsets else torch.empty(len(weight), 0)
-        self._scales_of_offsets = (self._levels_of_offsets * self._factors.float()).repeat_interleave(BLOCK, 1)
+        self._form = OffsetForm(bits)
+        self._levels_of_units, self._units = torch.empty(len(weight), 0), torch.empty(len(weight), 0)
+        if offsets:
+            self._fit_units(low + self._middle * scales)
 
     def fit(self, part: torch.Tensor, importance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Scales and offsets [out] for the next block [out, BLOCK], as they will be stored."""
         low, high = self._range(part)
         best = torch.full((len(part),), torch.inf)
-        kept = (torch.ones(len(part)), torch.full((len(part),), self._middle))
+        kept = (torch.ones(len(part)), torch.zeros(len(part)))
         for share in _SHRUNK:
             levels = levels_of((high - low) * share / self._most, self._factors[:, 0])
             number = self._offset_for(part, importance, (low + high) / 2, levels)
@@ -105,7 +117,7 @@ class _Grid:
 
     def rounded(self, numbers: torch.Tensor) -> Rounded:
         """The weight, once every block was fitted."""
-        levels = torch.cat([torch.stack(self._levels, 1), self._levels_of_offsets], 1).to(torch.uint8)
+        levels = torch.cat([torch.stack(self._levels, 1), self._levels_of_units], 1).to(torch.uint8)
         offsets = torch.stack(self._offsets, 1).to(torch.uint8) if self._has_offsets else None
         return Rounded(numbers, offsets, levels, self._factors, self._bits)
 
@@ -114,34 +126,30 @@ class _Grid:
     ) -> torch.Tensor:
         """The number [out] of the offset that suits scales of those levels best."""
         if not self._has_offsets:
-            return torch.full_like(levels, self._middle)
+            return torch.zeros_like(levels)
         scale = levels * self._factors[:, 0].float()
-        unit = self._scales_of_offsets[:, len(self._offsets)]
+        unit = self._units[:, len(self._offsets)]
         offset = middle + scale / 2
         for _ in range(_REFITTED):
             numbers = self.nearest(part, scale[:, None], offset[:, None])
             apart = part - (numbers - self._middle) * scale[:, None]
             offset = (apart * importance).sum(1) / importance.sum()
-        return ((offset / unit).round() + self._middle).clamp(0, self._most)
+        return (offset / unit + self._form.centre).round().clamp(0, 255)
 
     def _values(self, levels: torch.Tensor, number: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The next block's scale and offset [out] for those levels and that number of the offset."""
         scale = levels * self._factors[:, 0].float()
         if not self._has_offsets:
             return scale, torch.zeros_like(scale)
-        return scale, (number - self._middle) * self._scales_of_offsets[:, len(self._offsets)]
+        return scale, (number - self._form.centre) * self._units[:, len(self._offsets)]
 
-    def _fitted(self, offsets: torch.Tensor) -> torch.Tensor:
-        """Levels [out, blocks of offsets] of the scales by which offsets [out, blocks] are off least."""
-        padded = nn.functional.pad(offsets, (0, -offsets.shape[1] % BLOCK)).view(len(offsets), -1, BLOCK)
-        largest = torch.maximum(padded.amax(-1) / (self._middle - 1), -padded.amin(-1) / self._middle)
-        best, kept = torch.full(largest.shape, torch.inf), torch.ones_like(largest)
-        for share in _SHRUNK:
-            levels = levels_of(largest * share, self._factors)
-            unit = (levels * self._factors.float())[..., None]
-            error = (padded - (padded / unit).round().clamp(-self._middle, self._middle - 1) * unit).square().sum(-1)
-            best, kept = torch.minimum(error, best), torch.where(error < best, levels, kept)
-        return kept
+    def _fit_units(self, offsets: torch.Tensor) -> None:
+        """Choose the smallest units with which offsets [out, blocks] such as these can be written."""
+        form, blocks = self._form, offsets.shape[1]
+        padded = nn.functional.pad(offsets, (0, -blocks % form.sharing)).view(len(offsets), -1, form.sharing)
+        largest = torch.maximum(padded.amax(-1) / (255 - form.centre), -padded.amin(-1) / form.centre)
+        self._levels_of_units = levels_of(_ROOM * largest * form.fine, self._factors)
+        self._units = units_by_block(self._levels_of_units * self._factors.float(), form, blocks)
 
     def _range(self, part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The least and the largest of each block."""

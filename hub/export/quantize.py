@@ -1,9 +1,10 @@
 """Turns the weights of a draft graph into few bits, in blocks of numbers; activations stay float32.
 
 A matrix W [out, in] that was rounded (`hub/export/rounded.py`) becomes com.microsoft::MatMulNBits: uint8 [out, blocks, 32 · bits / 8]
-and scales [out, blocks]. Offsets are further columns of it, and what they are multiplied by are the sums of the inputs over blocks:
+and scales [out, blocks]. Offsets are further blocks of it. What these are multiplied by are shares of the inputs' sums over blocks, by which the numbers in an
+offset's byte count as the byte does:
 
-    y = MatMulNBits(x and BlockSums(x), numbers and offsets)
+    y = MatMulNBits(x and shares of BlockSums(x), numbers and offsets)
 
 MatMulNBits has zero points, but whole ones; with those that are not, it takes 35 times as long. Scales are stored in 8 bits, which ONNX
 Runtime turns into float32 once, when it loads the graph. accuracy_level 4 makes it multiply in int8 (activations are rounded on the way in, a block
@@ -21,10 +22,9 @@ import numpy.typing as npt
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
 
 from hub.export.gptq import round_weight
-from hub.export.rounded import BLOCK, PLAIN, Rounded, blocks_of
+from hub.export.rounded import BLOCK, PLAIN, OffsetForm, Rounded, blocks_of
 from hub.export.rounding import Grid
 
 _MULTIPLY = ("MatMul", "Gemm", "MatMulNBits")
@@ -99,10 +99,13 @@ class _Quantized:
         """Stand for a MatMul, or for a Gemm whose third input is a bias."""
         source, weight, *bias = node.input
         self._store(weight, rounded)
-        out, width = rounded.stored.shape
-        given = source if rounded.offsets is None else self._with_sums(source, rounded.numbers.shape[1])
-        inputs = [given, f"{weight}.numbers", f"{weight}.scales", *(["", "", *bias] if bias else [])]
-        sizes = {"N": out, "K": width, "accuracy_level": _IN_INT8}
+        out, width = rounded.numbers.shape
+        given, numbers, sizes = source, f"{weight}.numbers", {"N": out, "K": width, "accuracy_level": _IN_INT8}
+        if rounded.offsets is not None:
+            form = OffsetForm(rounded.bits)
+            given, numbers = self._with_sums(source, width, form), f"{weight}.all"
+            sizes["K"] += blocks_of(width) * len(form.shares)
+        inputs = [given, numbers, f"{weight}.scales", *(["", "", *bias] if bias else [])]
         self._add("MatMulNBits", inputs, node.output[0], _form(rounded) | sizes)
 
     def look_up(self, node: onnx.NodeProto, rounded: Rounded) -> None:
@@ -119,9 +122,10 @@ class _Quantized:
         """The tensors and nodes that stand for a weight, unless they are there: a tied one is read twice."""
         if f"{weight}.numbers" in self.tensors:
             return
-        stored = rounded.stored
-        padded = nn.functional.pad(stored, (0, -stored.shape[1] % BLOCK)).view(len(stored), -1, BLOCK)
-        self._tensor(f"{weight}.numbers", pack(padded.numpy(), rounded.bits))
+        out = len(rounded.numbers)
+        self._tensor(f"{weight}.numbers", pack(rounded.numbers.view(out, -1, BLOCK).numpy(), rounded.bits))
+        if rounded.offsets is not None:
+            self._store_offsets(weight, rounded.offsets, OffsetForm(rounded.bits))
         self._tensor(f"{weight}.levels", rounded.levels.numpy())
         factors, raw = f"{weight}.factors", rounded.factors.contiguous().view(torch.int16).numpy().tobytes()
         self.tensors[factors] = helper.make_tensor(
@@ -132,16 +136,29 @@ class _Quantized:
         self._add("Cast", [factors], parts[1], {"to": TensorProto.FLOAT})
         self._add("Mul", parts, f"{weight}.scales")
 
-    def _with_sums(self, source: str, width: int) -> str:
-        """The inputs [1, tokens, in] and behind them their sums over blocks; once for all that multiply the same."""
-        split, sums, both = (f"{source}.{part}" for part in ("split", "sums", "with_sums"))
+    def _store_offsets(self, weight: str, offsets: torch.Tensor, form: OffsetForm) -> None:
+        """Offsets as further blocks behind the numbers; the last is filled when the graph is loaded."""
+        count = offsets.shape[1]
+        filled = form.units_of(count) * form.sharing
+        self._tensor(f"{weight}.offsets", offsets.numpy())
+        self._tensor(f"fill.{filled - count}", np.array([0, 0, 0, filled - count], np.int64))
+        self._tensor(f"offset_blocks.{form.sharing}", np.array([0, -1, form.sharing], np.int64))
+        self._add("Pad", [f"{weight}.offsets", f"fill.{filled - count}"], f"{weight}.filled")
+        self._add("Reshape", [f"{weight}.filled", f"offset_blocks.{form.sharing}"], f"{weight}.offset_blocks")
+        self._add("Concat", [f"{weight}.numbers", f"{weight}.offset_blocks"], f"{weight}.all", {"axis": 1})
+
+    def _with_sums(self, source: str, width: int, form: OffsetForm) -> str:
+        """The inputs [1, tokens, in] and behind them shares of their sums over blocks; once for all that multiply the same."""
+        split, sums, flat, both = (f"{source}.{part}.{form.bits}" for part in ("split", "sums", "flat", "with_sums"))
         if both not in self._made:
-            shape = f"blocks.{width}"
-            self._tensor(shape, np.array([1, -1, blocks_of(width), BLOCK], np.int64))
-            self._tensor("blocks.axis", np.array([3], np.int64))
-            self._add("Reshape", [source, shape], split)
-            self._add("ReduceSum", [split, "blocks.axis"], sums, {"keepdims": 0})
-            self._add("Concat", [source, sums], both, {"axis": 2})
+            blocks, shares = blocks_of(width), f"shares.{form.bits}"
+            self._tensor(f"blocks.{blocks}", np.array([1, -1, blocks, BLOCK], np.int64))
+            self._tensor(shares, np.tile(np.array(form.shares, np.float32), (BLOCK, 1)))
+            self._tensor(f"sums.{blocks}.{form.bits}", np.array([1, -1, blocks * len(form.shares)], np.int64))
+            self._add("Reshape", [source, f"blocks.{blocks}"], split)
+            self._add("MatMul", [split, shares], sums)
+            self._add("Reshape", [sums, f"sums.{blocks}.{form.bits}"], flat)
+            self._add("Concat", [source, flat], both, {"axis": 2})
         return both
 
     def _tensor(self, name: str, array: npt.NDArray[Any]) -> None:

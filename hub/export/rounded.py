@@ -1,10 +1,10 @@
 """A weight in few bits, as a draft's file has it: numbers in blocks of 32, each with a scale and, below 8 bits, an offset.
 
-    w ≈ (number − m) · scale + (offset − m) · scale of the offsets,    m = 2^(bits − 1)
+    w ≈ (number − 2^(bits − 1)) · scale + (offset − centre) · unit
 
-Offsets are numbers of as many bits in blocks of their own: 32 offsets of a row share a scale. A whole zero point for each block would be three times
-as coarse. Scales take 8 bits, as whole numbers with a factor for each row. All together that is some 4.5 bits a weight where numbers have 4, as
-many as llama.cpp's Q4_K has.
+Offsets are whole numbers of 8 bits, and `4 · bits` of them in a row share a unit. Scales and units take 8 bits each, as multiples of a factor for the
+row. All together that is some 4.55 bits a weight where numbers have 4, as many as llama.cpp's Q4_K has. Whole zero points, which ONNX
+Runtime has, would be coarser: a grid of 4 bits that begins anywhere can be found again with offsets.
 """
 
 from __future__ import annotations
@@ -22,6 +22,41 @@ class QuantizeError(Exception):
     """A weight cannot be quantized; the text says why."""
 
 
+@dataclass(frozen=True)
+class OffsetForm:
+    """How offsets are written beside numbers of so many bits.
+
+    An offset's byte is as many numbers as have room in it. The first is multiplied by the smallest share of a block's sum, the last by all of it:
+    that makes `byte − centre` multiples of the unit.
+    """
+
+    bits: int
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """What the sum of a block's inputs is multiplied by for each number in an offset's byte."""
+        return tuple(2.0 ** (-self.bits * place) for place in reversed(range(8 // self.bits)))
+
+    @property
+    def fine(self) -> int:
+        """Units in a scale of the block of offsets."""
+        return 1 << (8 - self.bits)
+
+    @property
+    def centre(self) -> float:
+        """The offset that stands for 0; a whole number where bits divide 8."""
+        return (1 << (self.bits - 1)) * 255 / ((1 << self.bits) - 1)
+
+    @property
+    def sharing(self) -> int:
+        """How many offsets in a row share a unit: as many as are a block."""
+        return BLOCK * self.bits // 8
+
+    def units_of(self, blocks: int) -> int:
+        """How many units the offsets of so many blocks have."""
+        return -(-blocks // self.sharing)
+
+
 def blocks_of(width: int) -> int:
     """How many blocks a row of that many numbers has. Raises QuantizeError where they don't divide it."""
     if width % BLOCK:
@@ -35,19 +70,14 @@ class Rounded:
 
     numbers: torch.Tensor  # uint8 [out, in]
     offsets: torch.Tensor | None  # uint8 [out, blocks]; none with PLAIN bits
-    levels: torch.Tensor  # uint8 [out, blocks and those of offsets]: scales as multiples of
+    levels: torch.Tensor  # uint8 [out, blocks and units]: scales as multiples of
     factors: torch.Tensor  # bfloat16 [out, 1]
     bits: int
 
     @property
     def scales(self) -> torch.Tensor:
-        """The scales, float32 [out, blocks and those of offsets], as ONNX Runtime computes them."""
+        """The scales, float32 [out, blocks and units], as ONNX Runtime computes them; a unit is that of `OffsetForm.fine`."""
         return self.levels.float() * self.factors.float()
-
-    @property
-    def stored(self) -> torch.Tensor:
-        """Numbers and the offsets behind them, uint8 [out, in and blocks]: what the inputs and their sums over blocks are multiplied by."""
-        return self.numbers if self.offsets is None else torch.cat([self.numbers, self.offsets], 1)
 
     @property
     def bits_of_all(self) -> int:
@@ -57,19 +87,25 @@ class Rounded:
     def weight(self) -> torch.Tensor:
         """The weight that it stands for, float32 [out, in]."""
         out, width = self.numbers.shape
-        middle, scales, blocks = 1 << (self.bits - 1), self.scales, width // BLOCK
-        split = (self.numbers.view(out, blocks, BLOCK).float() - middle) * scales[:, :blocks, None]
+        scales, blocks = self.scales, width // BLOCK
+        split = (self.numbers.view(out, blocks, BLOCK).float() - (1 << (self.bits - 1))) * scales[:, :blocks, None]
         if self.offsets is not None:
-            of_offsets = scales[:, blocks:].repeat_interleave(BLOCK, 1)[:, :blocks]
-            split += ((self.offsets.float() - middle) * of_offsets)[..., None]
+            form = OffsetForm(self.bits)
+            units = units_by_block(scales[:, blocks:], form, blocks)
+            split += ((self.offsets.float() - form.centre) * units)[..., None]
         return split.view(out, width)
+
+
+def units_by_block(scales: torch.Tensor, form: OffsetForm, blocks: int) -> torch.Tensor:
+    """The units [out, blocks] of offsets, by the scales [out, units] of their blocks."""
+    return (scales / form.fine).repeat_interleave(form.sharing, 1)[:, :blocks]
 
 
 def stored_bits(width: int, bits: int, *, offsets: bool) -> int:
     """Bits that a row of that many numbers takes in a draft's file, with what belongs to it. Raises QuantizeError."""
     blocks = blocks_of(width)
-    all_blocks = blocks + (-(-blocks // BLOCK) if offsets else 0)
-    return all_blocks * (BLOCK * bits + 8) + 16
+    of_offsets = 8 * (blocks + OffsetForm(bits).units_of(blocks)) if offsets else 0
+    return bits * width + 8 * blocks + of_offsets + 16
 
 
 def factors_for(largest: torch.Tensor) -> torch.Tensor:

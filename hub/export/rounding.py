@@ -18,6 +18,7 @@ import torch
 from hub.export.gptq import round_weight
 from hub.export.layers import groups_of, inputs_of, layers_of, run_layer, squares_of, weight_of
 from hub.export.rounded import PLAIN, Rounded
+from hub.export.smoothing import smooth
 
 _DIGEST = 16  # bytes of a row's hash
 
@@ -65,10 +66,12 @@ def round_layers(
     """Round the linear layers of each of the model's layers, in place, to as many bits as `bits` has for it; None leaves it.
 
     `texts` are ids that the model is given to see what its layers are given; without any, and with 8 bits, every number is rounded to the nearest.
+    What layers of 8 bits are given is smoothed: there the rounding of activations counts, and not that of weights.
     `on_layer` is called when a layer is done. Raises QuantizeError.
     """
     grid = Grid()
     layers = layers_of(model)
+    smooth(model, [layer for layer, each in zip(layers, bits, strict=True) if each == PLAIN], texts)
     inputs = inputs_of(model, layers[0], texts if min(each or PLAIN for each in bits) < PLAIN else ())
     for layer, wanted in zip(layers, bits, strict=True):
         if wanted is not None:
