@@ -36,10 +36,12 @@ def _of_matrices(bits: int) -> bytes:
     chain = matrices(bits)
     tensors = [_external(*each) for matrix in chain for each in matrix.tensors()]
     if bits < 8:
-        tensors.append(numpy_helper.from_array(np.array([2], np.int64), "axis"))
+        shares = chain[0].shares
+        halves = np.tile(2.0 ** (-bits * np.arange(shares)[::-1]), (BLOCK, 1)).astype(np.float32)
+        tensors.append(numpy_helper.from_array(halves, "shares"))
         for matrix in chain[: len(WIDTHS)]:
-            split = np.array([-1, matrix.sums, BLOCK], np.int64)
-            tensors.append(numpy_helper.from_array(split, f"blocks{matrix.sums}"))
+            for name, shape in (("blocks", [-1, matrix.columns // BLOCK, BLOCK]), ("flat", [-1, matrix.sums])):
+                tensors.append(numpy_helper.from_array(np.array(shape, np.int64), f"{name}{matrix.columns}"))
     nodes = [node for matrix in chain for node in _product(matrix)]
     return _model(nodes, chain[0].columns, chain[-1].rows, tensors, f"y{len(chain)}")
 
@@ -49,9 +51,10 @@ def _product(matrix: Matrix) -> Iterator[onnx.NodeProto]:
     x, y = f"y{matrix.place}", f"y{matrix.place + 1}"
     given = f"{x}.with_sums" if matrix.sums else x
     if matrix.sums:
-        yield helper.make_node("Reshape", [x, f"blocks{matrix.sums}"], [f"{x}.split"])
-        yield helper.make_node("ReduceSum", [f"{x}.split", "axis"], [f"{x}.sums"], keepdims=0)
-        yield helper.make_node("Concat", [x, f"{x}.sums"], [given], axis=1)
+        yield helper.make_node("Reshape", [x, f"blocks{matrix.columns}"], [f"{x}.split"])
+        yield helper.make_node("MatMul", [f"{x}.split", "shares"], [f"{x}.sums"])
+        yield helper.make_node("Reshape", [f"{x}.sums", f"flat{matrix.columns}"], [f"{x}.flat"])
+        yield helper.make_node("Concat", [x, f"{x}.flat"], [given], axis=1)
     yield helper.make_node(
         "MatMulNBits",
         [given, *(name for name, _, _ in matrix.tensors())],

@@ -43,9 +43,14 @@ class Matrix:
         return WIDTHS[self.place % 2]
 
     @property
+    def shares(self) -> int:
+        """Numbers in an offset's byte, each of which is multiplied by a share of a sum of the inputs over a block."""
+        return 8 // self.bits if self.bits < 8 else 0
+
+    @property
     def sums(self) -> int:
-        """Sums of the inputs over blocks, which are multiplied by offsets."""
-        return self.columns // BLOCK if self.bits < 8 else 0
+        """Shares of sums of the inputs over blocks."""
+        return self.columns // BLOCK * self.shares
 
     @property
     def blocks(self) -> int:

@@ -11,7 +11,7 @@ from hub.planning.program import Choice
 from shared.device_profile import DeviceProfile
 
 _NODES = 10  # small nodes of a layer: attention, norms, the activation, residual sums
-_OF_INPUT = 3  # further ones below 8 bits: the sums of the inputs over blocks, and the inputs with these
+_OF_INPUT = 4  # further ones below 8 bits: shares of the sums of the inputs over blocks, and the inputs with these
 _INPUTS = 4  # of the products of a layer: before and behind attention, before and behind the activation
 _FLOAT = 4  # bytes
 

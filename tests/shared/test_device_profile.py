@@ -38,7 +38,9 @@ def test_the_built_in_ones_can_be_written_and_read(tmp_path: Path) -> None:
 
 
 def test_the_roofline_is_the_lower_of_two_roofs() -> None:
-    assert read_bytes(4) == (0.5 + 4 / 32) * 33 / 32  # a block of 32 has a scale of 4 bytes, and an offset of 4 bits
+    assert (
+        read_bytes(4) == (0.5 + 4 / 32) * 34 / 32
+    )  # a block of 32 has a scale of 4 bytes, and an offset of two numbers
     assert read_bytes(8) == 1 + 4 / 32  # and with 8 bits no offset
     assert roofline(8, 1e9, 1e12) == 1e9
     assert roofline(8, 1e12, 18e9) == pytest.approx(16e9)

@@ -181,7 +181,7 @@ def test_quantized_is_small_and_near(both: Both) -> None:
     assert both.narrow.stat().st_size < {8: 0.32, 4: 0.22}[both.bits] * both.wide.stat().st_size
     stored = onnx.load(both.narrow).graph.initializer
     wide_matrices = {t.name for t in stored if t.data_type == TensorProto.FLOAT and len(t.dims) == 2}
-    assert all("scales" in name or "rotary" in name for name in wide_matrices)
+    assert all("shares" in name or "rotary" in name for name in wide_matrices)
 
 
 def test_says_what_float32_says(both: Both) -> None:
