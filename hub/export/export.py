@@ -50,7 +50,7 @@ TOLERANCE = 1e-3  # largest difference of logits between the graph and transform
 # logits about their mean. Measured: 0.01 to 0.14; a graph that computes something else has 1 or more.
 ROUNDING = 0.3
 BITS = (4, 8)  # that weights may have
-_LARGEST_FILE = 2**31 - 2**20  # bytes: protobuf's limit, less the room for the graph itself
+_LARGEST_FILE = 2**31 - 2**24  # bytes: protobuf's limit, less the room for the graph itself
 
 
 class _DraftConfig(OnnxConfig):  # type: ignore[misc]
@@ -95,13 +95,11 @@ class _DraftConfig(OnnxConfig):  # type: ignore[misc]
 
 def _refuse_unfit(model: PreTrainedModel, context: int | None) -> None:
     """Raise ExportError for what is known beforehand not to fit; the comparison finds the rest."""
-    name, size, longest = type(model).__name__, model.num_parameters(), model.config.max_position_embeddings
+    name, longest = type(model).__name__, model.config.max_position_embeddings
     if any("experts" in f"{at} {type(module).__name__}".lower() for at, module in model.named_modules()):
         raise ExportError(f"{name} is a mixture of experts, which makes no draft; choose a dense model")
     if context is not None and context > longest:
         raise ExportError(f"{name} has a context of {longest}, not of {context}")
-    if size * 4 > _LARGEST_FILE:
-        raise ExportError(f"{name} has {size:,} parameters: in float32 they do not fit one ONNX file")
 
 
 def export_draft(
@@ -146,11 +144,13 @@ def export_draft(
         if head is not None:
             shorten_head(graph, head)
         onnx.helper.set_model_props(graph, {f"sled.{name}": str(number) for name, number in config.facts.items()})
-        onnx.save(graph, path)
+        _save(graph, path)
         measure = partial(compare, on_device, path, model, range(model.config.vocab_size) if head is None else head)
         if not (difference := measure()).largest <= TOLERANCE:  # so also of a NaN
             raise ExportError(f"the graph's logits differ from those of transformers by {difference.largest:.2g}")
-        if grid is not None:
+        if grid is None:
+            _refuse_large(graph)
+        else:
             difference = _quantize(graph, grid, vocabulary_bits, path, measure)
         path.replace(out)
     return difference
@@ -172,6 +172,28 @@ def _trace(model: Any, config: _DraftConfig, path: Path) -> None:
             raise ExportError(f"{type(model).__name__} can't be traced into a draft graph ({said})") from error
 
 
+def _save(graph: onnx.ModelProto, path: Path) -> None:
+    """Write the graph, its tensors in a file beside it where they are more than one may hold."""
+    if _size(graph) <= _LARGEST_FILE:
+        onnx.save(graph, path)
+        return
+    onnx.save(graph, path, save_as_external_data=True, location=f"{path.name}.data")
+    onnx.load_external_data_for_model(graph, str(path.parent))
+
+
+def _refuse_large(graph: onnx.ModelProto) -> None:
+    """Raise ExportError for a draft that does not fit one file, as devices fetch it."""
+    if (size := _size(graph)) > _LARGEST_FILE:
+        raise ExportError(
+            f"the draft would have {size / 1e9:.1f} GB, and its file may have {_LARGEST_FILE / 1e9:.1f}; give --bits, fewer of them, or choose a smaller model"
+        )
+
+
+def _size(graph: onnx.ModelProto) -> int:
+    """Bytes of the graph's tensors."""
+    return sum(len(tensor.raw_data) for tensor in graph.graph.initializer)
+
+
 def _rounded(model: Any, bits: int, texts: Sequence[Sequence[int]], on_layer: Callable[[int], None]) -> Grid:
     try:
         return round_layers(model, [bits] * model.config.num_hidden_layers, texts, lambda: on_layer(1))
@@ -187,6 +209,7 @@ def _quantize(
         quantize(graph, grid, vocabulary_bits)
     except QuantizeError as error:
         raise ExportError(str(error)) from None
+    _refuse_large(graph)
     onnx.save(graph, path)
     if not (difference := measure()).relative <= ROUNDING:
         raise ExportError(f"with rounded activations the logits are off by {difference.relative:.0%} of their spread")

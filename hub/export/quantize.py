@@ -29,6 +29,7 @@ from hub.export.rounding import Grid
 
 _MULTIPLY = ("MatMul", "Gemm", "MatMulNBits")
 _IN_INT8 = 4  # accuracy_level
+_FLOATS = ("Cast", "Mul")  # of what is computed at loading, what is float32
 
 
 def quantize(model: onnx.ModelProto, grid: Grid, vocabulary_bits: int = PLAIN) -> None:
@@ -66,9 +67,10 @@ def step_bytes(model: onnx.ModelProto) -> int:
         tensor.name: helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize for tensor in model.graph.initializer
     }
     for node in model.graph.node:
-        if node.input and all(name in elements for name in node.input):  # computed once, in float32, at loading
-            elements[node.output[0]] = max(elements[name] for name in node.input)
-            size_of_one[node.output[0]] = 4
+        if node.input and all(name in elements for name in node.input):  # computed once, when the graph is loaded
+            output, parts = node.output[0], [elements[name] for name in node.input]
+            elements[output] = sum(parts) if node.op_type == "Concat" else max(parts)
+            size_of_one[output] = 4 if node.op_type in _FLOATS else size_of_one[node.input[0]]
     multiplied = {
         name for node in model.graph.node if node.op_type in _MULTIPLY for name in node.input if name in elements
     }

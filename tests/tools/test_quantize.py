@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.drafter import first_tokens
 from edge_node.drafting.onnx_drafter import OnnxDrafter
+from hub.export import export as exporting
 from hub.export import quantize as quantizing
 from hub.export.difference import Difference
 from hub.export.export import ROUNDING, TOLERANCE, export_draft
@@ -270,3 +271,18 @@ def test_a_head_keeps_its_bias() -> None:
     model.graph.node[0].CopyFrom(helper.make_node("Gemm", ["x", "w"], ["y"], transB=1))
     with pytest.raises(QuantizeError, match="rows of 31"):
         quantize(model, Grid())
+
+
+def test_a_model_may_be_too_large_for_a_file_until_it_is_quantized(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llama().save_pretrained(tmp_path / "model")
+    size = sum(4 * parameter.numel() for parameter in llama().parameters())
+    monkeypatch.setattr(exporting, "_LARGEST_FILE", size // 2)
+    out = tmp_path / "draft.onnx"
+    with pytest.raises(ExportError, match=r"the draft would have 0\.0 GB, and its file may have 0\.0; give --bits"):
+        export_draft(tmp_path / "model", out)
+    assert not out.exists()
+    assert export_draft(tmp_path / "model", out, bits=8).relative < ROUNDING
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["draft.onnx", "model"]
+    assert not any(tensor.external_data for tensor in onnx.load(out, load_external_data=False).graph.initializer)
