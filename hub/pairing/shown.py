@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from shared.pair import load_pair
 from shared.streams import note, put_json, put_line
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ def put_made(out: Path, figures: Figures | None, *, as_json: bool) -> None:
         )
     where = shlex.quote(str(out) if out.is_absolute() else f"./{out}")
     put_line("to serve it:    " + f"sled-hub serve --pair {where}")
-    put_line(
-        f"on a device:    sled-node chat --pair {where}   (with a copy of the folder, in which target/ is not needed)"
-    )
+    put_line(f"to chat here:   sled-node chat --pair {where}")
+    name = load_pair(str(out.resolve())).name
+    put_line(f"on a device:    sled-node pull --pair {name}, and then sled-node chat --pair {name}")
 
 
 def put_distilled(out: Path, figures: Any, *, as_json: bool) -> None:
