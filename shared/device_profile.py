@@ -83,8 +83,8 @@ def from_json(text: str) -> DeviceProfile:
 
 
 def read_bytes(bits: int) -> float:
-    """Bytes that are read for a weight in so many bits, its part of a block's scale and, below 8 bits, offset included."""
-    with_offset = 1.0 if bits == 8 else 1 + 8 / bits / _BLOCK
+    """Bytes that are read for a weight in so many bits, its part of a block's scale and offset included."""
+    with_offset = 1 + 8 / bits / _BLOCK
     return with_offset * (bits / 8 + _FLOAT / _BLOCK)
 
 

@@ -35,13 +35,12 @@ def graphs() -> dict[Path, bytes]:
 def _of_matrices(bits: int) -> bytes:
     chain = matrices(bits)
     tensors = [_external(*each) for matrix in chain for each in matrix.tensors()]
-    if bits < 8:
-        shares = chain[0].shares
-        halves = np.tile(2.0 ** (-bits * np.arange(shares)[::-1]), (BLOCK, 1)).astype(np.float32)
-        tensors.append(numpy_helper.from_array(halves, "shares"))
-        for matrix in chain[: len(WIDTHS)]:
-            for name, shape in (("blocks", [-1, matrix.columns // BLOCK, BLOCK]), ("flat", [-1, matrix.sums])):
-                tensors.append(numpy_helper.from_array(np.array(shape, np.int64), f"{name}{matrix.columns}"))
+    shares = chain[0].shares
+    halves = np.tile(2.0 ** (-bits * np.arange(shares)[::-1]), (BLOCK, 1)).astype(np.float32)
+    tensors.append(numpy_helper.from_array(halves, "shares"))
+    for matrix in chain[: len(WIDTHS)]:
+        for name, shape in (("blocks", [-1, matrix.columns // BLOCK, BLOCK]), ("flat", [-1, matrix.sums])):
+            tensors.append(numpy_helper.from_array(np.array(shape, np.int64), f"{name}{matrix.columns}"))
     nodes = [node for matrix in chain for node in _product(matrix)]
     return _model(nodes, chain[0].columns, chain[-1].rows, tensors, f"y{len(chain)}")
 
@@ -49,12 +48,11 @@ def _of_matrices(bits: int) -> bytes:
 def _product(matrix: Matrix) -> Iterator[onnx.NodeProto]:
     """The nodes of a product, those that `hub/export/quantize.py` makes of one."""
     x, y = f"y{matrix.place}", f"y{matrix.place + 1}"
-    given = f"{x}.with_sums" if matrix.sums else x
-    if matrix.sums:
-        yield helper.make_node("Reshape", [x, f"blocks{matrix.columns}"], [f"{x}.split"])
-        yield helper.make_node("MatMul", [f"{x}.split", "shares"], [f"{x}.sums"])
-        yield helper.make_node("Reshape", [f"{x}.sums", f"flat{matrix.columns}"], [f"{x}.flat"])
-        yield helper.make_node("Concat", [x, f"{x}.flat"], [given], axis=1)
+    given = f"{x}.with_sums"
+    yield helper.make_node("Reshape", [x, f"blocks{matrix.columns}"], [f"{x}.split"])
+    yield helper.make_node("MatMul", [f"{x}.split", "shares"], [f"{x}.sums"])
+    yield helper.make_node("Reshape", [f"{x}.sums", f"flat{matrix.columns}"], [f"{x}.flat"])
+    yield helper.make_node("Concat", [x, f"{x}.flat"], [given], axis=1)
     yield helper.make_node(
         "MatMulNBits",
         [given, *(name for name, _, _ in matrix.tensors())],

@@ -45,7 +45,7 @@ class Matrix:
     @property
     def shares(self) -> int:
         """Numbers in an offset's byte, each of which is multiplied by a share of a sum of the inputs over a block."""
-        return 8 // self.bits if self.bits < 8 else 0
+        return 8 // self.bits
 
     @property
     def sums(self) -> int:

@@ -34,7 +34,7 @@ from hub.export.difference import Difference, compare
 from hub.export.fuse import fuse
 from hub.export.head import shorten_head
 from hub.export.quantize import quantize
-from hub.export.rounded import PLAIN, QuantizeError
+from hub.export.rounded import MOST_BITS, QuantizeError
 from hub.export.rounded_file import ROUNDED, grid_of, read_rounded
 from hub.export.rounding import Grid, round_layers
 from hub.export.smoothing import smooth
@@ -110,7 +110,7 @@ def export_draft(
     head: Sequence[int] | None = None,
     *,
     texts: Sequence[Sequence[int]] = (),
-    vocabulary_bits: int = PLAIN,
+    vocabulary_bits: int = MOST_BITS,
     on_layers: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None,
 ) -> Difference:
     """Export the checkpoint in a folder to the draft graph `out`; return how far its logits are from transformers'.

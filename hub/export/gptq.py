@@ -12,7 +12,6 @@ from torch import nn
 
 from hub.export.rounded import (
     BLOCK,
-    PLAIN,
     OffsetForm,
     Rounded,
     blocks_of,
@@ -33,8 +32,8 @@ def round_weight(
 ) -> Rounded:
     """Round `weight`, float32 [out, in]. Raises QuantizeError for rows that have no whole blocks.
 
-    `squares` [in, in] is the sum of x·xᵀ over the inputs x that were seen; without it every number is rounded to the nearest. With PLAIN bits, or
-    without `offsets`, blocks have levels on both sides of zero.
+    `squares` [in, in] is the sum of x·xᵀ over the inputs x that were seen; without it every number is rounded to the nearest.
+    Without `offsets` blocks have their levels around zero.
     """
     weight = weight.clone()
     width = weight.shape[1]
@@ -42,7 +41,7 @@ def round_weight(
         importance, spread = torch.ones(width), None
     else:
         importance, spread = squares.diagonal().clamp_min(torch.finfo(torch.float32).tiny), _spread(squares)
-    grid = _Grid(weight, bits, offsets=offsets and bits < PLAIN)
+    grid = _Grid(weight, bits, offsets=offsets)
     numbers = torch.empty(weight.shape, dtype=torch.uint8)
     for start in range(0, width, _AT_ONCE):
         end = min(width, start + _AT_ONCE)

@@ -24,7 +24,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from hub.export.gptq import round_weight
-from hub.export.rounded import BLOCK, PLAIN, OffsetForm, Rounded, blocks_of
+from hub.export.rounded import BLOCK, MOST_BITS, OffsetForm, Rounded, blocks_of
 from hub.export.rounding import Grid
 
 _MULTIPLY = ("MatMul", "Gemm", "MatMulNBits")
@@ -32,7 +32,7 @@ _IN_INT8 = 4  # accuracy_level
 _FLOATS = ("Cast", "Mul")  # of what is computed at loading, what is float32
 
 
-def quantize(model: onnx.ModelProto, grid: Grid, vocabulary_bits: int = PLAIN) -> None:
+def quantize(model: onnx.ModelProto, grid: Grid, vocabulary_bits: int = MOST_BITS) -> None:
     """Quantize, in place, what the graph multiplies by and `grid` knows; head and embedding have `vocabulary_bits`. Raises QuantizeError."""
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}

@@ -1,8 +1,8 @@
-"""A weight in few bits, as a draft's file has it: numbers in blocks of 32, each with a scale and, below 8 bits, an offset.
+"""A weight in few bits, as a draft's file has it: numbers in blocks of 32, each with a scale and an offset.
 
     w ≈ (number − 2^(bits − 1)) · scale + (offset − centre) · unit
 
-Offsets are whole numbers of 8 bits, and `4 · bits` of them in a row share a unit. Scales and units take 8 bits each, as multiples of a factor for the
+Offsets are whole numbers of 8 bits, and `4 · bits` of them in a row share a unit. Head and embedding have none. Scales and units take 8 bits each, as multiples of a factor for the
 row. All together that is some 4.55 bits a weight where numbers have 4, as many as llama.cpp's Q4_K has. Whole zero points, which ONNX
 Runtime has, would be coarser: a grid of 4 bits that begins anywhere can be found again with offsets.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-PLAIN = 8  # bits from which on a block has no offset: it has enough levels on both sides of zero
+MOST_BITS = 8  # of a number; with them the rounding of activations counts, and not that of weights
 BLOCK = 32  # numbers along a row that share a scale; ONNX Runtime rounds activations in the same blocks
 _MOST_SCALE = 255  # the largest whole number of 8 bits
 
@@ -69,7 +69,7 @@ class Rounded:
     """A weight [out, in]."""
 
     numbers: torch.Tensor  # uint8 [out, in]
-    offsets: torch.Tensor | None  # uint8 [out, blocks]; none with PLAIN bits
+    offsets: torch.Tensor | None  # uint8 [out, blocks]; none in head and embedding
     levels: torch.Tensor  # uint8 [out, blocks and units]: scales as multiples of
     factors: torch.Tensor  # bfloat16 [out, 1]
     bits: int

@@ -17,7 +17,7 @@ import torch
 
 from hub.export.gptq import round_weight
 from hub.export.layers import groups_of, inputs_of, layers_of, run_layer, squares_of, weight_of
-from hub.export.rounded import PLAIN, Rounded
+from hub.export.rounded import MOST_BITS, Rounded
 from hub.export.smoothing import smooth
 
 _DIGEST = 16  # bytes of a row's hash
@@ -71,12 +71,12 @@ def round_layers(
     """
     grid = Grid()
     layers = layers_of(model)
-    smooth(model, [layer for layer, each in zip(layers, bits, strict=True) if each == PLAIN], texts)
-    inputs = inputs_of(model, layers[0], texts if min(each or PLAIN for each in bits) < PLAIN else ())
+    smooth(model, [layer for layer, each in zip(layers, bits, strict=True) if each == MOST_BITS], texts)
+    inputs = inputs_of(model, layers[0], texts if min(each or MOST_BITS for each in bits) < MOST_BITS else ())
     for layer, wanted in zip(layers, bits, strict=True):
         if wanted is not None:
             for group in groups_of(layer, inputs):
-                squares = squares_of(layer, group[0], inputs) if inputs and wanted < PLAIN else None
+                squares = squares_of(layer, group[0], inputs) if inputs and wanted < MOST_BITS else None
                 for linear in group:
                     rounded = round_weight(weight_of(linear), wanted, squares)
                     weight_of(linear).copy_(rounded.weight())

@@ -23,7 +23,7 @@ from hub.export.layers import (
     squares_of,
     weight_of,
 )
-from hub.export.rounded import PLAIN
+from hub.export.rounded import MOST_BITS
 
 OUT = 0  # in place of bits: the layer is left out
 _MOST_NUMBERS = 1.5e8  # of the distributions that are compared: 600 MB
@@ -156,7 +156,7 @@ def _rounded(bits: int, squares: dict[nn.Module, torch.Tensor | None]) -> Iterat
     try:
         for linear, seen in squares.items():
             weight = weight_of(linear)
-            calibrated = seen if bits < PLAIN else None
+            calibrated = seen if bits < MOST_BITS else None
             weight.copy_(round_weight(weight, bits, calibrated).weight())
         yield
     finally:

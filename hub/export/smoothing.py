@@ -1,14 +1,16 @@
 """Makes the channels that are multiplied alike in size, as activations are rounded in blocks: one large channel leaves the others of its block few levels.
 
-A norm's weight is divided by a factor for each channel, and the columns of the weights behind it are multiplied by it (Xiao et al.,
-"SmoothQuant", 2023): the model says the same. Where that is so is found by trying.
+A channel is divided by a factor where it is made, and the columns of the weights behind it are multiplied by it (Xiao et al., "SmoothQuant",
+2023): the model says the same. It is made by a norm, or by a linear layer with nothing behind it but a product, as `up` of a feed-forward part
+with gates is. Where that is so is found by trying.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,18 +20,26 @@ from hub.export.layers import linears_of, weight_of
 
 _SEEN = 8  # texts by which channels are measured
 _TRIED_IDS = 64  # ids by which is looked whether the model says the same
-_SHARE = 0.8  # exponent of a channel's size in its factor; the weights' column has the rest
+_SHARE = 0.5  # exponent of a channel's size in its factor; the weights' column has the rest
 _SAME = 1e-3  # of the logits' spread: the largest difference that is left to another order of sums
 _FORMS = (0.0, 1.0)  # what a norm adds to its weight
 
 
-@dataclass
-class _Norm:
-    """A norm, and the linear layers that are given what it gives."""
+@dataclass(frozen=True)
+class _Made:
+    """Channels, by what makes them, and the linear layers that are given them."""
 
-    module: Any
+    maker: Any
+    readers: tuple[nn.Module, ...]
     squares: torch.Tensor  # sum over the inputs seen, of each channel
-    readers: dict[int, nn.Module] = field(default_factory=dict)  # by their identity
+
+    @property
+    def factors(self) -> torch.Tensor:
+        """Of each channel, with a geometric mean of 1."""
+        size = self.squares.sqrt().clamp_min(1e-6)
+        column = torch.stack([weight_of(linear).abs().amax(0) for linear in self.readers]).amax(0).clamp_min(1e-6)
+        factors = size**_SHARE / column ** (1 - _SHARE)
+        return factors / factors.log().mean().exp()
 
 
 @torch.no_grad()
@@ -43,42 +53,74 @@ def smooth(model: Any, layers: Sequence[nn.Module], texts: Sequence[Sequence[int
         linears.append(model.get_output_embeddings())
     if not texts or not linears:
         return
+    norms, given = _look(model, linears, texts)
     tried = torch.tensor([list(texts[0][:_TRIED_IDS])])
-    wanted = model(input_ids=tried, use_cache=False).logits
     for added in _FORMS:
-        before = {id(p): (p, p.data.clone()) for p in _changing(model, linears)}
-        undo = _apply(model, _norms(model, linears, texts), added)
-        apart = model(input_ids=tried, use_cache=False).logits - wanted
-        if float(apart.abs().max()) <= _SAME * float(wanted.std()):
-            return
-        undo()
-        for parameter, data in before.values():
-            parameter.data.copy_(data)
+        if _kept(model, tried, norms, partial(_divide_norm, added=added)):
+            break
+    _kept(model, tried, _behind_products(model, layers, given, tried), _divide_rows)
 
 
-def _changing(model: Any, linears: Sequence[nn.Module]) -> Iterator[nn.Parameter]:
-    yield from (linear.weight for linear in linears)  # type: ignore[misc]
-    yield from (parameter for parameter in model.parameters() if parameter.ndim == 1)
+Divide = Callable[[Any, torch.Tensor], None]  # divides the channels that a module makes by factors
 
 
-def _norms(model: Any, linears: Sequence[nn.Module], texts: Sequence[Sequence[int]]) -> Sequence[_Norm]:
-    """The norms that the linear layers read, as far as all that read one are among them."""
-    found: dict[int, _Norm] = {}
-    given: dict[int, tuple[torch.Tensor, Any]] = {}  # what norms gave in this forward, which stays in memory meanwhile
+def _kept(model: Any, tried: torch.Tensor, channels: Sequence[_Made], divide: Divide) -> bool:
+    """Smooth these channels if the model then says the same; whether it does."""
+    wanted = model(input_ids=tried, use_cache=False).logits
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    changed = [
+        parameter for made in channels for module in (made.maker, *made.readers) for parameter in module.parameters()
+    ]
+    before = [(parameter, parameter.data.clone()) for parameter in changed]
+    handles: list[Any] = []
+    for made in channels:
+        factors = made.factors
+        divide(made.maker, factors)
+        for linear in made.readers:
+            weight_of(linear).mul_(factors)
+            if linear is head and linear.weight is embedding.weight:
+                handles.append(embedding.register_forward_hook(lambda _, __, rows, by=factors: rows / by))
+    apart = model(input_ids=tried, use_cache=False).logits - wanted
+    if float(apart.abs().max()) <= _SAME * float(wanted.std()):
+        return True
+    for parameter, data in before:
+        parameter.data.copy_(data)
+    for handle in handles:
+        handle.remove()
+    return False
+
+
+def _divide_norm(norm: Any, factors: torch.Tensor, *, added: float) -> None:
+    norm.weight.data = (norm.weight.data + added) / factors - added
+    if getattr(norm, "bias", None) is not None:
+        norm.bias.data /= factors
+
+
+def _divide_rows(linear: Any, factors: torch.Tensor) -> None:
+    weight_of(linear).div_(factors[:, None])
+    if linear.bias is not None:
+        linear.bias.data /= factors
+
+
+def _look(
+    model: Any, linears: Sequence[nn.Module], texts: Sequence[Sequence[int]]
+) -> tuple[list[_Made], dict[nn.Module, torch.Tensor]]:
+    """The channels that norms make, and for each other linear layer the sums of squares of what it is given."""
+    squares: dict[nn.Module, torch.Tensor] = {}
+    read: dict[nn.Module, dict[nn.Module, None]] = {}  # by norm, in the order in which they read
+    given: dict[
+        int, tuple[torch.Tensor, nn.Module]
+    ] = {}  # what norms gave in this forward, which stays in memory meanwhile
 
     def gave(norm: nn.Module, _: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor):
             given[output.data_ptr()] = output, norm
 
-    def read(linear: nn.Module, args: tuple[Any, ...]) -> None:
-        if not args or args[0].data_ptr() not in given:
-            return
-        values, norm = given[args[0].data_ptr()]
-        channels = values.reshape(-1, values.shape[-1])
-        known = found.setdefault(id(norm), _Norm(norm, torch.zeros(channels.shape[1])))
-        if not known.readers or next(iter(known.readers)) == id(linear):
-            known.squares += channels.square().sum(0)
-        known.readers[id(linear)] = linear
+    def reads(linear: nn.Module, args: tuple[Any, ...]) -> None:
+        channels = args[0].reshape(-1, args[0].shape[-1])
+        squares[linear] = squares.get(linear, 0) + channels.square().sum(0)
+        if args[0].data_ptr() in given:
+            read.setdefault(given[args[0].data_ptr()][1], {})[linear] = None
 
     with ExitStack() as hooks:
         for module in model.modules():
@@ -86,43 +128,34 @@ def _norms(model: Any, linears: Sequence[nn.Module], texts: Sequence[Sequence[in
             if weight is not None and weight.ndim == 1 and not list(module.children()):
                 hooks.enter_context(_hooked(module.register_forward_hook(gave)))
         for linear in linears:
-            hooks.enter_context(_hooked(linear.register_forward_pre_hook(read)))
+            hooks.enter_context(_hooked(linear.register_forward_pre_hook(reads)))
         for text in texts[:_SEEN]:
             given.clear()
             model(input_ids=torch.tensor([list(text)]), use_cache=False)
-    return list(found.values())
+    norms = [_Made(norm, tuple(readers), squares[next(iter(readers))]) for norm, readers in read.items()]
+    smoothed = {linear for norm in norms for linear in norm.readers}
+    return norms, {linear: seen for linear, seen in squares.items() if linear not in smoothed}
+
+
+def _behind_products(
+    model: Any, layers: Sequence[nn.Module], given: dict[nn.Module, torch.Tensor], tried: torch.Tensor
+) -> list[_Made]:
+    """The channels that linear layers make and others are given, as far as they are found in the first layer."""
+    found: list[_Made] = []
+    if not layers:
+        return found
+    first = linears_of(layers[0])
+    for reader, maker in ((r, m) for r in range(len(first)) for m in range(len(first)) if r != m):
+        pairs = [(linears_of(layer)[maker], linears_of(layer)[reader]) for layer in layers]
+        if any(into not in given or len(weight_of(of)) != weight_of(into).shape[1] for of, into in pairs):
+            continue
+        made = [_Made(of, (into,), given[into]) for of, into in pairs]
+        if _kept(model, tried, made[:1], _divide_rows):
+            found += made[1:]
+    return found
 
 
 @contextmanager
 def _hooked(handle: Any) -> Iterator[None]:
     with handle:
         yield
-
-
-def _apply(model: Any, norms: Sequence[_Norm], added: float) -> Callable[[], None]:
-    """Change norms and weights; what takes the division of the embedding back."""
-    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
-    handles: list[Any] = []
-    for norm in norms:
-        factors = _factors(norm)
-        norm.module.weight.data = (norm.module.weight.data + added) / factors - added
-        if getattr(norm.module, "bias", None) is not None:
-            norm.module.bias.data /= factors
-        for linear in norm.readers.values():
-            weight_of(linear).mul_(factors)
-            if linear is head and linear.weight is embedding.weight:
-                handles.append(embedding.register_forward_hook(lambda _, __, rows, by=factors: rows / by))
-
-    def undo() -> None:
-        for handle in handles:
-            handle.remove()
-
-    return undo
-
-
-def _factors(norm: _Norm) -> torch.Tensor:
-    """Of each channel, with a geometric mean of 1."""
-    size = norm.squares.sqrt().clamp_min(1e-6)
-    column = torch.stack([weight_of(linear).abs().amax(0) for linear in norm.readers.values()]).amax(0).clamp_min(1e-6)
-    factors = size**_SHARE / column ** (1 - _SHARE)
-    return factors / factors.log().mean().exp()

@@ -29,26 +29,25 @@ TRIES = 4  # two busy cores are shared with others: what is right must show in o
 def with_weights_inside(bits: int) -> tuple[bytes, int]:
     """A row of square matrices, as an exported graph has them when it is loaded, and the number of its weights."""
     rng = np.random.default_rng(1)
-    sums = WIDTH // 32 * 8 // bits if bits < 8 else 0
+    sums = WIDTH // 32 * 8 // bits
     blocks = -(-(WIDTH + sums) // 32)
     count = BYTES * 8 // bits // WIDTH**2
     sizes: Any = {"N": WIDTH, "K": WIDTH + sums, "bits": bits, "block_size": 32, "accuracy_level": 4}
     shares = np.full((32, 8 // bits), 0.1, np.float32)
     shapes = {"split": np.array([-1, WIDTH // 32, 32]), "flat": np.array([-1, sums]), "shares": shares}
-    stored: dict[str, Any] = shapes if sums else {}
+    stored: dict[str, Any] = shapes
     nodes = []
     for place in range(count):
         x, y, numbers, scales = f"h{place}", f"h{place + 1}", f"{place}.n", f"{place}.s"
         stored[numbers] = rng.integers(0, 256, (WIDTH, blocks, 32 * bits // 8), np.uint8)
         stored[scales] = np.full((WIDTH, blocks), 1e-3, np.float32)
-        given = f"{x}.both" if sums else x
-        if sums:
-            nodes += [
-                helper.make_node("Reshape", [x, "split"], [f"{x}.split"]),
-                helper.make_node("MatMul", [f"{x}.split", "shares"], [f"{x}.sums"]),
-                helper.make_node("Reshape", [f"{x}.sums", "flat"], [f"{x}.flat"]),
-                helper.make_node("Concat", [x, f"{x}.flat"], [given], axis=1),
-            ]
+        given = f"{x}.both"
+        nodes += [
+            helper.make_node("Reshape", [x, "split"], [f"{x}.split"]),
+            helper.make_node("MatMul", [f"{x}.split", "shares"], [f"{x}.sums"]),
+            helper.make_node("Reshape", [f"{x}.sums", "flat"], [f"{x}.flat"]),
+            helper.make_node("Concat", [x, f"{x}.flat"], [given], axis=1),
+        ]
         nodes.append(helper.make_node("MatMulNBits", [given, numbers, scales], [y], domain="com.microsoft", **sizes))
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, WIDTH]) for name in ("h0", f"h{count}")]
     tensors = [numpy_helper.from_array(array, name) for name, array in stored.items()]

@@ -41,10 +41,10 @@ def test_the_roofline_is_the_lower_of_two_roofs() -> None:
     assert (
         read_bytes(4) == (0.5 + 4 / 32) * 34 / 32
     )  # a block of 32 has a scale of 4 bytes, and an offset of two numbers
-    assert read_bytes(8) == 1 + 4 / 32  # and with 8 bits no offset
+    assert read_bytes(8) == (1 + 4 / 32) * 33 / 32  # in 8 bits of one
     assert roofline(8, 1e9, 1e12) == 1e9
-    assert roofline(8, 1e12, 18e9) == pytest.approx(16e9)
-    assert roofline(8, 1e12, 9.125e9, unpacked=True) == pytest.approx(1e9)
+    assert roofline(8, 1e12, 18.5625e9) == pytest.approx(16e9)
+    assert roofline(8, 1e12, 9.16015625e9, unpacked=True) == pytest.approx(1e9)
 
 
 def test_a_pi_4_without_dot_products_is_best_in_4_bits() -> None:

@@ -32,7 +32,7 @@ from hub.distil.distilling import Lesson, distil
 from hub.export.device import device
 from hub.export.export import export_draft
 from hub.export.quantize import step_bytes
-from hub.export.rounded import BLOCK, PLAIN
+from hub.export.rounded import BLOCK
 from hub.export.sensitivity import agreement
 from hub.model.checkpoint import load_checkpoint
 from hub.pairing.answers import read_prompts
@@ -248,8 +248,8 @@ def layer_bits(graph: onnx.ModelProto) -> float:
     for node in graph.graph.node:
         if node.op_type == "MatMulNBits" and not node.output[0].startswith("logits"):
             facts = {attribute.name: attribute.i for attribute in node.attribute}
-            name = node.input[1].removesuffix(".numbers")
-            sums = facts["K"] // (BLOCK + 1) if facts["bits"] < PLAIN else 0
-            weights += facts["N"] * (facts["K"] - sums)
-            taken += 8 * sum(sizes[f"{name}.{part}"] for part in ("numbers", "levels", "factors"))
+            name = node.input[1].removesuffix(".all")
+            width = facts["K"] * BLOCK // (BLOCK + 8 // facts["bits"])  # without the shares of sums
+            weights += facts["N"] * width
+            taken += 8 * sum(sizes[f"{name}.{part}"] for part in ("numbers", "offsets", "levels", "factors"))
     return taken / weights
