@@ -88,7 +88,7 @@ class _Real:
     def figures(self, answers: int) -> dict[str, Any]:
         """All of them."""
         smollm2_pair(self._folder / "pair")
-        eight = self._once("int8", lambda: self._uniform(8, "int8"))
+        eight = self._once("int8", self._default)
         four = self._once("int4", lambda: self._uniform(4, "int4"))
         two = self._once("int2", lambda: self._uniform(2, None))
         whole = self._once("whole", self._whole)
@@ -140,6 +140,12 @@ class _Real:
             known = PairsModel(Path(self._pair.target), self._pair.target_dtype, self._pair)
             path = self._folder / "answers.json"
             return what_is_said(known, read_prompts(None), on_device, "auto", path, self._progress)
+
+    def _default(self) -> dict[str, Any]:
+        """The draft that the pair was made with."""
+        draft = self._pair.draft
+        assert draft is not None
+        return self._exported(Path(self._pair.target), 8, None, draft.model.name)
 
     def _uniform(self, bits: int, name: str | None) -> dict[str, Any]:
         """A draft whose layers have so many bits, which the pair has by that name."""
