@@ -3,6 +3,7 @@
 answers, exact_answers   of devices with each of these drafts, with n-grams and streaming, on one hub at once, greedy and sampled
 agreement_int8           share of the target's greedy ids on prompts that were held out, of a draft with all weights in 8 bits
 agreement_int4           with those of the layers in 4 bits; `bits_int4` has their bits on average with scales and offsets
+agreement_int4_other     the same of the home pair's target, whose weights never were in few bits, on requests to it
 acceptance_plan          of the draft that `sled-hub pair plan` made for this machine by `sled-node profile`; bytes_plan is its file
 payload_ratio            of that file to the weights in float16
 acceptance_loss          of that draft, beside the same weights in float32
@@ -35,7 +36,7 @@ from hub.export.quantize import step_bytes
 from hub.export.rounded import BLOCK
 from hub.export.sensitivity import agreement
 from hub.model.checkpoint import load_checkpoint
-from hub.pairing.answers import read_prompts
+from hub.pairing.answers import Prompts, read_prompts
 from hub.pairing.asking import Answers, what_is_said
 from hub.pairing.making import measure
 from hub.pairing.manifest import write_manifest, written_of
@@ -47,14 +48,17 @@ from shared.device_profile import read_profile
 from shared.expected_speed import expected_tokens_per_s
 from shared.pair import Pair, load_pair
 from tools.bench import mixed
+from tools.bench.asking import drawn
 from tools.bench.real_picture import draw
 from tools.bench.report import show
 from tools.bench.soak_picture import check_picture
+from tools.home.data.invent import Source as HomeRequests
 from tools.rig.number_format import NumberFormat
 from tools.rig.testbed import running_hub
 from tools.smollm2.pair_folder import smollm2_gguf, smollm2_pair
 from tools.smollm2.questions import QUESTIONS
 
+_REQUESTS = 160  # to the home pair
 _CONTEXT = 2048  # positions of the drafts
 _LAYERS = 20  # of the target's 30, that the distilled draft has
 _HERE = "here"
@@ -90,6 +94,7 @@ class _Real:
         smollm2_pair(self._folder / "pair")
         eight = self._once("int8", self._default)
         four = self._once("int4", lambda: self._uniform(4, "int4"))
+        other = self._once("home in 4 bits", self._home_in_4_bits)
         two = self._once("int2", lambda: self._uniform(2, None))
         whole = self._once("whole", self._whole)
         plan = self._once("plan", self._planned)
@@ -103,6 +108,7 @@ class _Real:
             "agreement_int8": eight["acceptance"],
             "agreement_int4": four["acceptance"],
             "bits_int4": four["bits"],
+            "agreement_int4_other": other["acceptance"],
             "agreement_int2": two["acceptance"],
             "acceptance_plan": plan["acceptance"],
             "bytes_plan": plan["bytes"],
@@ -136,10 +142,23 @@ class _Real:
         return load_pair(str(self._folder / "pair"))
 
     def _answers(self) -> Answers:
+        return self._said_by(self._pair, read_prompts(None), "answers.json")
+
+    def _said_by(self, pair: Pair, prompts: Prompts, kept: str) -> Answers:
         with device() as on_device:
-            known = PairsModel(Path(self._pair.target), self._pair.target_dtype, self._pair)
-            path = self._folder / "answers.json"
-            return what_is_said(known, read_prompts(None), on_device, "auto", path, self._progress)
+            known = PairsModel(Path(pair.target), pair.target_dtype, pair)
+            return what_is_said(known, prompts, on_device, "auto", self._folder / kept, self._progress)
+
+    def _home_in_4_bits(self) -> dict[str, Any]:
+        home, out = load_pair("home"), self._folder / "home-4.onnx"
+        requests = [each.exchanges[0].request for each in drawn(_REQUESTS, HomeRequests("held_out"), 1)]
+        prompts = Prompts(tuple(requests[: len(requests) // 2]), tuple(requests[len(requests) // 2 :]))
+        answers = self._said_by(home, prompts, "answers-home.json")
+        export_draft(Path(home.target), out, bits=4, texts=[text.ids for text in answers.calibration])
+        with device() as on_device:
+            on_device.open_graph(out)
+            found = measure(on_device, answers.held_out, self._progress)
+        return {"acceptance": round(found.acceptance, 4), "compared": found.compared}
 
     def _default(self) -> dict[str, Any]:
         """The draft that the pair was made with."""
