@@ -49,7 +49,7 @@ TOLERANCE = 1e-3  # largest difference of logits between the graph and transform
 # Of a quantized graph beside the rounded model, which differ by the rounding of activations: root mean square of the error over that of the
 # logits about their mean. Measured: 0.01 to 0.14; a graph that computes something else has 1 or more.
 ROUNDING = 0.3
-BITS = (4, 8)  # that weights may have
+BITS = (2, 4, 8)  # that weights may have
 _LARGEST_FILE = 2**31 - 2**24  # bytes: protobuf's limit, less the room for the graph itself
 
 
@@ -115,7 +115,7 @@ def export_draft(
 ) -> Difference:
     """Export the checkpoint in a folder to the draft graph `out`; return how far its logits are from transformers'.
 
-    It is made for `context` positions, by default as many as a hub serves of the model, in float32 or with weights of 4 or 8 `bits`, and
+    It is made for `context` positions, by default as many as a hub serves of the model, in float32 or with weights of 2, 4 or 8 `bits`, and
     drafts the ids in `head` alone, if that is given. Weights are rounded by what the model's layers are given for `texts` of ids, without any to
     the nearest; those that were rounded before (`hub/export/rounded_file.py`) stay as they are. Head and embedding get `vocabulary_bits` then. `on_layers` is told the number of layers, and what it gives is told of each that is done.
 
@@ -123,7 +123,7 @@ def export_draft(
     graph's logits are not those of the model: within TOLERANCE in float32, and then, of the rounded one, within ROUNDING of their spread.
     """
     if bits is not None and bits not in BITS:
-        raise ExportError(f"a draft graph has weights of 4 or 8 bits or, by default, float32; not of {bits} bits")
+        raise ExportError(f"a draft graph has weights of 2, 4 or 8 bits or, by default, float32; not of {bits} bits")
     model: Any = load_checkpoint(checkpoint, dtype=torch.float32, attention=ATTENTION_NAME, refuse=windows_of)
     use_attention(model, "eager")
     _refuse_unfit(model, context)

@@ -21,7 +21,7 @@ from shared.errors import PairError
 from shared.pair import load_pair
 from tests import models
 from tests.hub.test_distil import texts
-from tests.hub.test_pairing import PROMPTS, Silent, whole
+from tests.hub.test_pairing import PROMPTS, Silent, run, said, whole
 
 __all__ = ["whole"]
 LIMITS = Limits(acceptance=0.97, loss=0.03, per_root=0.4, bytes=10**9, fixed_s=0.001, round_s=0.1)
@@ -135,3 +135,7 @@ def test_a_plan_that_does_not_fit_leaves_the_pair_as_it_was(pair: Path) -> None:
         )
     assert (pair / "pair.toml").read_text() == before
     assert not list(pair.glob("plans/*shed*"))
+
+
+def test_a_device_that_is_not_known_is_told_at_once(pair: Path) -> None:
+    assert "there is no device profile 'toaster'; name one of " in said(run("plan", pair, "--device", "toaster"))
