@@ -49,7 +49,10 @@ from shared.pair import REMOTE, Pair
 PLANS = "plans"  # folder of a pair
 MEASURED = (8, 4, 3, 2, OUT)  # what each layer is tried in; ONNX Runtime multiplies by 8, 4 and 2 bits
 _DRAFT = "draft.onnx"
-_TRIED = 16  # texts by which losses are measured; the others calibrate
+_TRIED, _TRIED_A_LAYER = (
+    16,
+    8,
+)  # texts by which losses are measured, of all layers together and of each alone; the others calibrate
 _SHARES = (2, 4)  # parts of all ids that a short head may have
 _IN_MEMORY = 4 / 3  # bytes in memory for one in the file: scales and offsets are float32 there
 _SHARE = 0.5  # of the free memory that a draft's weights may take
@@ -168,7 +171,7 @@ class _Planning:
             done = self._progress.of("trying what each layer loses in few bits", len(layers_of(model)))
             tried, calibration = _parts(answers)
             try:
-                found = sensitivities(model, tried, MEASURED, [text.ids for text in calibration], done)
+                found = sensitivities(model, tried[:_TRIED_A_LAYER], MEASURED, [text.ids for text in calibration], done)
             except QuantizeError as error:
                 raise PairError(str(error)) from None
             write_whole(path, json.dumps([{bits: asdict(loss) for bits, loss in losses.items()} for losses in found]))
