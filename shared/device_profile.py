@@ -42,8 +42,8 @@ class DeviceProfile:
     """Bytes a second that are read from memory."""
     weights_per_s: Mapping[int, float]
     """Weights a second by which one token is multiplied, by bits: 4, 8, and 2 where the device's ONNX Runtime knows them."""
-    node_s: float
-    """Seconds that each further small node of a graph takes."""
+    layer_s: float
+    """Seconds that a layer takes besides its weights."""
 
 
 def built_in_profiles() -> tuple[str, ...]:
@@ -149,5 +149,5 @@ _CHECKS: dict[str, Check] = {
     "link": number(1, _MOST),
     "bandwidth": number(1, _MOST),
     "weights_per_s": _rates,
-    "node_s": number(0, 1),
+    "layer_s": number(0, 1),
 }

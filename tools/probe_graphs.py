@@ -14,8 +14,6 @@ from edge_node.profile.probe import (
     ACCURACY,
     BLOCK,
     MATRICES,
-    NODES,
-    NODES_FILE,
     WIDTHS,
     Matrix,
     matrices,
@@ -29,7 +27,7 @@ _NOWHERE = "given"  # where an external tensor says that it is: nobody looks the
 
 def graphs() -> dict[Path, bytes]:
     """The content of every file, by its path."""
-    return {matrices_file(bits): _of_matrices(bits) for bits in MATRICES} | {NODES_FILE: _of_nodes()}
+    return {matrices_file(bits): _of_matrices(bits) for bits in MATRICES}
 
 
 def _of_matrices(bits: int) -> bytes:
@@ -78,14 +76,6 @@ def _external(name: str, kind: type[np.generic], shape: tuple[int, ...]) -> onnx
     for key, value in (("location", _NOWHERE), ("offset", "0"), ("length", str(size))):
         tensor.external_data.add(key=key, value=value)
     return tensor
-
-
-def _of_nodes() -> bytes:
-    """y ← (y + x) · x again and again, which for x = 1/2 stays near 1/2."""
-    nodes = [
-        helper.make_node(("Add", "Mul")[place % 2], [f"y{place}", "y0"], [f"y{place + 1}"]) for place in range(NODES)
-    ]
-    return _model(nodes, WIDTHS[0], WIDTHS[0], [], f"y{NODES}")
 
 
 def _model(

@@ -72,7 +72,7 @@ class OnnxDrafter:
         self.path = path
         self._session = loaded or _open(path, threads)
         facts = _facts(self._session, path)
-        self.context = facts["context"]
+        self.context, self.layers = facts["context"], facts["layers"]
         self.vocab_size = facts["vocab_size"] if vocab_size is None else vocab_size
         if not 0 < self.vocab_size <= facts["vocab_size"]:
             raise DraftGraphError(f"{path} gives logits for {facts['vocab_size']} ids, the tokenizer has {vocab_size}")

@@ -61,7 +61,7 @@ def _rows(profile: DeviceProfile) -> list[tuple[str, str]]:
             (f"weights of {bits} bits", f"{rate / 1e9:.2f} billion/s")
             for bits, rate in sorted(profile.weights_per_s.items())
         ),
-        ("a node of a graph", f"{1e6 * profile.node_s:.2f} us"),
+        ("a layer besides", f"{1e6 * profile.layer_s:.0f} us"),
     ]
 
 

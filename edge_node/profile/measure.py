@@ -7,7 +7,7 @@ import onnxruntime as ort
 from edge_node.delivery.store import room_on_disk
 from edge_node.drafting.onnx_options import threads_for
 from edge_node.profile.probe import bytes_of
-from edge_node.profile.speed import node_s, weights_per_s
+from edge_node.profile.speed import layer_s, weights_per_s
 from edge_node.settings import NodeSettings
 from shared.device_profile import ALWAYS, DeviceProfile
 from shared.errors import SettingsError
@@ -40,7 +40,7 @@ def measure(settings: NodeSettings, link: float) -> DeviceProfile:
         link=link,
         bandwidth=memory_bandwidth(),
         weights_per_s=rates,
-        node_s=node_s(threads),
+        layer_s=layer_s(threads),
     )
 
 

@@ -2,7 +2,6 @@
 
 A graph of matrices is a row of products y = W x in the form that `hub/export/quantize.py` gives them, up and down between two widths as in
 the feed-forward part of a model. Its file holds no weights: they are named as external, and whoever loads it gives them from memory.
-The graph of nodes adds and multiplies numbers one by one.
 """
 
 from __future__ import annotations
@@ -16,13 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 FOLDER = Path(__file__).parent
-NODES_FILE = FOLDER / "nodes.onnx"
 WIDTHS = (1024, 3072)
 BLOCK = 32  # numbers along a row that share a scale
 ACCURACY = 4  # accuracy_level, as drafts have it: products of whole numbers
 # Matrices of a graph, by bits: some 12 MB of weights each. A device with little memory runs one such graph, others several in turn.
 MATRICES: Mapping[int, int] = {2: 8, 4: 5, 8: 4}
-NODES = 256
 
 
 @dataclass(frozen=True)

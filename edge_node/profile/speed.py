@@ -1,17 +1,20 @@
-"""How fast ONNX Runtime multiplies by weights in few bits here, and what a node of a graph takes."""
+"""How fast ONNX Runtime multiplies by weights in few bits here, and what a layer of a draft takes besides."""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
+from edge_node.drafting.onnx_drafter import OnnxDrafter
 from edge_node.drafting.onnx_options import session_options
-from edge_node.profile.probe import MATRICES, NODES, NODES_FILE, WIDTHS, bytes_of, matrices, matrices_file, weights_of
+from edge_node.profile.probe import MATRICES, WIDTHS, bytes_of, matrices, matrices_file, weights_of
 from shared.errors import brief
+from shared.pair import load_pair
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +23,7 @@ _SHARE = 0.25  # of the free memory that they may take
 _COPIES = 3  # of the weights in memory, at most: as given, as the processor likes them, and while these are made
 _FATAL = 4  # what is logged: of bits that are not known this module says it in a line of its own
 _PASSES = 30
+_BUILT_IN, _CONTEXT = "home", 128  # the pair whose draft runs, and the ids that it holds then
 _LONGEST_S = 1.5  # seconds after which no further pass begins
 
 
@@ -44,9 +48,21 @@ def _rate(bits: int, threads: int, free_memory: float) -> float:
     return graphs * weights_of(bits) / _best_s([each.session for each in running])
 
 
-def node_s(threads: int) -> float:
-    """Seconds that each further node takes that adds or multiplies numbers one by one."""
-    return _best_s([_session(NODES_FILE, session_options(threads))]) / NODES
+def layer_s(threads: int) -> float:
+    """Seconds that a layer takes besides its weights: attention, norms, the meeting of threads.
+
+    They are those of the built-in draft, whose weights are so few that they hardly count.
+    """
+    draft = load_pair(_BUILT_IN).draft
+    assert draft is not None
+    drafter = OnnxDrafter(draft.model, threads=threads)
+    drafter.feed(range(_CONTEXT))
+    best = math.inf
+    for _ in range(_PASSES):
+        began = time.perf_counter()
+        drafter.feed((0,))
+        best = min(best, time.perf_counter() - began)
+    return best / drafter.layers
 
 
 class _Matrices:

@@ -10,9 +10,6 @@ from hub.export.sensitivity import OUT
 from hub.planning.program import Choice
 from shared.device_profile import DeviceProfile
 
-_NODES = 10  # small nodes of a layer: attention, norms, the activation, residual sums
-_OF_INPUT = 4  # further ones: shares of the sums of the inputs over blocks, and the inputs with these
-_INPUTS = 4  # of the products of a layer: before and behind attention, before and behind the activation
 _FLOAT = 4  # bytes
 
 
@@ -49,10 +46,9 @@ class Costs:
         if bits == OUT:
             return Choice(divergence, 0.0, 0)
         shapes = self._shapes[place]
-        nodes = _NODES + _OF_INPUT * _INPUTS
         seconds = self.weights_of(place) / self._profile.weights_per_s[bits]
         size = sum(out * stored_bits(width, bits, offsets=True) for out, width in shapes) // 8
-        return Choice(divergence, seconds + nodes * self._profile.node_s, size)
+        return Choice(divergence, seconds + self._profile.layer_s, size)
 
     def vocabulary(self, bits: int, ids: int | None, divergence: float) -> Choice:
         """Head and embedding in so many bits; the head of all ids shares the embedding's numbers where the model ties them."""

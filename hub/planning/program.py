@@ -6,8 +6,8 @@ With d, t and s for what a choice loses (divergence in nats), takes (seconds a t
 
     T_l(D, S) = min over b of  t_l(b) + T_{l−1}(D − d_l(b), S − s_l(b)),   T_0 = 0.
 
-D and S are counted in levels, each choice rounded to the nearest. Then the divergence and the vocabulary's choice are taken that keep to
-the limits, looked at exactly, and make the most committed tokens a second (`shared/expected_speed.py`), where acceptance is
+D and S are counted in levels, each choice rounded to the nearest. Then, of the divergences and the vocabulary's choices, those are taken that keep to
+the limits and make the most committed tokens a second (`shared/expected_speed.py`), where acceptance is
 α = α₀ − c · √(D + d_v) − m_v: errors of layers are independent, so that divergences add up, and the share of greedy ids that change goes with the
 size of the error, the root of the divergence. docs/plans.md compares it with exhaustive search.
 """
@@ -24,6 +24,7 @@ import numpy.typing as npt
 from shared.expected_speed import expected_tokens_per_s
 
 _LEVELS, _LEVELS_A_LAYER = 400, 20  # of divergence: at least, and at least for each layer
+_LOOKED_AT = 64  # plans that fit, of which the best is taken: levels round
 _BYTE_LEVELS, _BYTE_LEVELS_A_LAYER = 1000, 10  # of bytes
 
 
@@ -85,11 +86,14 @@ def best_plan(
                 step_s = float(table[level, room]) + vocabulary.cost.seconds + limits.fixed_s
                 found.append((expected_tokens_per_s(acceptance, step_s, limits.round_s), level, room, vocabulary))
     found.sort(key=lambda each: each[0], reverse=True)
+    fitting: list[Plan] = []
     for _, level, room, vocabulary in found:
         plan = planned(layers, _followed(layers, levels, taken, level, room), vocabulary, limits)
         if plan.bytes <= limits.bytes and plan.acceptance >= limits.acceptance - limits.loss:
-            return plan
-    return None
+            fitting.append(plan)
+        if len(fitting) == _LOOKED_AT:
+            break
+    return max(fitting, key=lambda plan: plan.tokens_per_s, default=None)
 
 
 def planned(

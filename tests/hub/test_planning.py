@@ -109,7 +109,7 @@ def profile(name: str, **changes: object) -> DeviceProfile:
 def test_a_plan_becomes_a_draft_that_devices_load(pair: Path) -> None:
     prompts = str(pair.parent / "prompts.txt")
     before = load_pair(str(pair))
-    slow = profile("garden", node_s=1e-9, weights_per_s={8: 1e6, 4: 2e6})
+    slow = profile("garden", layer_s=1e-9, weights_per_s={8: 1e6, 4: 2e6})
     made = make_plan(Order(text=prompts, context=128, loss=0.5), before, slow, Silent())
     after = load_pair(str(pair))
     assert set(after.drafts) == {"default", "garden"}

@@ -7,7 +7,8 @@ agreement_int4_other     the same of the home pair's target, whose weights never
 acceptance_plan          of the draft that `sled-hub pair plan` made for this machine by `sled-node profile`; bytes_plan is its file
 payload_ratio            of that file to the weights in float16
 acceptance_loss          of that draft, beside the same weights in float32
-predicted_over_measured  committed tokens/s of that draft: as the plan predicted them, over those of a node at a real hub here
+predicted_over_measured  committed tokens/s of that draft: as the plan's acceptance and speed predict them for blocks and rounds such as a node's at a
+                         real hub here, over those of that node
 acceptance_distilled     of a draft with two thirds of the layers, after --minutes of `sled-hub pair distil`; beside it untrained
 
 What is done is kept in the folder, and not done again.
@@ -45,7 +46,7 @@ from hub.pairing.shown import shown
 from hub.pairing.workplace import write_whole
 from hub.planning.planning import Order, PairsModel, make_plan
 from shared.device_profile import read_profile
-from shared.expected_speed import expected_tokens_per_s
+from shared.expected_speed import expected_commit
 from shared.pair import Pair, load_pair
 from tools.bench import mixed
 from tools.bench.asking import drawn
@@ -268,12 +269,14 @@ class _Real:
         drafted = sum(s.drafted for s in timed)
         measured = sum(s.tokens for s in timed) / seconds
         round_s = max(1e-3, (seconds - drafted / plan["tokens_per_s"]) / rounds)
-        predicted = expected_tokens_per_s(plan["plan"]["acceptance"], step_s, round_s)
+        length = drafted / rounds
+        predicted = expected_commit(plan["plan"]["acceptance"], length) / (round_s + length * step_s)
         return {
             "predicted_over_measured": round(predicted / measured, 3),
             "drafting_predicted_over_measured": round(1 / step_s / plan["tokens_per_s"], 3),
             "tokens_per_s": round(measured, 2),
             "round_ms": round(1e3 * round_s, 1),
+            "drafted_a_round": round(length, 2),
         }
 
     def _mixed(self, answers: int) -> dict[str, Any]:
