@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 ROUND_S = 0.1  # seconds of a round besides drafting that are assumed: a hub's forward and two ways over the broker
 _LONGEST = 16  # drafted tokens of a block that are considered
 _SUREST = 0.999  # acceptance that is counted at most: one of 1 would make any block worth it
@@ -13,7 +15,7 @@ def expected_commit(acceptance: float, length: float) -> float:
     Leviathan et al., "Fast Inference from Transformers via Speculative Decoding" (2023).
     """
     alpha = min(max(acceptance, 0.0), _SUREST)
-    return (1 - alpha ** (length + 1)) / (1 - alpha)
+    return (1 - math.pow(alpha, length + 1)) / (1 - alpha)
 
 
 def expected_tokens_per_s(acceptance: float, step_s: float, round_s: float = ROUND_S) -> float:
