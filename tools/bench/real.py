@@ -222,7 +222,8 @@ class _Real:
                 str(path),
             ]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        make_plan(Order(context=_CONTEXT), self._pair, read_profile(str(path)), self._progress)
+        if _HERE not in self._pair.drafts:
+            make_plan(Order(context=_CONTEXT), self._pair, read_profile(str(path)), self._progress)
         told: dict[str, Any] = json.loads((self._pair.folder / "plans" / _HERE / "plan.json").read_text("utf-8"))
         return told
 
