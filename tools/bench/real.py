@@ -253,6 +253,9 @@ class _Real:
     def _pace(self, plan: dict[str, Any]) -> dict[str, Any]:
         """Committed tokens/s of the planned draft at a hub here, and what the plan says for the rounds that were seen."""
         step_s = plan["plan"]["step_s"]
+        with device() as on_device:
+            on_device.open_draft(self._pair.folder, _HERE)
+            alone = measure(on_device, self._answers().held_out[:_TIMED], self._progress).tokens_per_s
         form = NumberFormat(self._pair.target_dtype)
         stats = []
         with (
@@ -269,12 +272,13 @@ class _Real:
         seconds, rounds = sum(s.elapsed_s for s in timed), sum(s.rounds for s in timed)
         drafted = sum(s.drafted for s in timed)
         measured = sum(s.tokens for s in timed) / seconds
-        round_s = max(1e-3, (seconds - drafted / plan["tokens_per_s"]) / rounds)
+        round_s = max(1e-3, (seconds - drafted / alone) / rounds)
         length = drafted / rounds
         predicted = expected_commit(plan["plan"]["acceptance"], length) / (round_s + length * step_s)
         return {
             "predicted_over_measured": round(predicted / measured, 3),
-            "drafting_predicted_over_measured": round(1 / step_s / plan["tokens_per_s"], 3),
+            "drafting_predicted_over_measured": round(1 / step_s / alone, 3),
+            "drafted_tokens_per_s": round(alone, 1),
             "tokens_per_s": round(measured, 2),
             "round_ms": round(1e3 * round_s, 1),
             "drafted_a_round": round(length, 2),
