@@ -185,10 +185,11 @@ def test_robots_in_ros_are_told_in_their_form(place: Place) -> None:
         for leaf, told in heard.items():
             link.subscribe(Topics().ros("pi", leaf), lambda _, payload, told=told: told.append(json.loads(payload)))  # type: ignore[misc]
         answer = _ask(place, "turn left by 90 degrees")
-        wait_until(lambda: all(heard.values()))
-    assert heard["say"] == [{"data": answer["say"]}]
-    assert [list(each) for each in heard["call"]] == [["data"]]
-    assert json.loads(heard["call"][0]["data"])["name"] == "RobotTurn"
+        wait_until(lambda: {"data": answer["say"]} in heard["say"] and bool(heard["call"]))
+    assert heard["say"].count({"data": answer["say"]}) == 1  # a busy machine may be late with what was said before
+    assert all(list(each) == ["data"] for each in heard["call"])
+    names = [json.loads(each["data"])["name"] for each in heard["call"]]
+    assert names.count("RobotTurn") == 1
 
 
 def test_the_command_asks_the_same_service(place: Place) -> None:
