@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def _rate(bits: int, threads: int, free_memory: float) -> float:
     graphs = max(1, min(_MOST_GRAPHS, int(_SHARE * free_memory / (_COPIES * bytes_of(bits)))))
     rng = np.random.default_rng(bits)
     running = [_Matrices(bits, threads, rng) for _ in range(graphs)]
-    return graphs * weights_of(bits) / _best_s([each.session for each in running])
+    return graphs * weights_of(bits) / _best_s([each.run for each in running])
 
 
 def layer_s(threads: int) -> float:
@@ -57,12 +58,7 @@ def layer_s(threads: int) -> float:
     assert draft is not None
     drafter = OnnxDrafter(draft.model, threads=threads)
     drafter.feed(range(_CONTEXT))
-    best = math.inf
-    for _ in range(_PASSES):
-        began = time.perf_counter()
-        drafter.feed((0,))
-        best = min(best, time.perf_counter() - began)
-    return best / drafter.layers
+    return _best_s([lambda: drafter.feed((0,))]) / drafter.layers
 
 
 class _Matrices:
@@ -77,7 +73,12 @@ class _Matrices:
         options = session_options(threads)
         self._weights = [value for _, value in tensors]
         options.add_external_initializers([name for name, _ in tensors], self._weights)
-        self.session = _session(matrices_file(bits), options)
+        self._session = _session(matrices_file(bits), options)
+        self._feeds = {"y0": np.full((1, WIDTHS[0]), 0.5, np.float32)}
+
+    def run(self) -> None:
+        """Multiply one token by all of them."""
+        self._session.run(None, self._feeds)
 
 
 def _session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
@@ -85,15 +86,14 @@ def _session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
     return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
 
-def _best_s(sessions: list[ort.InferenceSession]) -> float:
-    """Seconds of one run of each, the least of some: what else the device does takes time, and nothing gives any back."""
-    feeds = {"y0": np.full((1, WIDTHS[0]), 0.5, np.float32)}
-    best = [float("inf")] * len(sessions)
+def _best_s(runs: Sequence[Callable[[], object]]) -> float:
+    """Seconds of one call of each, the least of some: what else the device does takes time, and nothing gives any back."""
+    best = [math.inf] * len(runs)
     until = time.perf_counter() + _LONGEST_S
     for number in range(1 + _PASSES):
-        for place, session in enumerate(sessions):
+        for place, run in enumerate(runs):
             began = time.perf_counter()
-            session.run(None, feeds)
+            run()
             if number:  # the first pass gets memory from the system
                 best[place] = min(best[place], time.perf_counter() - began)
         if number and time.perf_counter() > until:

@@ -95,16 +95,16 @@ class _Grid:
         for share in _SHRUNK:
             levels = levels_of((high - low) * share / self._most, self._factors[:, 0])
             number = self._offset_for(part, importance, (low + high) / 2, levels)
-            numbers = self.nearest(part, *(each[:, None] for each in self._values(levels, number)))
-            stood = self.stands_for(numbers, *(each[:, None] for each in self._values(levels, number)))
+            scale, offset = (each[:, None] for each in self._values(levels, number))
+            stood = self.stands_for(self.nearest(part, scale, offset), scale, offset)
             error = ((part - stood).square() * importance).sum(1)
             better = error < best
             best = torch.where(better, error, best)
             kept = (torch.where(better, levels, kept[0]), torch.where(better, number, kept[1]))
-        scale, offset = self._values(*kept)
+        values = self._values(*kept)
         self._levels.append(kept[0])
         self._offsets.append(kept[1])
-        return scale, offset
+        return values
 
     def nearest(self, weight: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
         """The numbers that stand for what is nearest, float32."""

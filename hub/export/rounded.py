@@ -79,11 +79,6 @@ class Rounded:
         """The scales, float32 [out, blocks and units], as ONNX Runtime computes them; a unit is that of `OffsetForm.fine`."""
         return self.levels.float() * self.factors.float()
 
-    @property
-    def bits_of_all(self) -> int:
-        """Bits that it takes in a file, with scales and offsets."""
-        return len(self.numbers) * stored_bits(self.numbers.shape[1], self.bits, offsets=self.offsets is not None)
-
     def weight(self) -> torch.Tensor:
         """The weight that it stands for, float32 [out, in]."""
         out, width = self.numbers.shape

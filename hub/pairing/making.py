@@ -29,7 +29,7 @@ from hub.pairing.answers import Answered, read_prompts
 from hub.pairing.asking import Answers, what_is_said
 from hub.pairing.begun import Begun, begin, check_template
 from hub.pairing.chat import has_same_ids, load_tokenizer, write_tokenizer
-from hub.pairing.manifest import write_manifest
+from hub.pairing.manifest import measured, write_manifest
 from hub.pairing.progress import Progress
 from hub.pairing.source import find_source
 from hub.pairing.workplace import Workplace, workplace, write_whole
@@ -108,7 +108,15 @@ class _Making:
             table: dict[str, Any] = {} if draft is None else self._vocabulary(begun, draft)
             figures = None if draft is None else self._draft(begun, draft, table, answered, on_device)
         facts = (
-            {} if figures is None else {DEFAULT: {"model": _DRAFT, **table, **draft_facts(folder / _DRAFT, figures)}}
+            {}
+            if figures is None
+            else {
+                DEFAULT: {
+                    "model": _DRAFT,
+                    **table,
+                    **measured(figures.acceptance, step_bytes(onnx.load(folder / _DRAFT))),
+                }
+            }
         )
         write_manifest(folder, begun.written(self._wish.name, facts), _recorded(self._place))
         load_pair(str(folder))
@@ -200,12 +208,6 @@ def _link(checkpoint: Path, folder: Path) -> None:
                 os.link(path.resolve(), to)
             except OSError:  # another disk, or one without hard links
                 shutil.copyfile(path, to)
-
-
-def draft_facts(draft: Path, figures: Figures) -> dict[str, Any]:
-    """What a manifest says of a draft that was measured."""
-    size = step_bytes(onnx.load(draft))
-    return {"acceptance": round(figures.acceptance, 4), "step_bytes": size}
 
 
 def _recorded(place: Workplace) -> list[str]:

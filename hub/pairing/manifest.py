@@ -46,6 +46,18 @@ def written_of(pair: Pair) -> Written:
     )
 
 
+def measured(acceptance: float, step_bytes: int) -> dict[str, Any]:
+    """What a draft's table says of what was measured."""
+    return {"acceptance": round(acceptance, 4), "step_bytes": step_bytes}
+
+
+def give_draft(pair: Pair, name: str, facts: Mapping[str, Any]) -> None:
+    """Write the manifest of a pair once more, with a draft of that name; `facts` are its table, the model a path in the pair's folder."""
+    written = written_of(pair)
+    written.drafts[name] = dict(facts)
+    write_manifest(pair.folder, written, [facts["model"]], pair.sha256)
+
+
 def write_manifest(
     folder: Path, written: Written, files: Iterable[str], known: Mapping[str, str] | None = None
 ) -> None:

@@ -12,36 +12,36 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 
 from hub.export.device import Device, device
 from hub.export.export import export_draft
-from hub.export.gptq import round_weight
 from hub.export.layers import layers_of
+from hub.export.quantize import step_bytes
 from hub.export.rounded import QuantizeError
 from hub.export.rounded_file import ROUNDED, named_rounded, write_rounded
 from hub.export.rounding import round_layers
-from hub.export.sensitivity import OUT, Loss, agreement, loss_between, sensitivities, what_it_says
+from hub.export.sensitivity import OUT, Loss, agreement, sensitivities
 from hub.export.student import student_of
 from hub.export.tracing import ExportError
 from hub.model.checkpoint import load_checkpoint
 from hub.pairing.answers import Answered, read_prompts
 from hub.pairing.asking import Answers, what_is_said
-from hub.pairing.making import draft_facts, measure
-from hub.pairing.manifest import write_manifest, written_of
+from hub.pairing.making import measure
+from hub.pairing.manifest import give_draft, measured
 from hub.pairing.progress import Progress
 from hub.pairing.source import find_source
 from hub.pairing.workplace import Workplace, workplace, write_whole
 from hub.planning.costs import Costs
 from hub.planning.program import Limits, Plan, Vocabulary, best_plan
+from hub.planning.vocabulary import frequent, rounded_vocabulary, vocabularies_of
 from shared.device_profile import DeviceProfile
 from shared.errors import PairError
 from shared.pair import REMOTE, Pair
@@ -49,11 +49,8 @@ from shared.pair import REMOTE, Pair
 PLANS = "plans"  # folder of a pair
 MEASURED = (8, 4, 3, 2, OUT)  # what each layer is tried in; ONNX Runtime multiplies by 8, 4 and 2 bits
 _DRAFT = "draft.onnx"
-_TRIED, _TRIED_A_LAYER = (
-    16,
-    8,
-)  # texts by which losses are measured, of all layers together and of each alone; the others calibrate
-_SHARES = (2, 4)  # parts of all ids that a short head may have
+_TRIED = 16  # texts by which losses are measured; the others calibrate
+_TRIED_A_LAYER = 8  # of these, for each layer alone
 _IN_MEMORY = 4 / 3  # bytes in memory for one in the file: scales and offsets are float32 there
 _SHARE = 0.5  # of the free memory that a draft's weights may take
 _ATTEMPTS = 4  # plans at most, where those before lost more than was allowed
@@ -106,14 +103,8 @@ def make_plan(order: Order, pair: Pair, profile: DeviceProfile, progress: Progre
     with workplace(folder, asdict(order) | {"profile": asdict(profile), "target": pair.target}) as place:
         made = _Planning(order, pair, profile, place, progress).run()
         write_whole(place.folder / "plan.json", json.dumps(asdict(made)))
-    facts: dict[str, Any] = {
-        "model": f"{PLANS}/{profile.name}/{_DRAFT}",
-        "acceptance": round(made.acceptance, 4),
-        "step_bytes": made.step_bytes,
-    }
-    written = written_of(pair)
-    drafts = {**written.drafts, profile.name: facts}
-    write_manifest(pair.folder, replace(written, drafts=drafts), [facts["model"]], pair.sha256)
+    model = f"{PLANS}/{profile.name}/{_DRAFT}"
+    give_draft(pair, profile.name, {"model": model, **measured(made.acceptance, made.step_bytes)})
     return made
 
 
@@ -182,7 +173,7 @@ class _Planning:
         """A plan that keeps to the limits when it is carried out, in the scratch folder's `checkpoint`."""
         tried, calibration = _parts(answers)
         whole = agreement(model, tried)
-        vocabularies = self._vocabularies(model, costs, answers)
+        vocabularies = vocabularies_of(model, costs, tried, calibration)
         limits = self._limits(sensitivity, whole)
         layers = [
             {bits: costs.layer(place, bits, losses[bits].divergence) for bits in (*costs.bits, OUT)}
@@ -221,26 +212,7 @@ class _Planning:
         most = min(
             self._profile.memory * _SHARE / _IN_MEMORY, self._profile.disk, self._profile.link * self._order.download_s
         )
-        return Limits(whole, self._order.loss, max(slope, _LEAST_COST), int(most), 0.0, self._order.round_s)
-
-    def _vocabularies(self, model: Any, costs: Costs, answers: Answers) -> list[Vocabulary]:
-        """Head and embedding in 8 and 4 bits, the head with all ids or with those that come up most often."""
-        tried, others = _parts(answers)
-        plain = what_it_says(model, tried)
-        found = []
-        for bits in sorted({8, *costs.bits} - {2}):
-            with rounded_vocabulary(model, bits):
-                divergence = loss_between(what_it_says(model, tried), plain).divergence
-            for part in (1, *_SHARES):
-                count = None if part == 1 else model.config.vocab_size // part
-                missed = 0.0 if count is None else _missed(tried, self._head(others, count))
-                found.append(Vocabulary(bits, count, missed, costs.vocabulary(bits, count, divergence)))
-        return found
-
-    def _head(self, texts: Sequence[Answered], count: int) -> list[int]:
-        """The ids that come up most often, ascending; further ones from the lowest, which a byte-pair tokenizer learnt first."""
-        seen = Counter(token for text in texts for token in text.ids)
-        return sorted(list(dict.fromkeys([*(token for token, _ in seen.most_common()), *range(count)]))[:count])
+        return Limits(whole, self._order.loss, max(slope, _LEAST_COST), int(most), self._order.round_s)
 
     def _measured(
         self,
@@ -254,7 +226,7 @@ class _Planning:
         """The plan's graph, measured."""
         self._progress.say("exporting the draft")
         vocabulary, out = rounded.plan.vocabulary, self._place.folder / _DRAFT
-        head = None if vocabulary.ids is None else self._head(answers.calibration, vocabulary.ids)
+        head = None if vocabulary.ids is None else frequent(answers.calibration, vocabulary.ids)
         context = min(self._order.context, answers.context)
         checkpoint = self._place.scratch / "checkpoint"
         try:
@@ -275,7 +247,7 @@ class _Planning:
             tokens_per_s=figures.tokens_per_s,
             compared=figures.compared,
             bytes=out.stat().st_size,
-            step_bytes=draft_facts(out, figures)["step_bytes"],
+            step_bytes=step_bytes(onnx.load(out)),
             float16_bytes=2 * sum(p.numel() for p in model.parameters()),
             layer_bits=bits / max(1, kept),
             sensitivity=sensitivity,
@@ -289,29 +261,7 @@ class _Planning:
         )
 
 
-@contextmanager
-def rounded_vocabulary(model: Any, bits: int) -> Iterator[None]:
-    """While active, the model's head and embedding have so few bits."""
-    weights = {
-        id(each.weight): each.weight.data for each in (model.get_output_embeddings(), model.get_input_embeddings())
-    }
-    before = {key: weight.clone() for key, weight in weights.items()}
-    try:
-        for weight in weights.values():
-            weight.copy_(round_weight(weight, bits, offsets=False).weight())
-        yield
-    finally:
-        for key, weight in before.items():
-            weights[key].copy_(weight)
-
-
 def _parts(answers: Answers) -> tuple[Sequence[Answered], Sequence[Answered]]:
     """Answers by which losses are measured, and those by which weights are rounded."""
     tried = min(_TRIED, len(answers.calibration) // 3)
     return answers.calibration[:tried], answers.calibration[tried:]
-
-
-def _missed(texts: Sequence[Answered], ids: Sequence[int]) -> float:
-    """The share of the answers' ids that are none of those."""
-    known, said = set(ids), [token for text in texts for token in text.ids[text.prompt :]]
-    return sum(token not in known for token in said) / max(1, len(said))

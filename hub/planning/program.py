@@ -55,7 +55,6 @@ class Limits:
     loss: float  # of acceptance at most
     per_root: float  # acceptance that is lost by the root of a nat: c
     bytes: int
-    fixed_s: float  # seconds for a token that no choice changes
     round_s: float
 
 
@@ -83,7 +82,7 @@ def best_plan(
         for level in range(levels.nats + 1) if room >= 0 else ():
             if np.isfinite(table[level, room]):
                 acceptance = _acceptance(levels.divergence * level / levels.nats, vocabulary, limits)
-                step_s = float(table[level, room]) + vocabulary.cost.seconds + limits.fixed_s
+                step_s = float(table[level, room]) + vocabulary.cost.seconds
                 found.append((expected_tokens_per_s(acceptance, step_s, limits.round_s), level, room, vocabulary))
     found.sort(key=lambda each: each[0], reverse=True)
     fitting: list[Plan] = []
@@ -102,7 +101,7 @@ def planned(
     """What is to be expected of given choices."""
     chosen = [choices[b] for choices, b in zip(layers, bits, strict=True)]
     acceptance = _acceptance(sum(choice.divergence for choice in chosen), vocabulary, limits)
-    step_s = sum(choice.seconds for choice in chosen) + vocabulary.cost.seconds + limits.fixed_s
+    step_s = sum(choice.seconds for choice in chosen) + vocabulary.cost.seconds
     return Plan(
         bits=tuple(bits),
         vocabulary=vocabulary,

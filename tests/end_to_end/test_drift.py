@@ -21,6 +21,7 @@ from edge_node.doctor import examine
 from edge_node.drafting.drift import drift_file
 from edge_node.settings import DrafterKind, Mode
 from shared.pair import load_pair
+from tests.oracles import home_oracle
 from tests.waiting import wait_until
 from tools.rig.drafts import Extra, pair_with_drafts
 from tools.rig.household import Household, running_service
@@ -64,9 +65,7 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubBed]:
 
 @pytest.fixture(scope="module")
 def oracle() -> Oracle:
-    pair = load_pair("home")
-    tokenizer = ChatTokenizer(pair)
-    return Oracle(pair.target, tokenizer.vocab_size, sorted(tokenizer.end_ids), 1024)
+    return home_oracle()
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from edge_node.dialogue.tokenizer import ChatTokenizer
 from edge_node.drafting import prefix_drafter
 from edge_node.settings import DrafterKind, Mode, Policy
 from shared.pair import load_pair
+from tests.oracles import home_oracle
 from tests.other_vocabulary import write_foreign_pair
 from tools.rig.oracle import Oracle, Rule
 from tools.rig.testbed import HubBed, running_hub
@@ -38,9 +39,7 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubBed]:
 
 @pytest.fixture(scope="module")
 def oracle() -> Oracle:
-    pair = load_pair("home")
-    tokenizer = ChatTokenizer(pair)
-    return Oracle(pair.target, tokenizer.vocab_size, sorted(tokenizer.end_ids), 1024)
+    return home_oracle()
 
 
 @pytest.mark.parametrize(

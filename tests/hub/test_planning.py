@@ -6,6 +6,7 @@ import itertools
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from tests.hub.test_distil import texts
 from tests.hub.test_pairing import PROMPTS, Silent, run, said, whole
 
 __all__ = ["whole"]
-LIMITS = Limits(acceptance=0.97, loss=0.03, per_root=0.4, bytes=10**9, fixed_s=0.001, round_s=0.1)
+LIMITS = Limits(acceptance=0.97, loss=0.03, per_root=0.4, bytes=10**9, round_s=0.1)
 
 
 def made_up(rng: random.Random, layers: int) -> list[dict[int, Choice]]:
@@ -102,8 +103,8 @@ def pair(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mine"
 
 
-def profile(name: str, **changes: object) -> DeviceProfile:
-    return replace(read_profile("pi4"), name=name, **changes)  # type: ignore[arg-type]
+def profile(name: str, **changes: Any) -> DeviceProfile:
+    return replace(read_profile("pi4"), name=name, **changes)
 
 
 def test_a_plan_becomes_a_draft_that_devices_load(pair: Path) -> None:

@@ -40,7 +40,7 @@ from hub.model.checkpoint import load_checkpoint
 from hub.pairing.answers import Prompts, read_prompts
 from hub.pairing.asking import Answers, what_is_said
 from hub.pairing.making import measure
-from hub.pairing.manifest import write_manifest, written_of
+from hub.pairing.manifest import give_draft, measured
 from hub.pairing.progress import Progress
 from hub.pairing.shown import shown
 from hub.pairing.workplace import write_whole
@@ -182,8 +182,7 @@ class _Real:
             found = measure(on_device, answers.held_out, self._progress)
         graph = onnx.load(out)
         if name is not None:
-            facts = {"model": file, "acceptance": round(found.acceptance, 4), "step_bytes": step_bytes(graph)}
-            self._give(name, facts)
+            give_draft(self._pair, name, {"model": file, **measured(found.acceptance, step_bytes(graph))})
         return {
             "acceptance": round(found.acceptance, 4),
             "tokens_per_s": round(found.tokens_per_s, 1),
@@ -194,12 +193,6 @@ class _Real:
 
     def _on_layers(self, count: int) -> Callable[[int], None]:
         return self._progress.of("rounding the draft's layers", count)
-
-    def _give(self, name: str, facts: dict[str, Any]) -> None:
-        """Have the pair offer a draft by that name."""
-        written = written_of(self._pair)
-        written.drafts[name] = facts
-        write_manifest(self._pair.folder, written, [facts["model"]], self._pair.sha256)
 
     def _whole(self) -> dict[str, Any]:
         model = load_checkpoint(Path(self._pair.target), dtype=torch.float32, attention="sdpa")
@@ -247,7 +240,7 @@ class _Real:
         for file, to in ((home.draft.model, "other.onnx"), (home.tokenizer, "other-tokenizer.json")):
             (self._pair.folder / to).write_bytes(file.read_bytes())
         ends = dict.fromkeys(self._pair.end_tokens, home.end_tokens[0])
-        self._give("other", {"model": "other.onnx", "tokenizer": "other-tokenizer.json", "words": ends})
+        give_draft(self._pair, "other", {"model": "other.onnx", "tokenizer": "other-tokenizer.json", "words": ends})
         return {}
 
     def _pace(self, plan: dict[str, Any]) -> dict[str, Any]:
