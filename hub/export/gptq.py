@@ -79,13 +79,13 @@ class _Grid:
         self._most, self._middle, self._bits, self._has_offsets = 2**bits - 1, 2.0 ** (bits - 1), bits, offsets
         low, high = self._range(weight.view(len(weight), blocks_of(weight.shape[1]), BLOCK))
         scales = (high - low) / self._most
-        self._factors = factors_for(scales.amax(1))
+        self._form = OffsetForm(bits)
+        units = self._units_for(low + self._middle * scales) if offsets else scales[:, :0]
+        self._factors = factors_for(torch.cat([scales, units], 1).amax(1))
         self._levels: list[torch.Tensor] = []
         self._offsets: list[torch.Tensor] = []
-        self._form = OffsetForm(bits)
-        self._levels_of_units, self._units = torch.empty(len(weight), 0), torch.empty(len(weight), 0)
-        if offsets:
-            self._fit_units(low + self._middle * scales)
+        self._levels_of_units = levels_of(units, self._factors)
+        self._units = units_by_block(self._levels_of_units * self._factors.float(), self._form, scales.shape[1])
 
     def fit(self, part: torch.Tensor, importance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Scales and offsets [out] for the next block [out, BLOCK], as they will be stored."""
@@ -142,13 +142,12 @@ class _Grid:
             return scale, torch.zeros_like(scale)
         return scale, (number - self._form.centre) * self._units[:, len(self._offsets)]
 
-    def _fit_units(self, offsets: torch.Tensor) -> None:
-        """Choose the smallest units with which offsets [out, blocks] such as these can be written."""
-        form, blocks = self._form, offsets.shape[1]
-        padded = nn.functional.pad(offsets, (0, -blocks % form.sharing)).view(len(offsets), -1, form.sharing)
+    def _units_for(self, offsets: torch.Tensor) -> torch.Tensor:
+        """The scales [out, units] with whose units offsets [out, blocks] such as these can be written."""
+        form = self._form
+        padded = nn.functional.pad(offsets, (0, -offsets.shape[1] % form.sharing)).view(len(offsets), -1, form.sharing)
         largest = torch.maximum(padded.amax(-1) / (255 - form.centre), -padded.amin(-1) / form.centre)
-        self._levels_of_units = levels_of(_ROOM * largest * form.fine, self._factors)
-        self._units = units_by_block(self._levels_of_units * self._factors.float(), form, blocks)
+        return _ROOM * largest * form.fine
 
     def _range(self, part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The least and the largest of each block."""

@@ -101,6 +101,12 @@ def test_weights_on_a_grid_are_found_again() -> None:
     assert off.square().mean().sqrt() < 0.02  # of a step; a grid that begins elsewhere is off by 0.29
 
 
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_row_far_from_zero_keeps_its_place(bits: int) -> None:
+    weights = 0.5 + 0.001 * torch.randn(4, 128, generator=torch.Generator().manual_seed(3))
+    assert (round_weight(weights, bits).weight() - weights).abs().max() < 0.01
+
+
 def test_what_rounding_adds_is_made_good_by_the_numbers_behind() -> None:
     generator = torch.Generator().manual_seed(2)
     weights = torch.randn(24, 128, generator=generator)
