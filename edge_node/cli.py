@@ -41,6 +41,7 @@ TopP = Annotated[
 Stop = Annotated[
     Optional[list[str]], typer.Option(help="Text that ends an answer; may be given more than once. [default: none]")
 ]
+_HTTP_PORT = 8011
 _WITH_SETTINGS = takes_settings(NodeSettings, "node", logging.ERROR)
 
 
@@ -100,6 +101,17 @@ def run(settings: NodeSettings) -> None:
     from edge_node.frontends.run import run as run_service
 
     run_service(settings)
+
+
+@app.command("serve-http")
+@takes_settings(NodeSettings, "node", logging.WARNING)
+def serve_http(settings: NodeSettings) -> None:
+    """Answer programs that speak OpenAI's or Ollama's API. It is `run` with a port for them, 8011 where the settings name none."""
+    from dataclasses import replace
+
+    from edge_node.frontends.run import run as run_service
+
+    run_service(replace(settings, http=replace(settings.http, port=settings.http.port or _HTTP_PORT)))
 
 
 @app.command()

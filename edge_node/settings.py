@@ -15,6 +15,7 @@ from shared.settings import BrokerSettings, default_name, require, require_text,
 _OF_PROGRAM = (
     "broker",
     "home_assistant",
+    "http",
     "at_once",
     "queue",
     "chat_s",
@@ -31,6 +32,9 @@ GUARDED = (
     "valve",
     "alarm_control_panel",
 )  # domains of what opens a house: switched after a yes, unless the settings allow it
+
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Mode(str, Enum):
@@ -115,6 +119,32 @@ class HomeAssistantSettings:
 
 
 @dataclass(frozen=True)
+class HttpSettings:
+    """The APIs that programs speak, of a node that runs as a service."""
+
+    port: int = 0
+    """Port of the HTTP server for programs that speak OpenAI's or Ollama's API, from 1 to 65535. 0 opens none."""
+    host: str = "127.0.0.1"
+    """Address on which it listens; 0.0.0.0 for programs on other machines, which need a key then."""
+    key_file: Path | None = None
+    """File with mode 0600 that holds the key that programs must send. Without one only this machine's own programs are answered."""
+
+    def __post_init__(self) -> None:
+        require("http_port", self.port, 0, 65_535)
+        require_text("http_host", self.host, 253)
+
+    def key(self) -> str | None:
+        """The key. Raises SettingsError for a file that others could read, and where one is needed and none is named."""
+        if self.key_file is not None:
+            return secret(self.key_file, "key")
+        if self.host not in _LOOPBACK:
+            raise SettingsError(
+                "the setting 'http_host' opens the HTTP server to other machines, so 'http_key_file' must name a file with a key for them"
+            )
+        return None
+
+
+@dataclass(frozen=True)
 class NodeSettings:
     """Defaults; see `shared.settings.load` for where others come from."""
 
@@ -162,6 +192,7 @@ class NodeSettings:
     """Whether the service also publishes calls and what is said as ROS 2's std_msgs/String, on ros/call and ros/say."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     home_assistant: HomeAssistantSettings = field(default_factory=HomeAssistantSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
 
     def __post_init__(self) -> None:
         if not is_name(self.draft):

@@ -12,5 +12,5 @@ NODE_SERVICE = Kind(
     NodeSettings,
     watchdog_s=30,
     start_s=300,
-    own_secrets={"token": "--home-assistant-token-file"},
+    own_secrets={"token": "--home-assistant-token-file", "http-key": "--http-key-file"},
 )

@@ -14,7 +14,7 @@ from shared.sampling_parameters import Sampling
 from shared.settings import shown
 
 V = TypeVar("V")
-_KINDS: dict[Any, str] = {str: "text", dict: "a table", list: "a list"}
+_KINDS: dict[Any, str] = {str: "text", bool: "true or false", dict: "a table", list: "a list"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HASH = re.compile(r"[0-9A-Fa-f]{64}")
 

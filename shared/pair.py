@@ -26,6 +26,7 @@ head = "exit.safetensors"
 file = "tokenizer.json"
 chat_template = "chat_template.jinja"
 end = ["<|end|>"]                # tokens that end a turn
+plain = true                     # optional: what people type reaches the model in plain characters (shared/typed_text.py)
 
 [tools]                          # optional: the calls that answers make, as schemas
 file = "tools.json"
@@ -100,6 +101,7 @@ class Pair:
     end_tokens: tuple[str, ...]
     defaults: Sampling
     sha256: dict[str, str]
+    plain: bool = False  # whether the model is given what people type in plain characters
 
     @property
     def draft(self) -> Draft | None:
@@ -241,7 +243,7 @@ def _parse(folder: Path) -> Pair:
         raise PairError(f"{path} has schema {shown(manifest.value('schema', object))}; this version reads 1")
     target = manifest.table("target", "checkpoint", "dtype")
     head = manifest.table("exit", "head")
-    tokenizer = manifest.table("tokenizer", "file", "chat_template", "end")
+    tokenizer = manifest.table("tokenizer", "file", "chat_template", "end", "plain")
     tools = manifest.table("tools", "file")
     pair = Pair(
         name=manifest.name("name"),
@@ -256,6 +258,7 @@ def _parse(folder: Path) -> Pair:
         end_tokens=tokenizer.texts("end"),
         defaults=manifest.table("defaults", "temperature", "top_k", "top_p").sampling(),
         sha256=manifest.table("sha256").hashes(),
+        plain=tokenizer.has("plain") and tokenizer.value("plain", bool),
     )
     of_drafts = [file for draft in pair.drafts.values() for file in draft.files]
     for file in (pair.tokenizer, pair.chat_template, *of_drafts, pair.exit_head, pair.tools):

@@ -8,7 +8,7 @@ from enum import Enum
 
 from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.provisional import ProvisionalTurn, SettledTurn
-from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
+from edge_node.dialogue.tokenizer import Asking, ChatTokenizer, Tool, Turn
 from edge_node.link.channel import Channel
 from edge_node.rounds.progress import Source
 from edge_node.rounds.round_loop import RoundLoop
@@ -32,6 +32,7 @@ class Answer:
 
     text: str = ""
     ending: Ending = Ending.CANCELLED
+    prompt_tokens: int = 0
     ids: tuple[int, ...] = ()
     sources: tuple[Source, ...] = ()  # where each of `ids` is from
     sampling: Sampling = field(default_factory=Sampling)
@@ -52,6 +53,7 @@ class Conversation:
         self._tokenizer = tokenizer
         self.loop = loop
         self._opening = _opening(system)
+        self._tools: tuple[Tool, ...] = ()
         self.turns: list[Turn] = list(self._opening)
         self._provisional: list[ProvisionalTurn] = []  # the last turns, as far as they are not verified
         self._drafted: tuple[int, ...] = ()  # ids of the provisional text of the answer in progress
@@ -80,14 +82,21 @@ class Conversation:
         self._opening = _opening(system)
         self.clear()
 
-    def resume(self, system: str | None, turns: Sequence[Turn], unverified: Sequence[ProvisionalTurn]) -> None:
-        """Go on with another chat: `turns` behind that system message, of which the last are `unverified`.
+    def resume(
+        self,
+        system: str | None,
+        turns: Sequence[Turn],
+        unverified: Sequence[ProvisionalTurn],
+        tools: Sequence[Tool] = (),
+    ) -> None:
+        """Go on with another chat: `turns` behind that system message, of which the last are `unverified`; it may call `tools`.
 
         The session stays, and what both chats begin with is not sent again.
         """
         self._opening = _opening(system)
         self.turns = [*self._opening, *turns]
         self._provisional = list(unverified)
+        self._tools = tuple(tools)
 
     @property
     def system(self) -> str:
@@ -104,7 +113,9 @@ class Conversation:
         """The turns behind the system message."""
         return self.turns[len(self._opening) :]
 
-    def ask(self, request: str, generation: Generation, answer: Answer) -> Generator[str, None, None]:
+    def ask(
+        self, request: str, generation: Generation, answer: Answer, role: Asking = "user"
+    ) -> Generator[str, None, None]:
         """Yield the text of the reply piece by piece and fill `answer`. Raises SledError; the turns stay as they were.
 
         A chat that has outgrown the context goes on in a new session with this request alone, and `answer.notice`
@@ -116,19 +127,21 @@ class Conversation:
         opened = self.loop.open()
         yield from self._settle(answer)
         answer.sampling = generation.sampling(opened)
-        alone = self._tokenizer.prompt([*self._opening, Turn("user", request)])
+        asked = Turn(role, request)
+        alone = self._prompt([*self._opening, asked])
         if len(alone) >= opened.context:
             raise PromptTooLong(
                 f"the prompt has {len(alone)} tokens and the context of {opened.target!r} holds {opened.context}; shorten it"
             )
-        turns = [*self.turns, Turn("user", request)]
-        prompt = self._tokenizer.prompt(turns)
+        turns = [*self.turns, asked]
+        prompt = self._prompt(turns)
         room = min(generation.max_tokens, opened.context // 8)
         if len(prompt) + room > opened.context and len(prompt) > len(alone):
             self.clear()
             opened = self.loop.open()
-            turns, prompt = [*self.turns, Turn("user", request)], alone
+            turns, prompt = [*self.turns, asked], alone
             answer.stats.notices.append("the context was full: earlier turns are forgotten")
+        answer.prompt_tokens = len(prompt)
         end_ids = frozenset(opened.end_ids)
         yield from self._generate(prompt, generation.max_tokens, generation.stop, end_ids, answer)
         kept = tuple(i for i in answer.ids if i not in end_ids)
@@ -138,7 +151,7 @@ class Conversation:
                 # A hub may have written it meanwhile, but behind turns that none has verified.
                 answer.text, answer.provisional = "", text
             self._provisional.append(
-                ProvisionalTurn(request, text, ids, answer.sampling, generation.max_tokens, generation.stop)
+                ProvisionalTurn(request, text, ids, answer.sampling, generation.max_tokens, generation.stop, role)
             )
             self.turns = [*turns, *self._provisional[-1].turns[1:]]
         elif answer.ids:
@@ -169,7 +182,7 @@ class Conversation:
             turn = self._provisional[0]
             before = self.turns[: len(self.turns) - 2 * len(self._provisional)]
             again = Answer(sampling=turn.sampling)
-            prompt = self._tokenizer.prompt([*before, Turn("user", turn.request)])
+            prompt = self._prompt([*before, turn.turns[0]])
             drafted = () if any(settled.amended for settled in answer.settled) else turn.ids
             end_ids = frozenset(self.loop.open().end_ids)
             for _ in self._generate(prompt, turn.max_tokens, turn.stop, end_ids, again, drafted):
@@ -182,7 +195,7 @@ class Conversation:
             self._provisional = later
             self.turns = [
                 *before,
-                Turn("user", turn.request),
+                turn.turns[0],
                 self._turn(again.text, kept),
                 *(each for provisional in later for each in provisional.turns),
             ]
@@ -231,6 +244,9 @@ class Conversation:
         answer.text = self._tokenizer.decode(kept)
         if len(answer.text) > visible:
             yield answer.text[visible:]
+
+    def _prompt(self, turns: Sequence[Turn]) -> list[int]:
+        return self._tokenizer.prompt(turns, self._tools)
 
     def _turn(self, text: str, ids: Sequence[int]) -> Turn:
         """The answer for the history: with its ids, or those of them whose text it is after a stop string."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_node.dialogue.tokenizer import Turn
+from edge_node.dialogue.tokenizer import Asking, Turn
 from shared.sampling_parameters import Sampling
 
 
@@ -18,11 +18,12 @@ class ProvisionalTurn:
     sampling: Sampling
     max_tokens: int
     stop: tuple[str, ...]
+    role: Asking = "user"
 
     @property
     def turns(self) -> list[Turn]:
         """As turns of a chat."""
-        return [Turn("user", self.request), Turn("assistant", self.text, self.ids)]
+        return [Turn(self.role, self.request), Turn("assistant", self.text, self.ids)]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ def answer_json(answer: Answer, reader: CallReader, error: str = "") -> dict[str
         "refused_calls": [{"text": line.text, "error": line.error} for line in reading.refused],
         "finish": "error" if error else answer.ending.value,
         "mode": stats.mode,
+        "prompt_tokens": answer.prompt_tokens,
         "tokens": stats.tokens,
         "streamed": stats.streamed,
         "rounds": stats.rounds,

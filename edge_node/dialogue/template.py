@@ -55,17 +55,17 @@ class ChatTemplate:
             )
         return self
 
-    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """The text of a chat up to where the assistant begins to write. Raises PairError."""
+    def render(self, messages: Sequence[Mapping[str, str]], tools: Sequence[Mapping[str, Any]] = ()) -> str:
+        """The text of a chat up to where the assistant begins to write, which may call `tools`. Raises PairError."""
         with self._turn:
-            return self._rendered(messages)
+            return self._rendered({"messages": messages, "tools": tools or None})
 
-    def _rendered(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def _rendered(self, chat: Mapping[str, Any]) -> str:
         if self._process is None:
             self._start()
             self.loaded()
         try:
-            self._send({"messages": messages})
+            self._send(chat)
             reply = self._reply()
         except BaseException:  # such as Ctrl-C: a reply that nobody read would be taken for the next one
             self._stop()

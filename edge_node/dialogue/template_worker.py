@@ -79,10 +79,10 @@ class _Worker:
         self._template = environment.from_string(parsed)
         self._variables = variables
 
-    def render(self, messages: list[dict[str, str]]) -> str:
+    def render(self, messages: list[dict[str, str]], tools: list[dict[str, Any]] | None = None) -> str:
         """The text of a chat up to where the assistant begins to write."""
         text = self._template.render(
-            messages=messages, add_generation_prompt=True, tools=None, documents=None, **self._variables
+            messages=messages, add_generation_prompt=True, tools=tools, documents=None, **self._variables
         )
         if len(text) > MAX_TEXT:
             raise ValueError(f"it wrote {len(text)} characters, and {MAX_TEXT} are allowed")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,16 +15,21 @@ from shared.errors import PairError, PromptTooLong, SettingsError
 from shared.pair import TOKENIZER_CONFIG, Pair
 from shared.text_file import read_text
 from shared.transcript import common_length
+from shared.typed_text import plain_line, plain_lines
 from shared.vocabulary import end_ids, ids_below, load_tokenizer
 
 _MOST_CONFIG = 2**24  # bytes: it may describe a hundred thousand added tokens
+
+
+Asking = Literal["user", "tool"]  # whom the assistant answers: a tool says what came of a call
+Tool = Mapping[str, Any]  # a function that may be called, as templates take it: {"type": "function", "function": {…}}
 
 
 @dataclass(frozen=True)
 class Turn:
     """One message of a chat. `ids` are those that the target wrote, for an answer whose text they are."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "assistant"] | Asking
     content: str
     ids: tuple[int, ...] | None = None
 
@@ -42,24 +47,27 @@ class ChatTokenizer:
         except Exception as error:  # the tokenizers package raises bare Exception
             raise PairError(f"{self._path} is not a tokenizer file: {error}") from None
         self._template = template.loaded()
+        self._plain = pair.plain
         self.vocab_size = ids_below(self.tokenizer)
         self.end_ids = end_ids(pair, self.tokenizer)
 
-    def prompt(self, turns: Sequence[Turn]) -> list[int]:
-        """The ids of the chat up to where the assistant begins to write.
+    def prompt(self, turns: Sequence[Turn], tools: Sequence[Tool] = ()) -> list[int]:
+        """The ids of the chat up to where the assistant begins to write. Templates of models that call tools describe `tools`.
 
         Control words come from the template; what stands in a turn is text, whatever it looks like. Answers go in as
         the ids that were generated: re-tokenizing their text may give others. Where a template changes an answer's
         text, that can't be done, and the text decides. It may leave old turns out. Raises PairError, PromptTooLong or
         SettingsError.
         """
+        if self._plain:
+            turns = [_typed(turn) for turn in turns]
         spare = _spare_characters(turns)
         hidden: dict[int, str] = {}
         contents = [self._hide(turn, spare, hidden) for turn in turns]
-        text = self._render(turns, contents)
+        text = self._render(turns, contents, tools)
         apart = [self._set_apart(content, spare, hidden) for content in contents]
         if apart != contents:
-            text_apart = self._render(turns, apart)
+            text_apart = self._render(turns, apart, tools)
             if self._found(text_apart) != self._found(text):  # a turn and the template around it make one word
                 contents, text = apart, text_apart
         answers: dict[str, tuple[int, ...]] = {}
@@ -69,7 +77,7 @@ class ChatTokenizer:
                 marked[i] = next(spare)
                 answers[marked[i]] = turn.ids
         if answers:
-            with_marks = self._render(turns, marked)
+            with_marks = self._render(turns, marked, tools)
             if with_marks.translate({ord(mark): contents[marked.index(mark)] for mark in answers}) == text:
                 return self._encode(with_marks, hidden, answers)
         return self._encode(text, hidden, {})
@@ -109,16 +117,22 @@ class ChatTokenizer:
     def _found(self, text: str) -> list[str]:
         return [found.word for found in self._words.find(text)]
 
-    def _render(self, turns: Sequence[Turn], contents: Sequence[str]) -> str:
-        return self._template.render(
-            [{"role": turn.role, "content": content} for turn, content in zip(turns, contents, strict=True)]
-        )
+    def _render(self, turns: Sequence[Turn], contents: Sequence[str], tools: Sequence[Tool]) -> str:
+        messages = [{"role": turn.role, "content": content} for turn, content in zip(turns, contents, strict=True)]
+        return self._template.render(messages, tools)
 
     def _encode(self, text: str, hidden: dict[int, str], answers: dict[str, tuple[int, ...]]) -> list[int]:
         try:
             return self._words.encode(text, hidden, answers)
         except ValueError as error:
             raise PairError(f"{self._path} cannot be used for chats: {error}") from None
+
+
+def _typed(turn: Turn) -> Turn:
+    """The turn in plain characters, unless the model wrote it."""
+    if turn.role == "assistant":
+        return turn
+    return replace(turn, content=plain_lines(turn.content) if turn.role == "system" else plain_line(turn.content))
 
 
 def _spare_characters(turns: Sequence[Turn]) -> Iterator[str]:

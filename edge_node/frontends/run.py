@@ -18,6 +18,7 @@ from edge_node.home_assistant.rest import address
 from edge_node.service.requests import Asked, spoken_request
 from edge_node.service.service import NodeService
 from edge_node.settings import HomeAssistantSettings, NodeSettings
+from shared.install import needing
 from shared.loading import keep_imports
 from shared.manifest import is_name
 from shared.pair import pair_folder
@@ -48,7 +49,7 @@ def run(settings: NodeSettings) -> None:
             signal.signal(number, end)
         node.connect()
         try:
-            with _assist(settings, service), _following(settings, node, service):
+            with _assist(settings, service), _programs(settings, service, node), _following(settings, node, service):
                 service.run(lambda: _ready(settings), Heartbeat().beat)
         finally:
             node.close()
@@ -104,6 +105,26 @@ def _assist(settings: NodeSettings, service: NodeService) -> Iterator[None]:
         )
     ) as server:
         server.start()
+        yield
+
+
+@contextmanager
+def _programs(settings: NodeSettings, service: NodeService, node: Node) -> Iterator[None]:
+    """Answer programs that speak HTTP, where the settings have a port for them."""
+    given = settings.http
+    if not given.port:
+        yield
+        return
+    key = given.key()
+    with needing("gateway"):
+        from edge_node.gateway.app import make_app
+        from edge_node.gateway.server import HttpServer
+    from edge_node.gateway.answering import Answering
+
+    answering = Answering(service, node.pair.name, settings.max_tokens, has_calls=node.pair.tools is not None)
+    with closing(HttpServer(make_app(answering, version("sled-mqtt"), key), given.host, given.port)) as server:
+        server.start()
+        note(f"programs are answered at http://{given.host}:{given.port}/v1 (OpenAI's API) and /api (Ollama's)")
         yield
 
 

@@ -158,8 +158,10 @@ def numbers(text: str) -> set[float]:
 
 
 def _split(text: str) -> list[str]:
-    plain = unicodedata.normalize("NFKC", text.translate(_FRACTIONS)).translate(_APOSTROPHES).casefold()
-    return _WORD.findall(plain)
+    apart = unicodedata.normalize("NFKD", text.translate(_FRACTIONS)).translate(_APOSTROPHES).casefold()
+    return _WORD.findall(
+        "".join(c for c in apart if not unicodedata.combining(c))
+    )  # "café" as "cafe": a pair may write it so
 
 
 def singular(word: str) -> str:

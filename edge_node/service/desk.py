@@ -49,7 +49,11 @@ class Desk:
         can_begin = len(self.answering) < self._most_workers and not self.chats.is_pending(asker, asked.chat)
         if not can_begin and len(self.waiting) >= self._most_waiting:
             return False
-        chat = self.chats.find(asker, asked.chat, asked.system) if asked.chat else Chat(asked.system, is_named=False)
+        chat = (
+            self.chats.find(asker, asked.chat, asked.system)
+            if asked.chat
+            else Chat(asked.system, is_named=False, turns=asked.history)
+        )
         chat.pending += 1
         job = Job(asked, asker, reply, chat)
         self.remember(job)

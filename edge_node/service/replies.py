@@ -64,9 +64,10 @@ class Replies:
     def answer(self, job: Job) -> None:
         """Send an answer, and again until somebody has read it."""
         content, reply = self._content(job), job.reply
-        self._tell_ros("say", content["say"])
+        if job.asked.acts:
+            self._tell_ros("say", content["say"])
         if reply.to is not None:
-            reply.to(content)
+            reply.to({**content, "error_kind": job.error_kind})
             return
         own = self._topics.node(self._node, "answer", job.asker)
         self._outbox.send(

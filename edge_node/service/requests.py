@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_node.dialogue.generation import Generation
+from edge_node.dialogue.tokenizer import Asking, Tool, Turn
 from shared.errors import RequestError, SettingsError
 from shared.fields import integer, number, text
 from shared.sampling_parameters import Sampling
@@ -38,6 +39,12 @@ class Asked:
     chat: str = ""  # without one the request is a chat of its own
     system: str | None = None
     state: str = ""
+    history: tuple[Turn, ...] = ()  # what was said before, where the asker keeps the chat
+    role: Asking = "user"
+    tools: tuple[Tool, ...] = ()  # that the asker has
+    acts: bool = (
+        True  # whether the answer's calls are carried out by this service or by who listens to it, and not by the asker
+    )
     has_own_id: bool = True  # given by the asker, who may repeat it when an answer does not come
 
     @property

@@ -241,7 +241,7 @@ class NodeService:
 
     def _take_asked(self, asked: Asked, asker: str, reply: Reply) -> None:
         before = self._desk.repeated(asker, asked)
-        if is_stop(asked.text) and self._stop_call is not None:
+        if asked.acts and is_stop(asked.text) and self._stop_call is not None:
             self._stop(Job(asked, asker, reply, Chat(None, is_named=False)), self._stop_call)
         elif self._ends:
             self._replies.refuse(asked.id, "the service is ending", "busy", reply)

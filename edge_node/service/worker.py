@@ -15,6 +15,7 @@ from edge_node.assembly import Node
 from edge_node.dialogue.calls import Call, CallReader
 from edge_node.dialogue.conversation import Answer, Conversation, Ending
 from edge_node.dialogue.speech import Speech
+from edge_node.dialogue.tokenizer import Tool
 from edge_node.home_assistant.agent import HomeAgent, Outcome
 from edge_node.service.begun import BegunRequests
 from edge_node.service.chats import Chat
@@ -48,6 +49,7 @@ class Job:
     is_unwanted: threading.Event = field(default_factory=threading.Event)
     answer: Answer = field(default_factory=Answer)
     error: str = ""
+    error_kind: str = ""  # the error's class
     shown: str = ""  # what its stream has told of the text
     outcome: Outcome | None = None  # of its calls, where this node carries them out itself
     is_over: bool = False
@@ -65,7 +67,7 @@ class Job:
 
     def calls(self, reader: CallReader) -> tuple[Call, ...]:
         """The calls that others are to carry out."""
-        if not self.may_act:
+        if not self.may_act or not self.asked.acts:
             return ()
         return reader.read(self.answer.text).calls if self.outcome is None else self.outcome.others
 
@@ -92,7 +94,7 @@ class Worker:
         self._conversation, self._tell, self._done = conversation, tell, done
         self._reader, self._agent, self._mode, self._begun = reader, agent, mode, begun
         self._node = node
-        self._system: str | None = None  # under which the conversation stands
+        self._asked_as: tuple[str | None, tuple[Tool, ...]] = None, ()  # system message and tools of the conversation
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
         self._thread.start()
@@ -124,7 +126,7 @@ class Worker:
             except AnswerCancelled:
                 log.info("request %s was cancelled", job.asked.id)
             except SledError as error:
-                job.error = sentence(str(error))
+                job.error, job.error_kind = sentence(str(error)), type(error).__name__
             except Exception as error:
                 # An exception would end this thread, and nobody would be answered any more.
                 log.exception("request %s failed", job.asked.id)
@@ -136,38 +138,40 @@ class Worker:
         """Answer by the draft that the node uses now."""
         fresh = self._node.renewed(self._conversation)
         if fresh is not self._conversation:
-            self._conversation, self.chat, self._system = fresh, None, None
+            self._conversation, self.chat = fresh, None
 
     def _answer(self, job: Job) -> None:
         conversation, asked, chat = self._conversation, job.asked, job.chat
+        agent = self._agent if asked.acts else None
         conversation.loop.is_unwanted = job.is_unwanted.is_set
         if job.is_unwanted.is_set():
             return
-        pieces = _Pieces(job, self._tell, Speech(has_calls=self._reader.has_calls, holds=self._agent is not None))
+        pieces = _Pieces(job, self._tell, Speech(has_calls=self._reader.has_calls, holds=agent is not None))
         question, chat.question = chat.question, None
         if question is not None:
             self._note_begin(job)
         last = chat.turns[-1].content if chat.turns else ""
-        if self._agent is not None and (outcome := self._agent.reply(asked.text, question, last)) is not None:
+        if agent is not None and (outcome := agent.reply(asked.text, question, last)) is not None:
             job.outcome, job.answer.ending = outcome, Ending.END
             pieces.finish(outcome.say)
             return
         said = [turn.content for turn in chat.turns if turn.role == "user"]
         system = chat.system
-        if system is None and self._agent is not None:
-            system = self._agent.system(asked.text, said)
-        if chat is not self.chat or system != self._system or tuple(conversation.said) != chat.turns:
-            conversation.resume(system, chat.turns, chat.unverified)
-        self.chat, self._system = chat, system
+        if system is None and agent is not None:
+            system = agent.system(asked.text, said)
+        asked_as = system, asked.tools
+        if chat is not self.chat or asked_as != self._asked_as or tuple(conversation.said) != chat.turns:
+            conversation.resume(system, chat.turns, chat.unverified, asked.tools)
+        self.chat, self._asked_as = chat, asked_as
         conversation.loop.on_wait = pieces.wait
         if conversation.loop.mode is not (mode := self._mode()):
             conversation.loop.mode = mode
         try:
-            for piece in conversation.ask(asked.prompt, asked.generation, job.answer):
+            for piece in conversation.ask(asked.prompt, asked.generation, job.answer, asked.role):
                 pieces.take(piece)
             chat.turns, chat.unverified = tuple(conversation.said), tuple(conversation.unverified)
-            if self._agent is not None:
-                job.outcome = self._outcome(self._agent, job, said, system or "")
+            if agent is not None:
+                job.outcome = self._outcome(agent, job, said, system or "")
                 chat.question = None if job.outcome is None else job.outcome.question
         finally:
             pieces.finish("" if job.outcome is None else job.outcome.say)

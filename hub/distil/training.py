@@ -79,7 +79,7 @@ class Training:
             for row, text in enumerate(batch)
             for place in range(text.prompt - 1, len(text.ids) - 1)
         ]
-        with torch.autocast("cpu", torch.bfloat16, enabled=_multiplies_in_16_bits()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_in_16_bits()):
             with torch.no_grad():
                 wanted = torch.log_softmax(_logits(self._model, ids)[places].float(), -1)
             said = torch.log_softmax(_logits(self._student, ids)[places].float(), -1)
@@ -127,6 +127,6 @@ def _logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
     return logits.flatten(0, 1)
 
 
-def _multiplies_in_16_bits() -> bool:
+def multiplies_in_16_bits() -> bool:
     """Whether the processor has arithmetic in bfloat16."""
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()  # type: ignore[no-any-return]  # noqa: SLF001

@@ -28,6 +28,7 @@ class Written:
     tools: str | None = None
     exit_head: str | None = None
     defaults: Sampling = field(default_factory=Sampling)
+    plain: bool = False
 
 
 def written_of(pair: Pair) -> Written:
@@ -43,6 +44,7 @@ def written_of(pair: Pair) -> Written:
         tools=None if pair.tools is None else _place(pair, pair.tools),
         exit_head=None if pair.exit_head is None else _place(pair, pair.exit_head),
         defaults=pair.defaults,
+        plain=pair.plain,
     )
 
 
@@ -74,6 +76,8 @@ def write_manifest(
         "chat_template": written.chat_template,
         "end": list(written.end),
     }
+    if written.plain:
+        tables["tokenizer",]["plain"] = True
     if written.tools is not None:
         tables["tools",] = {"file": written.tools}
     chosen = written.defaults

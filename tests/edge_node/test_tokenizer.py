@@ -96,3 +96,31 @@ def test_a_template_cannot_reach_the_system(pair: Pair, tmp_path: Path) -> None:
     tokenizer = with_template(pair, "{{ messages.__class__.__mro__ }}", tmp_path)
     with pytest.raises(PairError, match="refuses"):
         tokenizer.prompt([Turn("user", "a")])
+
+
+def test_a_template_describes_the_tools_that_may_be_called(pair: Pair, tmp_path: Path) -> None:
+    template = (
+        "{% for t in tools or [] %}{{ t.function.name }} {% endfor %}"
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}<|assistant|>"
+    )
+    tokenizer = with_template(pair, template, tmp_path)
+    turns = [Turn("user", "a"), Turn("assistant", "b"), Turn("tool", "c")]
+    tools = [{"type": "function", "function": {"name": name, "parameters": {}}} for name in ("light", "time")]
+    assert tokenizer.prompt(turns, tools) == encode(pair, "light time " + rendered(turns))
+    assert tokenizer.prompt(turns) == encode(pair, rendered(turns))
+
+
+def rendered(turns: list[Turn]) -> str:
+    return "".join(f"<|{turn.role}|>{turn.content}<|end|>" for turn in turns) + "<|assistant|>"
+
+
+def test_a_pair_may_want_plain_characters_of_what_people_type_and_of_nothing_else(pair: Pair) -> None:
+    typed = [
+        Turn("system", "Areas: Küche\nDevices: “lamp”"),
+        Turn("user", "don\u2019t turn\ton…"),
+        Turn("assistant", "é"),
+    ]
+    plain = [Turn("system", "Areas: Kuche\nDevices: lamp"), Turn("user", "don't turn on"), Turn("assistant", "é")]
+    asked = Turn("user", "so")
+    wants = ChatTokenizer(replace(pair, plain=True))
+    assert wants.prompt([*typed, asked]) == ChatTokenizer(replace(pair, plain=False)).prompt([*plain, asked])

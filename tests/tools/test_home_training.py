@@ -23,9 +23,10 @@ from tools.home.training.compute import forward_flops, training_flops
 from tools.home.training.distil import divergence
 from tools.home.training.growth import freeze_below, resized
 from tools.home.training.model import answer_logits, answer_losses, load_model, new_model
+from tools.home.training.muon import Muon
 from tools.home.training.own_answers import answered_pool, answers_of
 from tools.home.training.plot_loss import boundaries, read_log
-from tools.home.training.recipe import Distillation, Recipe, Stage
+from tools.home.training.recipe import Distillation, Recipe, Stage, again
 from tools.home.training.run import Run, Spent, rate_share
 from tools.home.training.selection import hardest
 from tools.home.training.stages import train_stages, train_step
@@ -313,3 +314,26 @@ def test_a_batch_marks_what_comes_next(tokenizer: Tokenizer) -> None:
     assert batch.answer.any(1).all()
     same = next(batches(tokenizer, HELD_OUT, 1024, 400, "a name"))
     assert torch.equal(batch.ids, same.ids)
+
+
+def test_muon_is_torchs_in_another_number_format() -> None:
+    torch.manual_seed(0)
+    shapes = ((6, 12), (24, 12), (6, 12))
+    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [torch.nn.Parameter(each.detach().clone()) for each in ours]
+    muon = Muon(ours, 0.02, 0.01)
+    reference = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        for mine, other in zip(ours, theirs, strict=True):
+            mine.grad = torch.randn_like(mine)
+            other.grad = mine.grad.clone()
+        muon.step()
+        reference.step()
+    for mine, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(mine, other, atol=2e-3)  # bfloat16's rounding of some updates of 0.02
+
+
+def test_a_model_is_trained_on_as_deep_as_it_is() -> None:
+    recipe = again(STAGED, 5)
+    assert (recipe.stages, recipe.end(0)) == ((Stage(5, 1.0),), 1.0)
+    assert 0 < recipe.rate < STAGED.rate

@@ -52,7 +52,7 @@ def assemble(out: Path, *, tokenizer: Path, target: Path, draft: Path, name: str
 
 def _write_manifest(folder: Path, name: str) -> None:
     drafts = {DEFAULT: {"model": "draft.onnx"}}
-    written = Written(name, "target", "float32", [END], drafts, tools="tools.json")
+    written = Written(name, "target", "float32", [END], drafts, tools="tools.json", plain=True)
     hashed = (*(f"target/{file}" for file in _TARGET_FILES), "draft.onnx", "tokenizer.json", *_WRITTEN)
     write_manifest(folder, written, hashed)
 

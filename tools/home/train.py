@@ -31,7 +31,7 @@ from tools.home.training.distil import distil
 from tools.home.training.evaluate import evaluate
 from tools.home.training.growth import resized
 from tools.home.training.model import CONTEXT, VOCAB_SIZE, home_config, load_model, new_model, save_model
-from tools.home.training.recipe import DISTILLATION, DRAFT, DRAFT_DEPTH, EVALUATION_BATCHES, TARGETS, Recipe
+from tools.home.training.recipe import DISTILLATION, DRAFT, DRAFT_DEPTH, EVALUATION_BATCHES, TARGETS, Recipe, again
 from tools.home.training.run import Run
 from tools.home.training.stages import train_stages
 
@@ -45,6 +45,7 @@ def train(
     compute: Annotated[
         float, typer.Option(min=1e-6, max=1e6, help="petaflops for the target; the draft gets 8 % more")
     ] = 1.0,
+    start: Annotated[Path | None, typer.Option(help="a target that is trained on, instead of one from nothing")] = None,
     draft: Annotated[bool, typer.Option(help="train the draft too")] = True,
     seed: int = 0,
 ) -> None:
@@ -54,16 +55,22 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(out / "tokenizer.json", seed)
     if not _result(out, "target").exists():
-        train_target(TARGETS[recipe], compute * _PETA, tokenizer, out, seed)
+        train_target(TARGETS[recipe], compute * _PETA, tokenizer, out, seed, start)
     if draft and not _result(out, "draft").exists():
         train_draft(DRAFT, compute * _PETA, tokenizer, out, seed)
 
 
-def train_target(recipe: Recipe, compute: float, tokenizer: Tokenizer, out: Path, seed: int) -> None:
-    """Train OUT/target; stages that end before the last are left in OUT/stage-DEPTH."""
+def train_target(
+    recipe: Recipe, compute: float, tokenizer: Tokenizer, out: Path, seed: int, start: Path | None = None
+) -> None:
+    """Train OUT/target; stages that end before the last are left in OUT/stage-DEPTH. One that is trained on has no stages."""
     torch.manual_seed(seed)
-    start = new_model(home_config(recipe.stages[0].depth, tokenizer))
-    with Run("target", out, recipe, compute * recipe.compute, start) as run:
+    if start is None:
+        model = new_model(home_config(recipe.stages[0].depth, tokenizer))
+    else:
+        model = load_model(start)
+        recipe = again(recipe, model.config.num_hidden_layers)
+    with Run("target", out, recipe, compute * recipe.compute, model) as run:
         stream = f"target {seed} from step {run.spent.steps}"
         train_stages(run, texts(tokenizer, training_source(tokenizer), CONTEXT, stream), out)
     _finish(run, tokenizer, out)

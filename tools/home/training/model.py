@@ -10,12 +10,15 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from hub.distil.training import multiplies_in_16_bits
 from tools.home.data.tokenizer import END, PAD
 from tools.home.training.batches import Batch
 
 VOCAB_SIZE = 2048
 CONTEXT = 1024
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+# bfloat16 where the machine multiplies in it; elsewhere it would be several times slower than float32.
+_AUTOCAST = DEVICE.type == "cuda" or multiplies_in_16_bits()
 _ATTENTION = "eager"  # faster than sdpa for rows this short on a CPU; a saved model does not record it
 
 
@@ -59,7 +62,7 @@ def save_model(model: LlamaForCausalLM, folder: Path) -> None:
 
 def answer_logits(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
     """Logits [answer ids, vocabulary] in float32, where the next id belongs to an answer: the head runs only there."""
-    with torch.autocast(DEVICE.type, torch.bfloat16):
+    with torch.autocast(DEVICE.type, torch.bfloat16, enabled=_AUTOCAST):
         hidden = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state[:, :-1][batch.answer]
         logits: torch.Tensor = model.lm_head(hidden)
     return logits.float()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,14 @@ TARGETS = {
     "staged": Recipe((Stage(2, 0.15), Stage(4, 0.20), Stage(6, 0.65))),
     "plain": Recipe((Stage(6, 1.0),)),
 }
+_AGAIN = 0.5  # of the rate, for a model that has been trained
+
+
+def again(recipe: Recipe, depth: int) -> Recipe:
+    """How a model of that depth is trained on, as the data have grown."""
+    return replace(recipe, stages=(Stage(depth, 1.0),), rate=_AGAIN * recipe.rate)
+
+
 DRAFT_DEPTH = 2
 DRAFT = Recipe((Stage(DRAFT_DEPTH, 1.0),), compute=0.08, rate=3e-3)
 DISTILLATION = Distillation()

@@ -14,6 +14,7 @@ from transformers import LlamaForCausalLM
 
 from tools.home.training.growth import resized
 from tools.home.training.model import DEVICE
+from tools.home.training.muon import Muon
 from tools.home.training.recipe import Recipe
 
 _CHECKPOINT_SECONDS = 120.0
@@ -163,6 +164,6 @@ def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Opti
     taken = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in taken]
     return [
-        torch.optim.Muon(matrices, lr=recipe.rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr=recipe.rate, weight_decay=0.01),
         torch.optim.AdamW(others, lr=recipe.rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]

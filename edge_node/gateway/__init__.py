@@ -1,0 +1,1 @@
+"""The APIs that programs speak, over HTTP: OpenAI's and Ollama's."""

@@ -1,0 +1,122 @@
+"""Ollama's API, as its clients, Home Assistant and Open WebUI use it: what is asked, and answers whole or line by line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from edge_node.dialogue.tokenizer import Turn
+from edge_node.gateway.answering import Finished
+from edge_node.gateway.wanted import Fields, Unanswerable, Wanted, WriteCall, generation, read_messages, read_tools
+
+_MOST_MESSAGES = 1024
+_UNBOUND = "answers can't be bound to a schema yet"
+_WITHOUT_EFFECT = 1.0  # a penalty that changes nothing
+
+
+def read_chat(body: Any, write_call: WriteCall, most_tokens: int) -> Wanted:
+    """A request of /api/chat. Raises Unanswerable."""
+    fields = Fields(body)
+    _refuse(fields)
+    system, turns = read_messages(fields.list("messages", _MOST_MESSAGES), write_call)
+    return Wanted(
+        system, turns, _generation(fields, most_tokens), read_tools(fields), fields.flag("stream", default=True)
+    )
+
+
+def read_generate(body: Any, most_tokens: int) -> Wanted:
+    """A request of /api/generate, which is answered as a chat of one turn. Raises Unanswerable."""
+    fields = Fields(body)
+    _refuse(fields)
+    for key in ("suffix", "template", "images", "raw", "context"):
+        fields.refuse(key, "requests go through the model's chat template")
+    prompt = fields.text("prompt")
+    if not prompt.strip():
+        raise Unanswerable("there is nothing to answer: prompt is empty", field="prompt")
+    turns = (Turn("user", prompt),)
+    system = fields.text("system", default="") or None
+    return Wanted(system, turns, _generation(fields, most_tokens), streams=fields.flag("stream", default=True))
+
+
+def is_only_loading(body: Any, key: str) -> bool:
+    """Whether a request asks for the model to be loaded and nothing else: `key` is what would be answered."""
+    return isinstance(body, dict) and not body.get(key)
+
+
+def _refuse(fields: Fields) -> None:
+    fields.refuse("format", _UNBOUND)
+    fields.refuse("logprobs", "the hub sends ids alone", 0)
+
+
+def _generation(fields: Fields, most_tokens: int) -> Any:
+    options = Fields(fields.get("options") or {}, "options")
+    for key in ("repeat_penalty", "presence_penalty", "frequency_penalty"):
+        options.refuse(key, "there are no penalties", 0, 0.0, 1, _WITHOUT_EFFECT)
+    for key in ("mirostat", "min_p", "tfs_z", "typical_p"):
+        options.refuse(key, "there are temperature, top_k and top_p", 0, 0.0, 1, _WITHOUT_EFFECT)
+    length = options.get("num_predict")
+    return generation(
+        options.number("temperature", 0, 100),
+        options.number("top_p", 0, 1),
+        options.whole("top_k", 0, 2**31 - 1),
+        options.whole("seed", -(2**63), 2**64 - 1),
+        None if isinstance(length, int) and length < 0 else options.whole("num_predict", 1, 1_000_000),
+        options.stops("stop"),
+        most_tokens,
+    )
+
+
+@dataclass
+class OllamaAnswer:
+    """The forms of one answer."""
+
+    model: str
+    created: str  # ISO 8601
+    is_chat: bool
+
+    def whole(self, said: str, end: Finished, seconds: float) -> dict[str, Any]:
+        """The answer at once, after so many seconds."""
+        return {**self._piece(said, end), **_end(end, seconds)}
+
+    async def lines(self, answer: AsyncIterator[str | Finished], clock: Any) -> AsyncIterator[str]:
+        """The answer as lines of JSON; `clock` tells seconds."""
+        begun = clock()
+        async for piece in answer:
+            if isinstance(piece, str):
+                yield json.dumps({**self._piece(piece, None), "done": False}, ensure_ascii=False) + "\n"
+                continue
+            if piece.calls:
+                yield json.dumps({**self._piece("", piece), "done": False}, ensure_ascii=False) + "\n"
+            yield json.dumps({**self._piece("", None), **_end(piece, clock() - begun)}, ensure_ascii=False) + "\n"
+
+    def loaded(self) -> dict[str, Any]:
+        """What is answered where nothing was asked."""
+        return {**self._piece("", None), "done": True, "done_reason": "load"}
+
+    def _piece(self, said: str, end: Finished | None) -> dict[str, Any]:
+        head = {"model": self.model, "created_at": self.created}
+        if not self.is_chat:
+            return {**head, "response": said}
+        message: dict[str, Any] = {"role": "assistant", "content": said}
+        if end is not None and end.calls:
+            message["tool_calls"] = [
+                {"function": {"name": call.name, "arguments": dict(call.arguments)}} for call in end.calls
+            ]
+        return {**head, "message": message}
+
+
+def _end(end: Finished, seconds: float) -> dict[str, Any]:
+    first = end.figures.get("first_token_ms", 0.0) / 1e3
+    return {
+        "done": True,
+        "done_reason": "length" if end.is_cut else "stop",
+        "total_duration": int(1e9 * seconds),
+        "load_duration": 0,
+        "prompt_eval_count": end.prompt_tokens,
+        "prompt_eval_duration": int(1e9 * min(first, seconds)),
+        "eval_count": end.tokens,
+        "eval_duration": int(1e9 * max(0.0, seconds - first)),
+        "sled": end.figures,
+    }

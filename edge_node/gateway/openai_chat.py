@@ -1,0 +1,158 @@
+"""OpenAI's chat completions: what is asked, and answers in that form, whole or as a stream of events."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_node.gateway.answering import Finished
+from edge_node.gateway.wanted import (
+    Fields,
+    ToolCall,
+    Unanswerable,
+    Wanted,
+    WriteCall,
+    generation,
+    most_of_tokens,
+    read_messages,
+    read_tools,
+)
+
+_PENALTY = "the target's own distribution is what devices verify by, and it knows no penalties"
+_MOST_MESSAGES = 1024
+
+
+def read_chat(body: Any, write_call: WriteCall, most_tokens: int) -> Wanted:
+    """A request for a chat completion. Raises Unanswerable."""
+    fields = Fields(body)
+    refuse_unknown(fields)
+    fields.refuse("n", "there is one answer to a request", 1)
+    for key in ("functions", "function_call"):
+        fields.refuse(key, "use tools")
+    system, turns = read_messages(fields.list("messages", _MOST_MESSAGES), write_call)
+    return Wanted(
+        system,
+        turns,
+        generation(
+            fields.number("temperature", 0, 2),
+            fields.number("top_p", 0, 1),
+            fields.whole("top_k", 0, 2**31 - 1),
+            fields.whole("seed", -(2**63), 2**64 - 1),
+            most_of_tokens(fields, "max_completion_tokens", "max_tokens"),
+            fields.stops("stop"),
+            most_tokens,
+        ),
+        chosen_tools(fields, read_tools(fields)),
+        fields.flag("stream"),
+    )
+
+
+def refuse_unknown(fields: Fields) -> None:
+    """Raise Unanswerable for what would change an answer and can't be done."""
+    for key in ("logit_bias", "presence_penalty", "frequency_penalty"):
+        fields.refuse(key, _PENALTY, 0, 0.0)
+    for key in ("logprobs", "top_logprobs"):
+        fields.refuse(key, "the hub sends ids alone", 0)
+    for key in ("audio", "prediction", "web_search_options"):
+        fields.refuse(key, "only texts are written")
+    fields.refuse("modalities", "only texts are written", ["text"])
+    form = fields.get("response_format")
+    if form is not None and (not isinstance(form, dict) or form.get("type") != "text"):
+        raise Unanswerable(
+            "response_format is not supported but for the type text: answers can't be bound to a schema yet",
+            field="response_format",
+        )
+
+
+def chosen_tools(fields: Fields, tools: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The tools, unless `tool_choice` says that none is to be called. Raises Unanswerable."""
+    choice = fields.get("tool_choice")
+    if choice == "none":
+        return ()
+    if choice not in {None, "auto"} if isinstance(choice, str | None) else True:
+        raise Unanswerable("tool_choice must be auto or none: a call can't be forced yet", field="tool_choice")
+    return tools
+
+
+@dataclass
+class ChatCompletion:
+    """The forms of one answer."""
+
+    model: str
+    created: int  # seconds since 1970
+    with_usage: bool = False  # whether a stream ends with what was used
+    id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
+
+    def whole(self, said: str, end: Finished) -> dict[str, Any]:
+        """The answer at once."""
+        message: dict[str, Any] = {"role": "assistant", "content": said or (None if end.calls else ""), "refusal": None}
+        if end.calls:
+            message["tool_calls"] = [_call(call) for call in end.calls]
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _reason(end)}
+        return {
+            "id": self.id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [choice],
+            "usage": _usage(end),
+            "sled": end.figures,
+        }
+
+    async def events(self, answer: AsyncIterator[str | Finished]) -> AsyncIterator[str]:
+        """The answer as server-sent events."""
+        yield self._chunk({"role": "assistant", "content": ""})
+        async for piece in answer:
+            if isinstance(piece, str):
+                yield self._chunk({"content": piece})
+                continue
+            for at, call in enumerate(piece.calls):
+                yield self._chunk({"tool_calls": [{"index": at, **_call(call)}]})
+            yield self._chunk({}, _reason(piece), sled=piece.figures)
+            if self.with_usage:
+                yield event({**self._head(), "choices": [], "usage": _usage(piece)})
+        yield "data: [DONE]\n\n"
+
+    def _chunk(self, delta: dict[str, Any], reason: str | None = None, **more: Any) -> str:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        usage = {"usage": None} if self.with_usage else {}
+        return event({**self._head(), "choices": [choice], **usage, **more})
+
+    def _head(self) -> dict[str, Any]:
+        return {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
+
+
+def event(content: dict[str, Any], name: str = "") -> str:
+    """A server-sent event."""
+    return f"{f'event: {name}{chr(10)}' if name else ''}data: {json.dumps(content, ensure_ascii=False)}\n\n"
+
+
+def error_body(error: Unanswerable) -> dict[str, Any]:
+    """An error as OpenAI's clients read it."""
+    kinds = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+    kind = kinds.get(error.status, "invalid_request_error" if error.status < 500 else "server_error")
+    return {"error": {"message": str(error), "type": kind, "param": error.field, "code": error.code}}
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
+    return {
+        "id": f"call_{secrets.token_hex(12)}",
+        "type": "function",
+        "function": {"name": call.name, "arguments": arguments},
+    }
+
+
+def _reason(end: Finished) -> str:
+    return "tool_calls" if end.calls else "length" if end.is_cut else "stop"
+
+
+def _usage(end: Finished) -> dict[str, int]:
+    return {
+        "prompt_tokens": end.prompt_tokens,
+        "completion_tokens": end.tokens,
+        "total_tokens": end.prompt_tokens + end.tokens,
+    }

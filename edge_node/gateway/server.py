@@ -1,0 +1,68 @@
+"""The HTTP server: uvicorn, on a thread and a socket of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from shared.errors import SettingsError
+
+_MOST_CONNECTIONS = 256
+_IDLE_S = 30  # seconds that a connection may be kept without a request
+_ENDING_S = 2  # seconds that answers have to end when the program does
+
+
+class HttpServer:
+    """Listens as soon as it is made; `start` begins to answer."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        """Raises SettingsError for an address on which it can't listen."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+            self._socket.listen(_MOST_CONNECTIONS)
+        except (OSError, OverflowError) as error:
+            self._socket.close()
+            raise SettingsError(
+                f"can't listen for HTTP on {host}:{port}: {getattr(error, 'strerror', None) or error}; change http_port or http_host"
+            ) from None
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="none",
+            http="h11",
+            loop="asyncio",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=_MOST_CONNECTIONS,
+            timeout_keep_alive=_IDLE_S,
+            timeout_graceful_shutdown=_ENDING_S,
+            log_config=None,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="http", daemon=True
+        )
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    def start(self) -> None:
+        """Answer, on a thread of its own."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Listen no more; answers under way break off."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join()
+        self._socket.close()

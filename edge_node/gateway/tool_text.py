@@ -1,0 +1,96 @@
+"""Calls of tools in what a model writes: as the built-in pair has them, one in a line, or between <tool_call> tags, as Qwen and others have been trained."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from edge_node.gateway.wanted import ToolCall
+
+_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
+_TAGGED = re.compile(rf"{_OPEN}\s*(.*?)\s*(?:{_CLOSE}|\Z)", re.DOTALL)
+_MOST = 64  # calls of one answer
+
+
+def in_a_line(call: ToolCall) -> str:
+    """A call as the built-in pair writes it."""
+    written = {"name": call.name, "arguments": dict(call.arguments)}
+    return json.dumps(written, ensure_ascii=False, separators=(",", ":"))
+
+
+def in_tags(call: ToolCall) -> str:
+    """A call as it is written between tags."""
+    written = json.dumps({"name": call.name, "arguments": dict(call.arguments)}, ensure_ascii=False)
+    return f"{_OPEN}\n{written}\n{_CLOSE}"
+
+
+def calls_among(given: Iterable[Mapping[str, Any]], names: frozenset[str]) -> tuple[ToolCall, ...]:
+    """Those of the calls that are of tools of these names."""
+    return tuple(ToolCall(call["name"], call["arguments"]) for call in given if call["name"] in names)
+
+
+class TaggedText:
+    """Takes an answer piece by piece, gives out what is said, and keeps what may become a call."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        """Without `names` everything is said."""
+        self._names = names
+        self._text = ""
+        self._given = 0
+
+    def take(self, piece: str) -> str:
+        """What is said for certain now."""
+        self._text += piece
+        return self._until(self._certain()) if self._names else self._until(len(self._text))
+
+    def finish(self) -> tuple[str, tuple[ToolCall, ...]]:
+        """What is left to be said, and the calls. What was no call after all is said."""
+        if not self._names:
+            return "", ()
+        bare = self._text.strip()
+        calls = [call for found in _TAGGED.findall(self._text) if (call := self._call(found)) is not None]
+        if not calls and bare.startswith(("{", "[")):
+            calls = self._whole(bare)
+        if not calls:
+            return self._until(len(self._text)), ()
+        return "", tuple(calls[:_MOST])
+
+    def _until(self, end: int) -> str:
+        said = self._text[self._given : end]
+        self._given = max(self._given, end)
+        return said
+
+    def _certain(self) -> int:
+        """Where what is said ends for certain."""
+        bare = self._text.lstrip()
+        if not bare or bare[0] in "{[":
+            return 0
+        at = self._text.find(_OPEN)
+        if at >= 0:
+            return len(self._text[:at].rstrip())
+        size = next(size for size in range(len(_OPEN), -1, -1) if self._text.endswith(_OPEN[:size]))
+        return len(self._text[: len(self._text) - size].rstrip()) if size else len(self._text.rstrip())
+
+    def _whole(self, text: str) -> list[ToolCall]:
+        """The calls that a text is, if it is nothing else."""
+        try:
+            read = json.loads(text)
+        except (ValueError, RecursionError):
+            return []
+        each = read if isinstance(read, list) else [read]
+        calls = [self._from(one) for one in each]
+        return [call for call in calls if call is not None] if all(calls) else []
+
+    def _call(self, text: str) -> ToolCall | None:
+        try:
+            return self._from(json.loads(text))
+        except (ValueError, RecursionError):
+            return None
+
+    def _from(self, read: Any) -> ToolCall | None:
+        if not isinstance(read, dict) or read.get("name") not in self._names:
+            return None
+        arguments = read.get("arguments", read.get("parameters", {}))
+        return ToolCall(read["name"], arguments) if isinstance(arguments, dict) else None

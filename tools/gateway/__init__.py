@@ -1,0 +1,1 @@
+"""The node's HTTP server, tried with the clients that people have."""

@@ -1,0 +1,259 @@
+"""What programs do with OpenAI's client."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import httpx
+import openai
+
+from tools.gateway.served import Trial
+
+LIGHTS = "turn on the kitchen lights"
+_CALL = {"name": "HassTurnOn", "arguments": {"area": "kitchen", "domain": "light"}}
+_TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "HassTurnOn",
+        "description": "Turns something on",
+        "parameters": {"type": "object", "properties": {"area": {"type": "string"}, "domain": {"type": "string"}}},
+    },
+}
+_LONG = {"temperature": 2.0, "seed": 3, "max_tokens": 400}  # writes nonsense that comes to no end
+_CLIENTS, _STREAMS = 8, 50
+_GROWTH = 1.1  # of memory, between 50 streams and 50 more
+_ADDED_S = 0.005
+_TIMED = 12
+
+
+class OpenAITrial:
+    """Each method is a check of its own."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial, self._served = trial, trial.served
+        self._client: Any = openai.OpenAI(base_url=f"{trial.served.url}/v1", api_key="none", max_retries=0)
+
+    @property
+    def checks(self) -> list[Callable[[], None]]:
+        """All of them, in order."""
+        return [
+            self.models,
+            self.whole_answers,
+            self.streams,
+            self.ends,
+            self.chats,
+            self.tools,
+            self.responses,
+            self.refusals,
+            self.clients_that_leave,
+            self.clients_at_once,
+            self.parallel_streams,
+            self.first_token,
+        ]
+
+    def close(self) -> None:
+        """Leave the server."""
+        self._client.close()
+
+    def models(self) -> None:
+        """What is served."""
+        names = [model.id for model in self._client.models.list()]
+        self._trial.check("the pair is the one model", names == [self._served.model], names)
+        self._trial.check("it is described", self._client.models.retrieve(names[0]).owned_by == "sled")
+        self._trial.refused(
+            "another model is unknown", lambda: self._client.models.retrieve("gpt-4"), openai.NotFoundError
+        )
+
+    def whole_answers(self) -> None:
+        """The text is that of the service, greedy and drawn."""
+        for given in ({"temperature": 0.0}, {"temperature": 1.0, "seed": 7}, {"temperature": 0.7, "seed": 2**63}):
+            answer = self._ask(LIGHTS, **given)
+            over_mqtt = self._served.answer(LIGHTS, **given)
+            said = answer.choices[0].message.content
+            self._trial.check(f"the text is the service's ({given})", said == over_mqtt["text"], said)
+        usage = answer.usage
+        self._trial.check("tokens are counted", usage.prompt_tokens > 0 and usage.completion_tokens > 0, usage)
+        self._trial.check("SLED's figures are there", answer.model_extra["sled"]["tokens"] == usage.completion_tokens)
+
+    def streams(self) -> None:
+        """Pieces add up to the answer."""
+        given: dict[str, Any] = {"temperature": 1.0, "seed": 11}
+        chunks = list(self._ask(LIGHTS, stream=True, stream_options={"include_usage": True}, **given))
+        text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+        whole = self._ask(LIGHTS, **given)
+        self._trial.check("a stream has the same text", text == whole.choices[0].message.content, text)
+        self._trial.check("it comes in pieces", len(chunks) > 3, len(chunks))
+        self._trial.check("it says how it ended", chunks[-2].choices[0].finish_reason == "stop", chunks[-2])
+        self._trial.check("and what was used", chunks[-1].usage == whole.usage, chunks[-1])
+
+    def ends(self) -> None:
+        """Bounds and stop strings end an answer."""
+        short = self._ask(LIGHTS, temperature=0.0, max_completion_tokens=4).choices[0]
+        self._trial.check("max_completion_tokens ends it", short.finish_reason == "length", short)
+        cut = self._ask(LIGHTS, temperature=0.0, stop=["Turned"]).choices[0]
+        self._trial.check("a stop string ends it", "Turned" not in (cut.message.content or "Turned"), cut)
+
+    def chats(self) -> None:
+        """The whole chat is sent with each request."""
+        first = self._ask(LIGHTS, temperature=0.0).choices[0].message.content
+        chat = [
+            {"role": "user", "content": LIGHTS},
+            {"role": "assistant", "content": first},
+            {"role": "user", "content": [{"type": "text", "text": "and the bedroom too"}]},
+        ]
+        later = self._client.chat.completions.create(model=self._served.model, messages=chat, temperature=0.0)
+        said = later.choices[0].message.content
+        self._trial.check("what was said before counts", '"area":"bedroom"' in said, said)
+        listed = [{"role": "system", "content": "Areas: den\nDevices: den light"}, chat[0]]
+        self._client.chat.completions.create(model=self._served.model, messages=listed, temperature=0.0)
+        self._trial.check("a system message is taken", good=True)
+
+    def tools(self) -> None:
+        """Calls are the program's to carry out."""
+        chat: list[dict[str, Any]] = [{"role": "user", "content": LIGHTS}]
+        answer = self._create(chat, tools=[_TOOL])
+        choice = answer.choices[0]
+        calls = [
+            {"name": call.function.name, "arguments": json.loads(call.function.arguments)}
+            for call in choice.message.tool_calls or []
+        ]
+        self._trial.check("a tool is called", calls == [_CALL] and choice.finish_reason == "tool_calls", choice)
+        chunks = list(self._create(chat, tools=[_TOOL], stream=True))
+        streamed = [call.function.name for chunk in chunks for call in chunk.choices[0].delta.tool_calls or []]
+        self._trial.check("in a stream too", streamed == [_CALL["name"]], chunks)
+        chat.append(choice.message.model_dump(exclude_none=True))
+        result = {"role": "tool", "tool_call_id": choice.message.tool_calls[0].id}
+        done = self._create([*chat, {**result, "content": '{"success": true}'}], tools=[_TOOL])
+        said = done.choices[0].message.content
+        self._trial.check("its result is told", "kitchen" in said, said)
+        failed = self._create([*chat, {**result, "content": '{"error": "no such area"}'}], tools=[_TOOL])
+        said = failed.choices[0].message.content
+        self._trial.check("its failure too", "no such area" in said, said)
+        none = self._create(chat[:1], tools=[_TOOL], tool_choice="none").choices[0]
+        self._trial.check("no tool is called where none may be", none.finish_reason == "stop", none)
+        self._trial.check("no call reached the house", not any(told.calls for told in self._since_mqtt()), "a call")
+
+    def responses(self) -> None:
+        """The newer API."""
+        whole = self._client.responses.create(model=self._served.model, input=LIGHTS, temperature=0.0)
+        over_mqtt = self._served.answer(LIGHTS, temperature=0.0)["text"]
+        self._trial.check("a response has the same text", whole.output_text == over_mqtt, whole)
+        with self._client.responses.stream(model=self._served.model, input=LIGHTS, temperature=0.0) as stream:
+            kinds = [event.type for event in stream]
+            final = stream.get_final_response()
+        self._trial.check("so has its stream", final.output_text == over_mqtt, kinds)
+        self._trial.check(
+            "in pieces", kinds.count("response.output_text.delta") > 1 and kinds[-1] == "response.completed"
+        )
+        function = {"type": "function", **_TOOL["function"], "strict": False}
+        called = self._client.responses.create(
+            model=self._served.model, input=LIGHTS, temperature=0.0, tools=[function]
+        )
+        kinds = [item.type for item in called.output]
+        self._trial.check("a function is called", kinds == ["function_call"], kinds)
+
+    def refusals(self) -> None:
+        """What can't be done is said, with the field."""
+        cases: dict[str, dict[str, Any]] = {
+            "n": {"n": 2},
+            "frequency_penalty": {"frequency_penalty": 0.5},
+            "response_format": {"response_format": {"type": "json_object"}},
+            "temperature": {"temperature": 7},
+            "max_tokens": {"max_tokens": 0},
+            "tool_choice": {"tool_choice": "required", "tools": [_TOOL]},
+            "messages": {"messages": []},
+            "stop": {"stop": ["x"] * 50},
+        }
+        for field, given in cases.items():
+            said = self._trial.refused(
+                f"{field} that can't be is refused",
+                partial(self._ask, LIGHTS, **given),
+                openai.BadRequestError,
+            )
+            self._trial.check("  by its name", field in said, said)
+        long = "turn on the lights " * 5000
+        said = self._trial.refused("a prompt that is too long", lambda: self._ask(long), openai.BadRequestError)
+        self._trial.check("  is told its length", "tokens" in said, said)
+        self._trial.refused(
+            "a picture",
+            lambda: self._create(
+                [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
+            ),
+            openai.BadRequestError,
+        )
+
+    def clients_that_leave(self) -> None:
+        """Whoever hangs up ends its answer."""
+        stream = self._ask(LIGHTS, stream=True, **_LONG)
+        next(iter(stream))
+        time.sleep(1.5)  # until the service has told that it is answering
+        stream.close()
+        took = self._served.seconds_until_idle()
+        self._trial.check("a client that leaves ends its answer", took < 3.0, took)
+
+    def clients_at_once(self) -> None:
+        """Each has its own answer."""
+        seeds = range(_CLIENTS)
+        alone = [self._text(seed) for seed in seeds]
+        with ThreadPoolExecutor(_CLIENTS) as pool:
+            together = list(pool.map(self._text, seeds))
+        self._trial.check(
+            f"{_CLIENTS} clients at once have the answers that they have alone", together == alone, together
+        )
+
+    def parallel_streams(self) -> None:
+        """Memory stays as it is."""
+
+        def streamed(seed: int) -> int:
+            stream = self._ask(LIGHTS, stream=True, temperature=1.0, seed=seed)
+            return sum(bool(chunk.choices[0].delta.content) for chunk in stream)
+
+        sizes = []
+        for _ in range(3):
+            with ThreadPoolExecutor(_STREAMS) as pool:
+                pieces = list(pool.map(streamed, range(_STREAMS)))
+            self._trial.check(f"{_STREAMS} streams in parallel come to their ends", all(pieces), pieces)
+            sizes.append(self._served.resident_bytes())
+        growth = sizes[-1] / sizes[0]
+        self._trial.check(f"memory grows by {growth - 1:.1%} from 50 to 150 streams", growth < _GROWTH, sizes)
+
+    def first_token(self) -> None:
+        """What HTTP adds to the session's own first token."""
+        added = []
+        with httpx.Client() as client:  # OpenAI's takes milliseconds of its own
+            for seed in range(_TIMED):
+                asked = {"model": self._served.model, "stream": True, "temperature": 1.0, "seed": seed}
+                asked["messages"] = [{"role": "user", "content": LIGHTS}]
+                begun, first, own = time.perf_counter(), 0.0, 0.0
+                with client.stream("POST", f"{self._served.url}/v1/chat/completions", json=asked) as answer:
+                    for line in answer.iter_lines():
+                        if not line.startswith("data: {"):
+                            continue
+                        chunk = json.loads(line.removeprefix("data: "))
+                        if chunk["choices"][0]["delta"].get("content"):
+                            first = first or time.perf_counter() - begun
+                        own = chunk.get("sled", {}).get("first_token_ms", own)
+                added.append(first - own / 1e3)
+        median = statistics.median(added)
+        self._trial.check(f"HTTP adds {1e3 * median:.1f} ms to the first token", median <= _ADDED_S, added)
+
+    def _text(self, seed: int) -> str:
+        said: str = self._ask(LIGHTS, temperature=1.0, seed=seed).choices[0].message.content
+        return said
+
+    def _ask(self, text: str, **given: Any) -> Any:
+        chat = given.pop("messages", [{"role": "user", "content": text}])
+        return self._client.chat.completions.create(model=self._served.model, messages=chat, **given)
+
+    def _create(self, chat: list[Any], **given: Any) -> Any:
+        return self._client.chat.completions.create(model=self._served.model, messages=chat, temperature=0.0, **given)
+
+    def _since_mqtt(self) -> list[Any]:
+        """What the house was told of requests that it did not make."""
+        return [told for told in self._served.house.told.values() if not told.answers]

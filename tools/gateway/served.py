@@ -1,0 +1,86 @@
+"""A broker, a hub and a node's service with an HTTP server, as they run in a house, and what a trial of them says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared.streams import put_line
+from tools.rig.broker import free_port
+from tools.rig.household import Household, running_service
+from tools.rig.testbed import running_hub
+
+_NODE, _HOUSE = "pi", "house"
+_IDLE_S = 10.0
+
+
+@dataclass
+class Served:
+    """`house` asks the same service over MQTT, for what should be the same answers."""
+
+    url: str
+    house: Household
+    pid: int
+    model: str = "home"
+
+    def answer(self, text: str, **fields: Any) -> dict[str, Any]:
+        """What the service answers over MQTT."""
+        return self.house.answer(self.house.ask(text, **fields))
+
+    def seconds_until_idle(self) -> float:
+        """How long it takes until nothing is answered any more. Raises TimeoutError."""
+        begun = time.monotonic()
+        while self.house.stats.get("answering", 0) or self.house.stats.get("waiting", 0):
+            if time.monotonic() > begun + _IDLE_S:
+                raise TimeoutError("the service goes on answering")
+            time.sleep(0.05)
+        return time.monotonic() - begun
+
+    def resident_bytes(self) -> int:
+        """Memory of the service's process."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * 4096
+
+
+@dataclass
+class Trial:
+    """What was checked."""
+
+    served: Served
+    failed: list[str] = field(default_factory=list)
+
+    def check(self, what: str, good: bool, seen: object = "") -> None:
+        """Note whether something is as it should be, and what was seen where it is not."""
+        put_line(f"{'ok  ' if good else 'FAIL'} {what}{'' if good else f': {seen!r:.300}'}")
+        if not good:
+            self.failed.append(what)
+
+    def refused(self, what: str, ask: Callable[[], object], error: type[Exception]) -> str:
+        """Note whether something is refused as it should be; what was said."""
+        try:
+            answer = ask()
+        except error as refusal:
+            self.check(what, good=True)
+            return str(refusal)
+        except Exception as other:
+            self.check(what, good=False, seen=other)
+        else:
+            self.check(what, good=False, seen=answer)
+        return ""
+
+
+@contextmanager
+def served(folder: Path, *options: str) -> Iterator[Served]:
+    """Start all of it; logs go to `folder`. Raises RuntimeError where something does not start."""
+    port = free_port()
+    given = ["--http-port", str(port), "--at-once", "8", "--queue", "64", *options]
+    with (
+        running_hub([_NODE], homes=[_HOUSE]) as bed,
+        running_service(bed.broker.settings(_NODE), _NODE, folder / "service.log", given) as service,
+        closing(Household(bed.broker.settings(_HOUSE), _HOUSE, _NODE)) as house,
+    ):
+        yield Served(f"http://127.0.0.1:{port}", house, service.pid)
