@@ -44,14 +44,14 @@ _ALIKE = str.maketrans(
         "¡": " ",
     }
 )
-_DEGREES = re.compile(r"\s*(?:°\s*[cfCF]?\b|℃|℉|º\s*[cfCF]?\b|°)")
+_DEGREES = re.compile(r" ?(?:°\s*[cfCF]?\b|℃|℉|º\s*[cfCF]?\b|°)")
 _FRACTION = re.compile(r"(?:(?<![\d/.])(\d+)\s+)?(?<![\d/])(1/2|1/4|3/4)(?![\d/])")
 _SHARES = {"1/2": ".5", "1/4": ".25", "3/4": ".75"}
 _WORDS_OF_SHARES = {"1/2": "half", "1/4": "a quarter", "3/4": "three quarters"}
 _DECIMAL_COMMA = re.compile(r"(?<![\d,.])(\d+),(\d{1,2})(?![\d,])")
 _THOUSANDS = re.compile(r"(?<![\d,.])(\d{1,3}),(\d{3})(?![\d,])")
 _REPEATED = re.compile(r"([!?,;:])\1+")
-_DOTS = re.compile(r"\s*\.{2,}\s*")
+_DOTS = re.compile(r" ?\.{2,} ?")
 _WORD_OF_NONE = re.compile(r"[^\x00-\x7f]+(?:[\s'-]*[^\x00-\x7f]+)*")
 _GAP_BEFORE_MARK = re.compile(r" +(?=[,.!?;:](?:\s|$))")
 _LEAST_CAPITALS = 4  # letters in a text that is written in capitals throughout
@@ -68,9 +68,10 @@ def plain_lines(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    text = _DEGREES.sub(" degrees ", text.translate(_ALIKE))
-    text = _FRACTION.sub(_share, text)
-    text = unicodedata.normalize("NFKD", text).translate(_ALIKE)
+    text = " ".join(text.translate(_ALIKE).split())
+    text = _FRACTION.sub(_share, _DEGREES.sub(" degrees ", text))
+    # Letter by letter: a row of marks on one letter would be sorted, and they are left out all the same.
+    text = "".join(unicodedata.normalize("NFKD", character) for character in text).translate(_ALIKE)
     text = "".join(kept for character in text if (kept := _kept(character)))
     text = _WORD_OF_NONE.sub(f" {UNKNOWN} ", text)
     text = _DECIMAL_COMMA.sub(r"\1.\2", _THOUSANDS.sub(r"\1\2", text))

@@ -127,19 +127,19 @@ class Conversation:
         opened = self.loop.open()
         yield from self._settle(answer)
         answer.sampling = generation.sampling(opened)
-        asked = Turn(role, request)
-        alone = self._prompt([*self._opening, asked])
+        turns = [*self.turns, Turn(role, request)]
+        newest = _newest(turns)
+        alone = self._prompt([*self._opening, *newest])
         if len(alone) >= opened.context:
             raise PromptTooLong(
                 f"the prompt has {len(alone)} tokens and the context of {opened.target!r} holds {opened.context}; shorten it"
             )
-        turns = [*self.turns, asked]
         prompt = self._prompt(turns)
         room = min(generation.max_tokens, opened.context // 8)
         if len(prompt) + room > opened.context and len(prompt) > len(alone):
             self.clear()
             opened = self.loop.open()
-            turns, prompt = [*self.turns, asked], alone
+            turns, prompt = [*self.turns, *newest], alone
             answer.stats.notices.append("the context was full: earlier turns are forgotten")
         answer.prompt_tokens = len(prompt)
         end_ids = frozenset(opened.end_ids)
@@ -257,6 +257,12 @@ class Conversation:
             if len(decoded) < len(text):
                 break
         return Turn("assistant", text)
+
+
+def _newest(turns: Sequence[Turn]) -> Sequence[Turn]:
+    """The last request with what came of its calls, which say nothing without it."""
+    at = next((at for at in range(len(turns) - 1, -1, -1) if turns[at].role == "user"), len(turns) - 1)
+    return turns[at:]
 
 
 def _opening(system: str | None) -> list[Turn]:

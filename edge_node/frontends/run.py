@@ -124,7 +124,8 @@ def _programs(settings: NodeSettings, service: NodeService, node: Node) -> Itera
     answering = Answering(service, node.pair.name, settings.max_tokens, has_calls=node.pair.tools is not None)
     with closing(HttpServer(make_app(answering, version("sled-mqtt"), key), given.host, given.port)) as server:
         server.start()
-        note(f"programs are answered at http://{given.host}:{given.port}/v1 (OpenAI's API) and /api (Ollama's)")
+        host = f"[{given.host}]" if ":" in given.host else given.host
+        note(f"programs are answered at http://{host}:{given.port}/v1 (OpenAI's API) and /api (Ollama's)")
         yield
 
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from edge_node.dialogue.tokenizer import Turn
 from edge_node.gateway.tool_text import TaggedText, calls_among, in_a_line, in_tags
 from edge_node.gateway.wanted import ToolCall, Unanswerable, Wanted, WriteCall
 from edge_node.service.requests import Asked
 
 _ASKER = ".http"  # who asks; no user of a broker is called so
 _LOOK_S = 0.25  # seconds between two looks whether a client that waits is still there
+_NO_SUCH_TOOL = "I can't do that here."
 _REMEMBERED = 256  # answers with calls
 _LONGEST_ERROR = 500  # characters of what a tool says
 _FIGURES = (
-    "mode", "rounds", "drafted", "accepted", "streamed", "tokens", "ms_per_token", "first_token_ms", "rtt_ms", "seed", "temperature", "notice", "provisional",
+    "mode", "rounds", "drafted", "accepted", "streamed", "tokens", "ms_per_token", "first_token_ms", "rtt_ms", "seed", "temperature", "notice",
 )  # fmt: skip
-_REFUSED = {
+_REFUSED: dict[str, tuple[int, str | None]] = {
+    "PairError": (400, None),  # the chat template refuses the messages
     "PromptTooLong": (400, "context_length_exceeded"),
     "RequestError": (400, None),
     "SettingsError": (400, None),
@@ -59,7 +63,9 @@ class Answering:
         """`has_calls` says that the pair's answers make calls of their own, one in a line."""
         self.pair, self.most_tokens = pair, most_tokens
         self._service, self._has_calls = service, has_calls
-        self._said_with: OrderedDict[str, str] = OrderedDict()  # by the calls, as the pair writes them
+        self._said_with: OrderedDict[tuple[str, str], str] = (
+            OrderedDict()
+        )  # by request and calls, as the pair writes them
 
     @property
     def write_call(self) -> WriteCall:
@@ -76,35 +82,38 @@ class Answering:
             yield said
             yield Finished(said, (), is_cut=False, prompt_tokens=0, tokens=0, figures={})
             return
-        # A pair with calls knows its own; a description of the program's tools would only confuse it.
-        asked = replace(wanted, tools=()).asked() if self._has_calls else wanted.asked()
+        asked = _as_trained(wanted).asked() if self._has_calls else wanted.asked()
         sorts_calls = self._has_calls and bool(wanted.tools)
         text = TaggedText(frozenset() if self._has_calls else wanted.tool_names)
         said = ""
-        async for message in self._messages(asked, gone):
-            if "finish" not in message:
-                if not sorts_calls and (piece := text.take(message.get("text") or "")):
-                    said += piece
-                    yield piece
-                continue
-            left, calls = text.finish()
-            if sorts_calls:
-                calls = calls_among(message["calls"], wanted.tool_names)
-                left = message["say"].strip()
-            if sorts_calls and calls:
-                self._remember(calls, left)
-            elif left:
-                said += left
-                yield left
-            figures = {key: message[key] for key in _FIGURES if key in message}
-            is_cut = message["finish"] == "length"
-            yield Finished(said, calls, is_cut, message["prompt_tokens"], message["tokens"], figures)
+        async with aclosing(self._messages(asked, gone)) as messages:
+            async for message in messages:
+                if "finish" not in message:
+                    if not sorts_calls and (piece := text.take(message.get("text") or "")):
+                        said += piece
+                        yield piece
+                    continue
+                is_whole = message["finish"] == "end"
+                left, calls = text.finish(is_whole=is_whole)
+                if sorts_calls:
+                    calls = calls_among(message["calls"], wanted.tool_names) if is_whole else ()
+                    left = self._said_beside(wanted, calls, message)
+                if left:
+                    said += left
+                    yield left
+                figures = {key: message[key] for key in _FIGURES if key in message}
+                is_cut = message["finish"] == "length"
+                yield Finished(said, calls, is_cut, message["prompt_tokens"], message["tokens"], figures)
 
-    def _remember(self, calls: Sequence[ToolCall], say: str) -> None:
-        """What was said with these calls is told once the program has carried them out."""
-        self._said_with["\n".join(map(in_a_line, calls))] = say
-        while len(self._said_with) > _REMEMBERED:
-            self._said_with.popitem(last=False)
+    def _said_beside(self, wanted: Wanted, calls: Sequence[ToolCall], message: Mapping[str, Any]) -> str:
+        """What a pair with calls says now; what it says of calls is kept until the program has carried them out."""
+        said: str = message["say"].strip()
+        if calls:
+            self._said_with[_asked_and_called(wanted.turns, "\n".join(map(in_a_line, calls)))] = said
+            while len(self._said_with) > _REMEMBERED:
+                self._said_with.popitem(last=False)
+            return ""
+        return _NO_SUCH_TOOL if message["calls"] else said
 
     def _what_came_of(self, wanted: Wanted) -> str:
         """A sentence on calls that the program has carried out: what was said with them, or what went wrong."""
@@ -112,9 +121,10 @@ class Answering:
         while turns and turns[-1].role == "tool":
             if wrong := _error_in(turns.pop().content):
                 return f"That did not work: {wrong}"
-        return self._said_with.get(turns[-1].content if turns else "") or "Done."
+        called = turns.pop().content if turns else ""
+        return self._said_with.get(_asked_and_called(turns, called)) or "Done."
 
-    async def _messages(self, asked: Asked, gone: Gone) -> AsyncIterator[dict[str, Any]]:
+    async def _messages(self, asked: Asked, gone: Gone) -> AsyncGenerator[dict[str, Any], None]:
         """The messages of the answer's stream, and at last the answer. Raises Unanswerable."""
         loop = asyncio.get_running_loop()
         told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -124,14 +134,17 @@ class Answering:
                 loop.call_soon_threadsafe(told.put_nowait, message)
 
         self._service.ask(asked, _ASKER, to)
-        is_over = False
+        is_over, looked_at = False, loop.time()
         try:
             while not is_over:
-                try:
+                message = None
+                with suppress(asyncio.TimeoutError):
                     message = await asyncio.wait_for(told.get(), _LOOK_S)
-                except asyncio.TimeoutError:
+                if loop.time() >= looked_at + _LOOK_S:
+                    looked_at = loop.time()
                     if await gone():
                         return
+                if message is None:
                     continue
                 is_over = "finish" in message
                 if is_over:
@@ -147,9 +160,29 @@ def _require_answer(message: dict[str, Any]) -> None:
     finish, said = message["finish"], message.get("error")
     if finish == "busy":
         raise Unanswerable(said or "the node is busy", status=429, code="rate_limit_exceeded")
+    if finish == "cancelled" and not message.get("provisional"):
+        # Clients ask again by themselves after a 503: what a "stop" has ended must not begin anew.
+        raise Unanswerable("the answer was cancelled", code="cancelled")
     if finish in {"error", "cancelled"}:
         status, code = _REFUSED.get(message.get("error_kind", ""), (503, "unavailable"))
         raise Unanswerable(said or "the answer broke off", status=status, code=code)
+
+
+def _as_trained(wanted: Wanted) -> Wanted:
+    """A chat as a pair with calls was trained with it: it knows its own calls, and no turns of tools; a call and what was said of it are one turn."""
+    turns: list[Turn] = []
+    for turn in wanted.turns:
+        if turn.role == "tool":
+            continue
+        if turns and turns[-1].role == turn.role == "assistant":
+            turns[-1] = Turn("assistant", f"{turns[-1].content}\n{turn.content}")
+        else:
+            turns.append(turn)
+    return replace(wanted, turns=tuple(turns), tools=())
+
+
+def _asked_and_called(turns: Sequence[Turn], calls: str) -> tuple[str, str]:
+    return next((turn.content for turn in reversed(turns) if turn.role == "user"), ""), calls
 
 
 def _error_in(result: str) -> str:

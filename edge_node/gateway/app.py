@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from datetime import datetime, timezone
 from typing import Any
@@ -26,13 +28,14 @@ from edge_node.gateway.openai_responses import Response as OpenAIResponse
 from edge_node.gateway.wanted import Unanswerable, Wanted
 
 _MOST_BODY = 2**20  # bytes of a request
+_BODY_S = 30.0  # seconds in which it has to come
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _NO_STORE = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _OLLAMA_VERSION = "0.12.0"  # of the API that is spoken here
 _BY = "sled"
 
 Answer = AsyncGenerator[str | Finished, None]
-Forms = Callable[[Answer], AsyncIterator[str]]  # writes an answer as a stream
+Forms = Callable[[Answer], AsyncGenerator[str, None]]  # writes an answer as a stream
 
 
 def make_app(answering: Answering, version: str, key: str | None) -> ASGIApp:
@@ -44,6 +47,7 @@ def make_app(answering: Answering, version: str, key: str | None) -> ASGIApp:
         exception_handlers={
             HTTPException: _unknown,
             Unanswerable: _refused,
+            ClientDisconnect: _left,
             Exception: _failed,
         },
     )
@@ -53,11 +57,12 @@ class _Bearer:
     """Lets requests in that bear the key."""
 
     def __init__(self, app: ASGIApp, key: str) -> None:
-        self._app, self._wanted = app, f"Bearer {key}".encode()
+        self._app, self._key = app, key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        given = dict(scope.get("headers", ())).get(b"authorization", b"")
-        if scope["type"] == "http" and not hmac.compare_digest(given, self._wanted):
+        scheme, _, key = dict(scope.get("headers", ())).get(b"authorization", b"").partition(b" ")
+        is_known = scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._key)
+        if scope["type"] == "http" and not is_known:
             why = "the key is missing or wrong; send it as Authorization: Bearer KEY"
             error = Unanswerable(why, status=401, code="invalid_api_key")
             await _error(scope["path"], error)(scope, receive, send)
@@ -88,7 +93,7 @@ class _Gateway:
     def __init__(self, answering: Answering, version: str) -> None:
         self._answering, self._version = answering, version
         self._model = answering.pair
-        self._created = int(time.time())
+        self._created, self._since = int(time.time()), _now()
         post, get = ["POST"], ["GET"]
         self.routes = [
             Route("/v1/models", self._models, methods=get),
@@ -115,7 +120,7 @@ class _Gateway:
 
     async def _completions(self, request: Request) -> Response:
         body = await _body(request)
-        self._require(_model_in(body))
+        self._require(_text_in(body, "model"))
         wanted = openai_chat.read_chat(body, self._answering.write_call, self._answering.most_tokens)
         options = body.get("stream_options")
         with_usage = isinstance(options, dict) and options.get("include_usage") is True
@@ -127,7 +132,7 @@ class _Gateway:
 
     async def _responses(self, request: Request) -> Response:
         body = await _body(request)
-        self._require(_model_in(body))
+        self._require(_text_in(body, "model"))
         wanted = openai_responses.read_response(body, self._answering.write_call, self._answering.most_tokens)
         form = OpenAIResponse(self._model, int(time.time()), body)
         if wanted.streams:
@@ -139,7 +144,7 @@ class _Gateway:
 
     async def _ollama_chat(self, request: Request) -> Response:
         body = await _body(request)
-        self._require(_model_in(body))
+        self._require(_text_in(body, "model"))
         form = ollama.OllamaAnswer(self._tag, _now(), is_chat=True)
         if ollama.is_only_loading(body, "messages"):
             return JSONResponse(form.loaded())
@@ -148,7 +153,7 @@ class _Gateway:
 
     async def _ollama_generate(self, request: Request) -> Response:
         body = await _body(request)
-        self._require(_model_in(body))
+        self._require(_text_in(body, "model"))
         form = ollama.OllamaAnswer(self._tag, _now(), is_chat=False)
         if ollama.is_only_loading(body, "prompt"):
             return JSONResponse(form.loaded())
@@ -156,19 +161,16 @@ class _Gateway:
 
     async def _ollama(self, request: Request, wanted: Wanted, form: ollama.OllamaAnswer) -> Response:
         if wanted.streams:
-            return await self._stream(
-                request, wanted, lambda answer: form.lines(answer, time.monotonic), "application/x-ndjson", _in_a_line
-            )
-        begun = time.monotonic()
+            return await self._stream(request, wanted, form.lines, "application/x-ndjson", _in_a_line)
         said, end = await self._whole(request, wanted)
-        return JSONResponse(form.whole(said, end, time.monotonic() - begun), headers=_NO_STORE)
+        return JSONResponse(form.whole(said, end), headers=_NO_STORE)
 
     async def _tags(self, _: Request) -> Response:
         return JSONResponse({"models": [self._tagged()]})
 
     async def _show(self, request: Request) -> Response:
         body = await _body(request)
-        self._require(_model_in(body) or body.get("name"))
+        self._require(_text_in(body, "model") or _text_in(body, "name"))
         details = self._tagged()["details"]
         shown = {"modelfile": "", "parameters": "", "template": "", "details": details, "model_info": {}}
         return JSONResponse({**shown, "capabilities": ["completion", "tools"], "modified_at": _now()})
@@ -197,10 +199,11 @@ class _Gateway:
             "parameter_size": "",
             "quantization_level": "",
         }
-        head = {"name": self._tag, "model": self._tag, "modified_at": _now(), "size": 0, "digest": ""}
+        digest = hashlib.sha256(self._tag.encode()).hexdigest()
+        head = {"name": self._tag, "model": self._tag, "modified_at": self._since, "size": 0, "digest": digest}
         return {**head, "details": details}
 
-    def _require(self, model: Any) -> None:
+    def _require(self, model: str | None) -> None:
         """Raise Unanswerable for another model than is served here."""
         if model not in {self._model, self._tag}:
             why = f"there is no model {model!r:.80} here; there is {self._model!r}"
@@ -231,15 +234,15 @@ class _Gateway:
             raise ClientDisconnect from None
 
         async def all_of_it() -> Answer:
-            yield first
             async with aclosing(answer):
+                yield first
                 async for piece in answer:
                     yield piece
 
-        async def written() -> AsyncIterator[str]:
-            async with aclosing(all_of_it()) as pieces:
+        async def written() -> AsyncGenerator[str, None]:
+            async with aclosing(all_of_it()) as pieces, aclosing(form(pieces)) as texts:
                 try:
-                    async for text in form(pieces):
+                    async for text in texts:
                         yield text
                 except Unanswerable as error:
                     yield tell(error)
@@ -247,15 +250,25 @@ class _Gateway:
         return StreamingResponse(written(), media_type=kind, headers=_NO_STORE)
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """The JSON object that a request brings. Raises Unanswerable."""
+async def _all_of(request: Request) -> bytes:
+    """The bytes of a request. Raises Unanswerable for more than it may have."""
     body = bytearray()
     async for piece in request.stream():
         body += piece
         if len(body) > _MOST_BODY:
             raise Unanswerable(f"a request has at most {_MOST_BODY} bytes", status=413)
+    return bytes(body)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The JSON object that a request brings. Raises Unanswerable."""
     try:
-        read = json.loads(bytes(body))
+        body = await asyncio.wait_for(_all_of(request), _BODY_S)
+    except asyncio.TimeoutError:
+        raise Unanswerable(f"the request has not come within {_BODY_S:g} s", status=408) from None
+    try:
+        read = json.loads(body)
+        json.dumps(read, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         why = f": {error.msg} (character {error.pos + 1})" if isinstance(error, json.JSONDecodeError) else ""
         raise Unanswerable(f"the request is no JSON{why}") from None
@@ -271,9 +284,9 @@ def _host_in(url: str) -> str | None:
         return None
 
 
-def _model_in(body: Mapping[str, Any]) -> Any:
-    model = body.get("model")
-    return model if isinstance(model, str) else None
+def _text_in(body: Mapping[str, Any], key: str) -> str | None:
+    value = body.get(key)
+    return value if isinstance(value, str) else None
 
 
 def _now() -> str:
@@ -308,8 +321,10 @@ async def _unknown(request: Request, error: Exception) -> Response:
     return _error(request.url.path, Unanswerable(why, status=error.status_code))
 
 
+async def _left(_: Request, __: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it
+
+
 async def _failed(request: Request, error: Exception) -> Response:
-    if isinstance(error, ClientDisconnect):
-        return Response(status_code=499)
     why = f"this is a mistake in the program; report it with the log ({type(error).__name__})"
     return _error(request.url.path, Unanswerable(why, status=500))

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.tokenizer import Turn
 from edge_node.gateway.answering import Finished
-from edge_node.gateway.wanted import Fields, Unanswerable, Wanted, WriteCall, generation, read_messages, read_tools
+from edge_node.gateway.wanted import (
+    MOST_MESSAGES,
+    Fields,
+    Unanswerable,
+    Wanted,
+    WriteCall,
+    generation,
+    read_messages,
+    read_tools,
+)
 
-_MOST_MESSAGES = 1024
 _UNBOUND = "answers can't be bound to a schema yet"
-_WITHOUT_EFFECT = 1.0  # a penalty that changes nothing
+_NEUTRAL = {
+    "repeat_penalty": 1, "tfs_z": 1, "typical_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "mirostat": 0, "min_p": 0,
+}  # fmt: skip
 
 
 def read_chat(body: Any, write_call: WriteCall, most_tokens: int) -> Wanted:
     """A request of /api/chat. Raises Unanswerable."""
     fields = Fields(body)
     _refuse(fields)
-    system, turns = read_messages(fields.list("messages", _MOST_MESSAGES), write_call)
+    system, turns = read_messages(fields.list("messages", MOST_MESSAGES), write_call)
     return Wanted(
         system, turns, _generation(fields, most_tokens), read_tools(fields), fields.flag("stream", default=True)
     )
@@ -40,9 +52,9 @@ def read_generate(body: Any, most_tokens: int) -> Wanted:
     return Wanted(system, turns, _generation(fields, most_tokens), streams=fields.flag("stream", default=True))
 
 
-def is_only_loading(body: Any, key: str) -> bool:
+def is_only_loading(body: Mapping[str, Any], key: str) -> bool:
     """Whether a request asks for the model to be loaded and nothing else: `key` is what would be answered."""
-    return isinstance(body, dict) and not body.get(key)
+    return not body.get(key)
 
 
 def _refuse(fields: Fields) -> None:
@@ -50,18 +62,16 @@ def _refuse(fields: Fields) -> None:
     fields.refuse("logprobs", "the hub sends ids alone", 0)
 
 
-def _generation(fields: Fields, most_tokens: int) -> Any:
+def _generation(fields: Fields, most_tokens: int) -> Generation:
     options = Fields(fields.get("options") or {}, "options")
-    for key in ("repeat_penalty", "presence_penalty", "frequency_penalty"):
-        options.refuse(key, "there are no penalties", 0, 0.0, 1, _WITHOUT_EFFECT)
-    for key in ("mirostat", "min_p", "tfs_z", "typical_p"):
-        options.refuse(key, "there are temperature, top_k and top_p", 0, 0.0, 1, _WITHOUT_EFFECT)
-    length = options.get("num_predict")
+    for key, without_effect in _NEUTRAL.items():
+        options.refuse(key, "there are temperature, top_k and top_p", without_effect, float(without_effect))
+    length, seed = options.get("num_predict"), options.whole("seed", -(2**63), 2**64 - 1)
     return generation(
         options.number("temperature", 0, 100),
         options.number("top_p", 0, 1),
         options.whole("top_k", 0, 2**31 - 1),
-        options.whole("seed", -(2**63), 2**64 - 1),
+        None if seed is None or seed < 0 else seed,  # -1 is chance
         None if isinstance(length, int) and length < 0 else options.whole("num_predict", 1, 1_000_000),
         options.stops("stop"),
         most_tokens,
@@ -75,21 +85,24 @@ class OllamaAnswer:
     model: str
     created: str  # ISO 8601
     is_chat: bool
+    begun: float = field(default_factory=time.monotonic)
 
-    def whole(self, said: str, end: Finished, seconds: float) -> dict[str, Any]:
-        """The answer at once, after so many seconds."""
-        return {**self._piece(said, end), **_end(end, seconds)}
+    def whole(self, said: str, end: Finished) -> dict[str, Any]:
+        """The answer at once."""
+        return {**self._piece(said, end), **_end(end, time.monotonic() - self.begun)}
 
-    async def lines(self, answer: AsyncIterator[str | Finished], clock: Any) -> AsyncIterator[str]:
-        """The answer as lines of JSON; `clock` tells seconds."""
-        begun = clock()
+    async def lines(self, answer: AsyncIterator[str | Finished]) -> AsyncGenerator[str, None]:
+        """The answer as lines of JSON."""
         async for piece in answer:
             if isinstance(piece, str):
                 yield json.dumps({**self._piece(piece, None), "done": False}, ensure_ascii=False) + "\n"
                 continue
             if piece.calls:
                 yield json.dumps({**self._piece("", piece), "done": False}, ensure_ascii=False) + "\n"
-            yield json.dumps({**self._piece("", None), **_end(piece, clock() - begun)}, ensure_ascii=False) + "\n"
+            yield (
+                json.dumps({**self._piece("", None), **_end(piece, time.monotonic() - self.begun)}, ensure_ascii=False)
+                + "\n"
+            )
 
     def loaded(self) -> dict[str, Any]:
         """What is answered where nothing was asked."""

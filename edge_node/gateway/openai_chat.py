@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from edge_node.gateway.answering import Finished
 from edge_node.gateway.wanted import (
+    MOST_MESSAGES,
     Fields,
     ToolCall,
     Unanswerable,
@@ -22,7 +23,6 @@ from edge_node.gateway.wanted import (
 )
 
 _PENALTY = "the target's own distribution is what devices verify by, and it knows no penalties"
-_MOST_MESSAGES = 1024
 
 
 def read_chat(body: Any, write_call: WriteCall, most_tokens: int) -> Wanted:
@@ -32,7 +32,7 @@ def read_chat(body: Any, write_call: WriteCall, most_tokens: int) -> Wanted:
     fields.refuse("n", "there is one answer to a request", 1)
     for key in ("functions", "function_call"):
         fields.refuse(key, "use tools")
-    system, turns = read_messages(fields.list("messages", _MOST_MESSAGES), write_call)
+    system, turns = read_messages(fields.list("messages", MOST_MESSAGES), write_call)
     return Wanted(
         system,
         turns,
@@ -102,7 +102,7 @@ class ChatCompletion:
             "sled": end.figures,
         }
 
-    async def events(self, answer: AsyncIterator[str | Finished]) -> AsyncIterator[str]:
+    async def events(self, answer: AsyncIterator[str | Finished]) -> AsyncGenerator[str, None]:
         """The answer as server-sent events."""
         yield self._chunk({"role": "assistant", "content": ""})
         async for piece in answer:

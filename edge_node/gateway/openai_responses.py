@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from edge_node.gateway.answering import Finished
 from edge_node.gateway.openai_chat import chosen_tools, event, refuse_unknown
 from edge_node.gateway.wanted import (
+    MOST_MESSAGES,
     Fields,
     Unanswerable,
     Wanted,
@@ -20,8 +21,6 @@ from edge_node.gateway.wanted import (
     read_messages,
     read_tools,
 )
-
-_MOST_ITEMS = 1024
 
 
 def read_response(body: Any, write_call: WriteCall, most_tokens: int) -> Wanted:
@@ -61,14 +60,14 @@ def _messages(fields: Fields) -> list[Any]:
     if isinstance(fields.get("input"), str):
         return [{"role": "user", "content": fields.text("input")}]
     messages: list[Any] = []
-    for at, item in enumerate(fields.list("input", _MOST_ITEMS)):
+    for at, item in enumerate(fields.list("input", MOST_MESSAGES)):
         given = Fields(item, f"input[{at}]")
         match given.get("type"):
             case None | "message":
                 messages.append(item)
             case "function_call":
                 call = {"function": {"name": given.text("name"), "arguments": given.text("arguments")}}
-                if messages and isinstance(messages[-1], dict) and messages[-1].get("tool_calls"):
+                if messages and isinstance(messages[-1], dict) and isinstance(messages[-1].get("tool_calls"), list):
                     messages[-1]["tool_calls"].append(call)
                 else:
                     messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
@@ -117,7 +116,7 @@ class Response:
             "sled": {} if end is None else end.figures,
         }
 
-    async def events(self, answer: AsyncIterator[str | Finished]) -> AsyncIterator[str]:
+    async def events(self, answer: AsyncIterator[str | Finished]) -> AsyncGenerator[str, None]:
         """The answer as server-sent events."""
         yield self._event("response.created", response=self.whole("", None))
         yield self._event("response.in_progress", response=self.whole("", None))

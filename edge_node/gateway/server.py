@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from shared.errors import SettingsError
 
 _MOST_CONNECTIONS = 256
-_IDLE_S = 30  # seconds that a connection may be kept without a request
+_IDLE_S = 30  # seconds in which a connection has to bring a request's head
 _ENDING_S = 2  # seconds that answers have to end when the program does
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's, which bounds how long a connection is silent only once it has answered on it."""
+
+    _head_since: float | None = None  # when the head that is awaited could have begun
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._bound_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self._bound_head()
+        else:
+            self._head_since = None
+
+    def _bound_head(self) -> None:
+        """Close the connection unless a whole head comes in time, however many pieces it comes in."""
+        now = self.loop.time()
+        self._head_since = self._head_since or now
+        self._unset_keepalive_if_required()
+        left = max(0.0, self._head_since + _IDLE_S - now)
+        self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
 
 
 class HttpServer:
@@ -26,7 +54,7 @@ class HttpServer:
         try:
             self._socket.bind((host, port))
             self._socket.listen(_MOST_CONNECTIONS)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, TypeError) as error:
             self._socket.close()
             raise SettingsError(
                 f"can't listen for HTTP on {host}:{port}: {getattr(error, 'strerror', None) or error}; change http_port or http_host"
@@ -35,7 +63,7 @@ class HttpServer:
             app,
             lifespan="off",
             ws="none",
-            http="h11",
+            http=_Protocol,
             loop="asyncio",
             log_level="warning",
             access_log=False,

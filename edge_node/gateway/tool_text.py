@@ -45,10 +45,12 @@ class TaggedText:
         self._text += piece
         return self._until(self._certain()) if self._names else self._until(len(self._text))
 
-    def finish(self) -> tuple[str, tuple[ToolCall, ...]]:
-        """What is left to be said, and the calls. What was no call after all is said."""
+    def finish(self, *, is_whole: bool = True) -> tuple[str, tuple[ToolCall, ...]]:
+        """What is left to be said, and the calls. What was no call after all is said; an answer that was cut has no calls."""
         if not self._names:
             return "", ()
+        if not is_whole:
+            return self._until(self._certain()), ()
         bare = self._text.strip()
         calls = [call for found in _TAGGED.findall(self._text) if (call := self._call(found)) is not None]
         if not calls and bare.startswith(("{", "[")):
@@ -76,8 +78,8 @@ class TaggedText:
     def _whole(self, text: str) -> list[ToolCall]:
         """The calls that a text is, if it is nothing else."""
         try:
-            read = json.loads(text)
-        except (ValueError, RecursionError):
+            read = _read(text)
+        except ValueError:
             return []
         each = read if isinstance(read, list) else [read]
         calls = [self._from(one) for one in each]
@@ -85,12 +87,23 @@ class TaggedText:
 
     def _call(self, text: str) -> ToolCall | None:
         try:
-            return self._from(json.loads(text))
-        except (ValueError, RecursionError):
+            return self._from(_read(text))
+        except ValueError:
             return None
 
     def _from(self, read: Any) -> ToolCall | None:
-        if not isinstance(read, dict) or read.get("name") not in self._names:
+        name = read.get("name") if isinstance(read, dict) else None
+        if not isinstance(name, str) or name not in self._names:
             return None
         arguments = read.get("arguments", read.get("parameters", {}))
-        return ToolCall(read["name"], arguments) if isinstance(arguments, dict) else None
+        return ToolCall(name, arguments) if isinstance(arguments, dict) else None
+
+
+def _read(text: str) -> Any:
+    """JSON that can be sent on. Raises ValueError for text that is none, and for numbers and characters that there are not."""
+    try:
+        read = json.loads(text)
+        json.dumps(read, ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+    return read

@@ -17,7 +17,7 @@ from shared.errors import RequestError, SettingsError
 from shared.fields import integer, number
 from shared.sampling_parameters import Sampling
 
-_MOST_MESSAGES = 1024
+MOST_MESSAGES = 1024  # of a chat
 _MOST_TOOLS = 128
 _MOST_STOPS, _MOST_STOP = 16, 1000  # stop strings, and characters of one
 _MOST_TOKENS = 1_000_000
@@ -189,8 +189,6 @@ def read_messages(
     """The system message, and the turns behind it; `write_call` writes a call as the pair's answers do. Raises Unanswerable."""
     if not given:
         raise Unanswerable(f"{where} must hold at least one message", field=where)
-    if len(given) > _MOST_MESSAGES:
-        raise Unanswerable(f"{where} may hold {_MOST_MESSAGES} messages", field=where)
     turns = [_turn(Fields(message, f"{where}[{at}]"), write_call) for at, message in enumerate(given)]
     opening = list(itertools.takewhile(lambda turn: turn.role == "system", turns))
     turns = turns[len(opening) :]

@@ -41,10 +41,20 @@ def taken(text: str, size: int, names: frozenset[str] = NAMES) -> tuple[str, tup
         ("[1, 2]", "[1, 2]", ()),
         ("[" * 5000, "[" * 5000, ()),
         ('{"a": 1}', '{"a": 1}', ()),
+        ('{"name": ["light"], "arguments": {}}',) * 2 + ((),),
+        ('{"name": "light", "arguments": {"x": NaN}}',) * 2 + ((),),
+        ('{"name": "light", "arguments": {"x": "\\ud800"}}',) * 2 + ((),),
     ],
 )
 def test_calls_and_what_is_said(text: str, said: str, calls: tuple[ToolCall, ...], size: int) -> None:
     assert taken(text, size) == (said, calls)
+
+
+def test_an_answer_that_was_cut_has_no_calls() -> None:
+    taking = TaggedText(NAMES)
+    said = taking.take(f"I look.\n{in_tags(TIME)}\n<tool_call>")
+    left, calls = taking.finish(is_whole=False)
+    assert (said + left, calls) == ("I look.", ())
 
 
 @given(st.text(alphabet='<tool_call>/{} \n"a', max_size=60), st.integers(1, 9))

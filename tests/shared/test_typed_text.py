@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,3 +52,12 @@ def test_whatever_was_typed_is_one_line_of_plain_characters_and_stays_so(typed: 
 
 def test_the_lines_of_a_list_stay() -> None:
     assert plain_lines("Areas: Küche, “Büro”\n\nDevices: lamp\t1") == "Areas: Kuche, Buro\nDevices: lamp 1"
+
+
+@pytest.mark.parametrize(
+    "typed", [" " * 200_000, ". " * 100_000, "e\u0301\u0323" * 50_000, "\u0301\u0323" * 50_000, "." * 200_000]
+)
+def test_no_text_takes_long(typed: str) -> None:
+    begun = time.process_time()
+    plain_line(typed)
+    assert time.process_time() - begun < 3

@@ -15,7 +15,7 @@ from tools.rig.household import Household, running_service
 from tools.rig.testbed import running_hub
 
 _NODE, _HOUSE = "pi", "house"
-_IDLE_S = 10.0
+_SOON_S = 10.0
 
 
 @dataclass
@@ -31,14 +31,18 @@ class Served:
         """What the service answers over MQTT."""
         return self.house.answer(self.house.ask(text, **fields))
 
-    def seconds_until_idle(self) -> float:
-        """How long it takes until nothing is answered any more. Raises TimeoutError."""
-        begun = time.monotonic()
-        while self.house.stats.get("answering", 0) or self.house.stats.get("waiting", 0):
-            if time.monotonic() > begun + _IDLE_S:
-                raise TimeoutError("the service goes on answering")
+    @property
+    def cancelled(self) -> int:
+        """How many answers the service has told to have been cancelled."""
+        count: int = self.house.stats.get("cancelled", 0)
+        return count
+
+    def comes_to_cancel(self, count: int) -> bool:
+        """Whether so many answers come to be cancelled."""
+        until = time.monotonic() + _SOON_S
+        while self.cancelled < count and time.monotonic() < until:
             time.sleep(0.05)
-        return time.monotonic() - begun
+        return self.cancelled == count
 
     def resident_bytes(self) -> int:
         """Memory of the service's process."""
