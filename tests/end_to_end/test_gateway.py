@@ -168,20 +168,17 @@ def test_a_connection_that_brings_no_request_is_closed(
 
 
 def test_a_key_is_needed_where_there_is_one(tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    key.write_text("sesame\n")
-    key.chmod(0o600)
-    with served(tmp_path, "--http-key-file", str(key)) as running:
-        for headers in (
-            {},
-            {"authorization": "Bearer wrong"},
-            {"authorization": "sesame"},
-            {"authorization": "Bearer sésame".encode()},
-        ):
+    file = tmp_path / "key"
+    file.write_text("sesame\n")
+    file.chmod(0o600)
+    with served(tmp_path, "--http-key-file", str(file)) as running:
+        keys: list[bytes | None] = [None, b"Bearer wrong", b"sesame", "Bearer s\u00e9same".encode()]
+        for key in keys:
+            headers = {} if key is None else {b"authorization": key}
             refused = httpx.get(f"{running.url}/v1/models", headers=headers)
             assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
-        headers = {"authorization": "Bearer sesame", "host": "hub.lan"}
-        assert httpx.get(f"{running.url}/v1/models", headers=headers).json()["data"][0]["id"] == "home"
+        good = {"authorization": "bearer sesame", "host": "hub.lan"}
+        assert httpx.get(f"{running.url}/v1/models", headers=good).json()["data"][0]["id"] == "home"
 
 
 def test_other_machines_need_a_key(tmp_path: Path) -> None:
