@@ -18,9 +18,10 @@ import pytest
 
 from edge_node.dialogue.calls import CallReader
 from shared.pair import load_pair
+from shared.typed_text import plain_line, plain_lines
 from tools.home.data import generate, invent, numbers
 from tools.home.data.disorder import capital, filled, misspelt, plain, value
-from tools.home.data.generate import Dialogue, dialogue, exchange
+from tools.home.data.generate import Dialogue, dialogue, exchange, refusal, refusal_kinds
 from tools.home.data.grammar import expand, rules, slots_of, tell
 from tools.home.data.homes import Home, draw_home
 from tools.home.data.intents import Clause, Entry, FollowUp, entries, follow_ups, ordered, schema
@@ -67,7 +68,7 @@ def test_a_reply_leaves_out_what_was_not_given() -> None:
 
 
 def test_every_phrase_asks_for_slots_that_exist() -> None:
-    values = Values(random.Random(0), TRAIN, HOME, command=lambda: "stop")
+    values = Values(random.Random(0), TRAIN, HOME, command=lambda: "stop", order=lambda: "stop")
     phrases = [p for e in entries() for p in (*e.phrases, *e.terse, *e.unseen)]
     phrases += [p for f in follow_ups() for p in (*f.phrases, *f.unseen)]
     for slot in set().union(*map(slots_of, phrases)) - {"same_unit"}:
@@ -81,7 +82,13 @@ def test_a_follow_up_loses_nothing_that_it_draws() -> None:
             assert not slots
         for entry in entries():
             if slots and entry.name in follow_up.after:
-                values = Values(random.Random(0), TRAIN, command=lambda: "stop", floors="floor" in schema()[entry.name])
+                values = Values(
+                    random.Random(0),
+                    TRAIN,
+                    command=lambda: "stop",
+                    order=lambda: "stop",
+                    floors="floor" in schema()[entry.name],
+                )
                 drawn = (values.draw(slot).arguments for slot in slots - {"same_unit"})
                 assert {key for arguments in drawn for key in arguments} <= {*schema()[entry.name]}, follow_up
 
@@ -94,7 +101,9 @@ def test_every_phrase_makes_a_call_that_loses_nothing(entry: Entry) -> None:
         for _ in range(8):
             slots: dict[str, Value] = {}
             floors = "floor" in schema().get(entry.name, ())
-            values = Values(rng, TRAIN, HOME if entry.home else None, floors=floors, command=lambda: "stop")
+            values = Values(
+                rng, TRAIN, HOME if entry.home else None, floors=floors, command=lambda: "stop", order=lambda: "stop"
+            )
 
             def fill(slot: str, slots: dict[str, Value] = slots, values: Values = values) -> str:
                 got = values.draw(slot)
@@ -359,3 +368,39 @@ def test_distances_are_in_metres() -> None:
     assert seen["50 cm"] == 0.5
     assert seen["half a meter"] == 0.5
     assert seen["2 meters"] == 2
+
+
+def test_requests_that_must_change_nothing_are_of_many_kinds_and_call_nothing() -> None:
+    assert {"negation", "hypothetical", "report", "nonsense", "fragment", "language", "rules", "range", "unknown"} <= {
+        *refusal_kinds()
+    }
+    rng = random.Random(0)
+    for kind in refusal_kinds():
+        for source in (TRAIN, HELD_OUT, NEW_PHRASING):
+            (only,) = refusal(rng, source, kind).exchanges
+            assert (only.kind, only.calls) == (kind, ())
+            assert only.say == only.answer
+            assert only.say[0].isupper()
+
+
+def test_what_a_list_of_the_home_has_not_is_refused_and_what_it_has_is_not() -> None:
+    told = [(d, e) for d in drawn(3000, replace(TRAIN, homes=1.0), seed=4) for e in d.exchanges]
+    unknown = [(d, e) for d, e in told if e.kind == "unknown"]
+    assert 0.01 < len(unknown) / len(told) < 0.2
+    for dialogue_drawn, exchange_drawn in unknown:
+        thing = exchange_drawn.say.removeprefix("There is no ").removesuffix(" in this home, so I changed nothing.")
+        assert thing.lower() in plain_line(exchange_drawn.request).lower()
+        names = re.split(r", |: |; |\. |\n", (dialogue_drawn.system or "").lower())
+        assert thing.lower() not in names
+    switched = [(d, name) for d, e in told for n, a in e.calls if n == "HassLightSet" and (name := a.get("area"))]
+    assert switched
+    assert all(
+        name.lower() in (d.system or "").lower() or name in ("upstairs", "outside", "downstairs")
+        for d, name in switched
+    )
+
+
+def test_requests_are_in_the_characters_that_the_model_is_given() -> None:
+    for dialogue_drawn in drawn(2000):
+        assert dialogue_drawn.system is None or plain_lines(dialogue_drawn.system) == dialogue_drawn.system
+        assert all(plain_line(each.request) == each.request for each in dialogue_drawn.exchanges)

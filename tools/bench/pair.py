@@ -17,6 +17,12 @@ there. `--requests` is the number of requests of each figure.
     best_coupling_t08                 at the very places that acceptance_t08 counts, the mean of 1 - TV(p, q): the
                                       largest acceptance that any way of drawing two tokens, one from the target's
                                       distribution and one from the draft's, could have
+    acted_wrongly                     of half as many requests that must change nothing, of twelve kinds, the share in which
+                                      something was done all the same; acted_wrongly_by_kind takes it apart
+    exact_listed                      the calls are exactly right under a list of the home: a quarter as many requests in
+                                      phrasings that training drew; exact_listed_new_phrasing in others
+    exact_by_home_size                the same by the devices of the home, under the list that a service gives: an eighth each
+    typed_variants                    of ten spellings each of a twentieth as many requests, the share with the same calls
     confusion                         by call, expected and got, most frequent first; the same name on both sides means
                                       that its arguments are wrong
     slot_errors                       by argument, in calls of the right name: missing, extra, of a wrong value
@@ -25,6 +31,7 @@ there. `--requests` is the number of requests of each figure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +46,19 @@ from tools.bench.asking import LENGTH, NODES, AskedRequest, ask_all, ask_draft, 
 from tools.bench.confusion import Confusion, right
 from tools.bench.coupling import Coupling, judged
 from tools.bench.report import progress, show
+from tools.bench.trust import (
+    SIZES,
+    acted,
+    acted_by_kind,
+    in_a_home,
+    must_change_nothing,
+    same_calls,
+    share_right,
+    typed,
+)
 from tools.home.data.generate import Dialogue
 from tools.home.data.invent import HELD_OUT, NEW_PHRASING
-from tools.rig.testbed import running_hub
+from tools.rig.testbed import HubBed, running_hub
 
 _SEED = 20_261_121
 _WARM = 0.8  # the temperature of the second measurement
@@ -58,12 +75,14 @@ def run(requests: int, pair_name: str, as_json: bool, errors: Path | None = None
             "new": ask_all(bed, unseen, 0.0, "new phrasings"),
         }
         sampled = ask_all(bed, seen, _WARM, f"temperature {_WARM}")
+        trusted = _trust(bed, requests)
     cold, warm = ([asked.answer.stats for asked in answered] for answered in (greedy["seen"], sampled))
     drafter = _Drafter(load_pair(pair_name))
     figures: dict[str, Any] = {
         "requests": requests,
-        "target_exact_match": _share_right(greedy["seen"]),
-        "target_exact_match_new_phrasing": _share_right(greedy["new"]),
+        "target_exact_match": share_right(greedy["seen"]),
+        "target_exact_match_new_phrasing": share_right(greedy["new"]),
+        **trusted.figures,
         "exact_match_by_kind": {name: _by_kind(answered) for name, answered in greedy.items()},
         "draft_exact_match": drafter.exact_match(seen),
         "acceptance": _acceptance(cold),
@@ -84,16 +103,48 @@ def run(requests: int, pair_name: str, as_json: bool, errors: Path | None = None
     }
     show("pair", figures, as_json, details)
     if errors is not None:
-        wrong = [f"[{name}]\n{_described(a)}" for name, answered in greedy.items() for a in answered if not _right(a)]
+        everything = {**greedy, **trusted.answered}
+        wrong = [f"[{name}]\n{_described(a)}" for name, told in everything.items() for a in told if not _right(a)]
         errors.write_text("\n\n".join([*wrong, ""]))
+
+
+@dataclass(frozen=True)
+class _Trusted:
+    """Figures, and the answers behind them."""
+
+    figures: dict[str, Any]
+    answered: dict[str, list[AskedRequest]]
+
+
+def _trust(bed: HubBed, requests: int) -> _Trusted:
+    """Ask what a home has to trust the pair with."""
+    nothing = ask_all(bed, must_change_nothing(max(1, requests // 2), _SEED), 0.0, "what must change nothing")
+    listed = {
+        name: ask_all(bed, drawn(max(1, requests // 4), replace(source, homes=1.0), _SEED), 0.0, f"listed, {name}")
+        for name, source in (("familiar", HELD_OUT), ("new", NEW_PHRASING))
+    }
+    sizes = {
+        size: ask_all(bed, in_a_home(size, max(1, requests // 8), _SEED), 0.0, f"homes of {size} devices")
+        for size in SIZES
+    }
+    groups = typed(max(1, requests // 20), _SEED)
+    spelled = ask_all(bed, [each for group in groups for each in group], 0.0, "spellings")
+    length = len(groups[0])
+    figures = {
+        "must_change_nothing": len(nothing),
+        "acted_wrongly": round(sum(map(acted, nothing)) / len(nothing), 4),
+        "acted_wrongly_by_kind": acted_by_kind(nothing),
+        "exact_listed": share_right(listed["familiar"]),
+        "exact_listed_new_phrasing": share_right(listed["new"]),
+        "exact_by_home_size": {str(size): share_right(answered) for size, answered in sizes.items()},
+        "typed_variants": same_calls([spelled[at : at + length] for at in range(0, len(spelled), length)]),
+    }
+    told = {"nothing": nothing, "listed": listed["familiar"], "listed, new": listed["new"]}
+    return _Trusted(figures, told | {f"{size} devices": answered for size, answered in sizes.items()})
 
 
 def _right(asked: AskedRequest) -> bool:
     return right(asked.answer.text, asked.exchange.calls)
-
-
-def _share_right(answered: Sequence[AskedRequest]) -> float | None:
-    return round(sum(map(_right, answered)) / len(answered), 4) if answered else None
 
 
 def _by_kind(answered: Sequence[AskedRequest]) -> dict[str, float | None]:
@@ -101,9 +152,9 @@ def _by_kind(answered: Sequence[AskedRequest]) -> dict[str, float | None]:
     listed = [a for a in answered if a.turns[0].role == "system"]
     plain = [a for a in answered if a.turns[0].role != "system"]
     return {
-        "first": _share_right([a for a in plain if len(a.turns) == 1]),
-        "later": _share_right([a for a in plain if len(a.turns) > 1]),
-        "home_listed": _share_right(listed),
+        "first": share_right([a for a in plain if len(a.turns) == 1]),
+        "later": share_right([a for a in plain if len(a.turns) > 1]),
+        "home_listed": share_right(listed),
     }
 
 

@@ -13,6 +13,15 @@ _VALUE = re.compile(f"({_OPEN}[^{_CLOSE}]*{_CLOSE})")
 _QUESTION = re.compile(
     r"(what|how|is|are|which|who|where|when|did|has|do|does|can|could|would|will|am|was|any)\b", re.IGNORECASE
 )
+# What a speech recognizer writes for words that sound like others.
+_HEARD = {
+    "off": ("of",), "to": ("too", "two"), "too": ("to", "two"), "for": ("four",), "by": ("buy", "bye"), "lights": ("lites", "likes"), "light": ("lite",),
+    "right": ("write",), "whether": ("weather",), "weather": ("whether",), "there": ("their",), "where": ("wear",), "which": ("witch",), "is": ("his",),
+    "are": ("our",), "our": ("are",), "in": ("and", "an"), "the": ("a", "de"), "turn": ("turned", "tern"), "close": ("clothes",), "closed": ("close",),
+    "heat": ("heed",), "cool": ("cruel",), "raise": ("rays",), "lock": ("log",), "pause": ("paws",), "play": ("played",), "volume": ("volumes",), "timer": ("time her",),
+    "set": ("sat",), "dim": ("dem",), "open": ("opened",), "what's": ("watts",), "hour": ("our",), "minutes": ("minute",), "degrees": ("degree",),
+}  # fmt: skip
+_MISHEARD = 0.4  # of the slips
 _NEIGHBOURS = dict(zip("qwertyuiopasdfghjklzxcvbnm", "wertyuioposdfghjklkxcvbnmn", strict=True))
 
 
@@ -46,8 +55,10 @@ def capital(text: str) -> str:
 
 
 def misspelt(text: str, rng: random.Random) -> str:
-    """The marked `text` with one or two letters wrong, outside its values."""
+    """The marked `text` with one or two letters wrong, or with a word misheard, outside its values."""
     parts = _VALUE.split(text)
+    if rng.random() < _MISHEARD:
+        return _misheard(parts, rng)
     for _ in range(rng.choice((1, 1, 2))):
         places = [
             (i, m.start(), m.end())
@@ -59,6 +70,20 @@ def misspelt(text: str, rng: random.Random) -> str:
             break
         i, start, end = rng.choice(places)
         parts[i] = parts[i][:start] + _typo(parts[i][start:end], rng) + parts[i][end:]
+    return "".join(parts)
+
+
+def _misheard(parts: list[str], rng: random.Random) -> str:
+    places = [
+        (i, m.start(), m.end())
+        for i, part in enumerate(parts)
+        if not part.startswith(_OPEN)
+        for m in re.finditer(r"(?<![\w'])[a-z']+(?![\w'])", part)
+        if m[0] in _HEARD
+    ]
+    if places:
+        i, start, end = rng.choice(places)
+        parts[i] = parts[i][:start] + rng.choice(_HEARD[parts[i][start:end]]) + parts[i][end:]
     return "".join(parts)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any
@@ -16,6 +16,7 @@ import tomllib
 import typer
 
 from shared.program import run
+from shared.typed_text import plain_line, plain_lines
 from tools.home.data.disorder import (
     capital,
     disordered,
@@ -31,6 +32,7 @@ from tools.home.data.homes import Home, draw_home
 from tools.home.data.intents import PHRASES, Clause, Entry, entries, follow_ups, schema
 from tools.home.data.invent import HELD_OUT, NEW_PHRASING, Source
 from tools.home.data.names import Names
+from tools.home.data.results import result_of
 from tools.home.data.values import Value, Values
 
 _OF_HOME = 0.45  # share of the requests under a list of the home that only the list makes clear
@@ -49,6 +51,9 @@ _COMMANDS = {
 # Values of any words, from whose end nobody could tell "now", "for me" or another action.
 _FREE = frozenset({"command", "item", "message", "query", "task"})
 _EXCHANGES = (0.6, 0.22, 0.12, 0.06)  # shares of dialogues of one, two … exchanges; the chat template keeps no more
+UNKNOWN = "unknown"  # the kind of a request for what the list of the home has not
+_TOLD = 0.06  # share of the requests with one call after which what came of it is told
+_UNKNOWN = 0.3  # share of the requests under a list of the home that may be for something that it has not
 _FOLLOWING = 0.6  # share of later requests in a dialogue that refer to the one before
 
 
@@ -59,6 +64,7 @@ class Exchange:
     request: str
     calls: tuple[tuple[str, dict[str, Any]], ...]
     say: str
+    kind: str = ""  # of a request that must change nothing
 
     @property
     def answer(self) -> str:
@@ -92,9 +98,46 @@ def dialogue(rng: random.Random, source: Source) -> Dialogue:
     clauses: list[Clause] = []
     for _ in range(rng.choices(range(1, len(_EXCHANGES) + 1), _EXCHANGES)[0]):
         followed = _follow(clauses[0], rng, source, home) if len(clauses) == 1 and rng.random() < _FOLLOWING else None
-        clauses = [followed] if followed else _clauses(rng, source, home)
+        clauses = [followed] if followed else _clauses(rng, source, home, first=not exchanges)
+        if home:
+            clauses = _known(clauses, home)
         exchanges.append(_exchange(clauses, rng, source))
-    return Dialogue(home.listed(rng) if home else None, tuple(exchanges))
+        if len(exchanges[-1].calls) == 1 and len(exchanges) < len(_EXCHANGES) and rng.random() < _TOLD:
+            exchanges.append(_result(exchanges[-1], rng, source))
+    return Dialogue(plain_lines(home.listed(rng)) if home else None, tuple(exchanges))
+
+
+def _result(asked: Exchange, rng: random.Random, source: Source) -> Exchange:
+    """What came of a call, and the sentence that it is put into."""
+    ((name, arguments),) = asked.calls
+    names = Names(rng, source)
+    told, say = result_of(name, arguments, [names.text("name") for _ in range(rng.randint(1, 3))], rng)
+    return Exchange(plain_line(told), (), f"{capital(say)}.")
+
+
+def refusal_kinds() -> tuple[str, ...]:
+    """The kinds of requests that must change nothing."""
+    return (*dict.fromkeys(each.kind for each in entries() if each.kind), UNKNOWN)
+
+
+def refusal(rng: random.Random, source: Source, kind: str) -> Dialogue:
+    """Draw a request of that kind, half of them under a list of the home."""
+    while kind == UNKNOWN:
+        drawn = dialogue(rng, replace(source, homes=1.0))
+        if drawn.exchanges[0].kind == UNKNOWN:
+            return replace(drawn, exchanges=drawn.exchanges[:1])
+    home = _home(rng, source) if rng.random() < 0.5 else None
+    fit = [each for each in entries() if each.kind == kind and each.wordings(source)]
+    clause = _clause(rng.choices(fit, [each.weight for each in fit])[0], rng, source, home)
+    return Dialogue(plain_lines(home.listed(rng)) if home else None, (_exchange([clause], rng, source),))
+
+
+def request_at(home: Home, rng: random.Random, source: Source) -> Exchange:
+    """Draw one request for what a home has."""
+    while True:
+        clauses = _clauses(rng, source, home)
+        if all(home.has(name) for clause in clauses for name in clause.things):
+            return _exchange(clauses, rng, source)
 
 
 def _home(rng: random.Random, source: Source) -> Home:
@@ -111,25 +154,46 @@ def exchange(rng: random.Random, source: Source) -> Exchange:
     return _exchange(_clauses(rng, source, None), rng, source)
 
 
-def _clauses(rng: random.Random, source: Source, home: Home | None) -> list[Clause]:
-    """One to three actions."""
+def _known(clauses: list[Clause], home: Home) -> list[Clause]:
+    """The actions, or a refusal if one is for something that the home's list has not."""
+    unknown = [name for clause in clauses for name in clause.things if not home.has(name)]
+    if not unknown:
+        return clauses
+    refusal = Entry("", f"there is no {unknown[0]} in this home, so I changed nothing", kind=UNKNOWN)
+    return [replace(clause, entry=refusal if at == 0 else Entry(""), drawn={}) for at, clause in enumerate(clauses)]
+
+
+def _clauses(rng: random.Random, source: Source, home: Home | None, *, first: bool = True) -> list[Clause]:
+    """One to three actions; with a home, mostly all of them for what it has."""
+    unknown = rng.random() < _UNKNOWN
+    while True:
+        clauses = _any_clauses(rng, source, home, first=first)
+        if home is None or unknown or all(map(home.has, (name for clause in clauses for name in clause.things))):
+            return clauses
+
+
+def _any_clauses(rng: random.Random, source: Source, home: Home | None, *, first: bool) -> list[Clause]:
     count = rng.choices((1, 2, 3), (0.77, 0.17, 0.06))[0]
     clauses: list[Clause] = []
     while len(clauses) < count:
         end = len(clauses) == count - 1
-        clause = _clause(_pick(rng, source, home, alone=count == 1, end=end), rng, source, home)
+        clause = _clause(_pick(rng, source, home, alone=count == 1, end=end, first=first), rng, source, home)
         if end or not _ends_free(clause.text, clause.drawn):
             clauses.append(clause)
     return _doubled(clauses[0], rng, source, home) if count == 1 else clauses
 
 
-def _pick(rng: random.Random, source: Source, home: Home | None, *, alone: bool, end: bool) -> Entry:
+def _pick(rng: random.Random, source: Source, home: Home | None, *, alone: bool, end: bool, first: bool) -> Entry:
     """An entry for an action: the only one of its request (`alone`), the last (`end`) or neither."""
     of_home = home is not None and rng.random() < _OF_HOME
     fit = [
         each
         for each in entries()
-        if each.home == of_home and each.wordings(source) and (alone or each.acts) and (end or not each.last)
+        if each.home == of_home
+        and each.wordings(source)
+        and (alone or each.acts)
+        and (end or not each.last)
+        and (first or not each.first)
     ]
     return rng.choices(fit, [entry.weight for entry in fit])[0]
 
@@ -137,12 +201,27 @@ def _pick(rng: random.Random, source: Source, home: Home | None, *, alone: bool,
 def _clause(entry: Entry, rng: random.Random, source: Source, home: Home | None) -> Clause:
     wording = rng.choice(entry.wordings(source))
 
-    def command() -> str:
-        fit = [each for each in entries() if each.name in _COMMANDS and not each.home and each.phrases]
-        order = rng.choices(fit, [each.weight for each in fit])[0]
-        return plain(_expand(rng.choice(order.phrases), rng, Values(rng, source, floors=_has_floors(order)))[0])
+    def order(names: Collection[str] | None = None, of: Home | None = None) -> str:
+        fit = [
+            each
+            for each in entries()
+            if each.acts and not each.home and each.phrases and (names is None or each.name in names)
+        ]
+        chosen = rng.choices(fit, [each.weight for each in fit])[0]
+        values = Values(rng, source, of, floors=_has_floors(chosen), command=lambda: order(_COMMANDS))
+        return plain(_expand(rng.choice(chosen.phrases), rng, values)[0])
 
-    text, drawn = _expand(wording, rng, Values(rng, source, home, floors=_has_floors(entry), command=command))
+    values = Values(
+        rng,
+        source,
+        home,
+        floors=_has_floors(entry),
+        command=lambda: order(_COMMANDS),
+        order=lambda: order(of=home),
+    )
+    text, drawn = _expand(wording, rng, values)
+    if entry.says:
+        entry = replace(entry, say=rng.choice(entry.says))
     if wording in entry.phrases:
         if rng.random() < 0.2:
             text = f"{rng.choice(_wraps()['before'])} {text}"
@@ -227,7 +306,8 @@ def _exchange(clauses: list[Clause], rng: random.Random, source: Source) -> Exch
         ]
         text = capital(text)
     calls = tuple((clause.entry.name, clause.arguments) for clause in clauses if clause.entry.name)
-    return Exchange(disordered(plain(text), rng), calls, capital(" and ".join(clause.say for clause in clauses)) + ".")
+    say = capital(" and ".join(clause.say for clause in clauses if clause.say)) + "."
+    return Exchange(plain_line(disordered(plain(text), rng)), calls, say, clauses[0].entry.kind)
 
 
 def _capital_value(drawn: Value) -> Value:

@@ -14,6 +14,11 @@ _STYLES = (
     ("Rooms: {areas}", "Floors: {floors}", "Devices: {devices}"),
 )
 _JOINTS = ("\n", "\n", ". ", "; ")
+_SIZES = ((5, 6), (8, 16), (12, 40))  # areas and devices at most, of small, middling and large homes
+_SHARES = (0.6, 0.28, 0.12)
+_KINDS = {
+    "name": 6, "lamp": 3, "cover_name": 1, "door": 1, "fan_name": 1, "player": 1, "thermostat": 1, "vacuum": 1, "mower": 0.3, "sensor": 0.7,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,10 @@ class Home:
     def of(self, slot: str) -> list[str]:
         """The devices that `slot` may speak of."""
         return [name for kind, name in self.devices if kind == slot]
+
+    def has(self, name: str) -> bool:
+        """Whether the list has a device, room or storey of that name."""
+        return name.lower() in {*self.areas, *self.floors, *(device for _, device in self.devices)}
 
     @property
     def lit(self) -> list[str]:
@@ -46,17 +55,18 @@ class Home:
 
 
 def draw_home(
-    rng: random.Random, area: Callable[[], str], floor: Callable[[], str], device: Callable[[str], str]
+    rng: random.Random,
+    area: Callable[[], str],
+    floor: Callable[[], str],
+    device: Callable[[str], str],
+    size: tuple[int, int] | None = None,
 ) -> Home:
-    """A home of names that the three draw; `device` is given the slot that will speak of the device."""
-    areas = tuple(dict.fromkeys(area() for _ in range(rng.randint(1, 5))))
+    """A home of names that the three draw; `device` is given the slot that will speak of the device. `size` is of areas and devices."""
+    most_areas, most_devices = size or rng.choices(_SIZES, _SHARES)[0]
+    areas = tuple(dict.fromkeys(area() for _ in range(size[0] if size else rng.randint(1, most_areas))))
     drawn = dict.fromkeys(floor() for _ in range(rng.choice((0, 0, 1, 2))))
     floors = tuple(name for name in drawn if name not in areas)
-    kinds = rng.choices(
-        ("name", "lamp", "cover_name", "fan_name", "player", "thermostat", "vacuum"),
-        (6, 3, 1, 1, 1, 1, 1),
-        k=rng.randint(1, 6),
-    )
+    kinds = rng.choices(list(_KINDS), list(_KINDS.values()), k=size[1] if size else rng.randint(1, most_devices))
     devices = [(kind, device(kind)) for kind in kinds]
     devices += [("name", f"{name} light") for name in areas if rng.random() < 0.2]
     taken = {*areas, *floors}

@@ -24,7 +24,9 @@ class Entry:
     """One [[intent]] of the phrase files."""
 
     name: str
-    say: str
+    say: str = ""
+    says: tuple[str, ...] = ()  # one of these is said, in place of `say`
+    kind: str = ""  # of what must change nothing
     phrases: tuple[str, ...] = ()
     terse: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
@@ -32,6 +34,7 @@ class Entry:
     args: Mapping[str, Any] = field(default_factory=dict)
     home: bool = False  # only for dialogues with a list of the home
     last: bool = False  # its free text would swallow another action behind it
+    first: bool = False  # behind another request it could be an answer or a correction
 
     @property
     def acts(self) -> bool:
@@ -91,6 +94,12 @@ class Clause:
         for drawn in self.drawn.values():
             arguments.update(drawn.arguments)
         return ordered(self.entry.name, arguments)
+
+    @property
+    def things(self) -> tuple[str, ...]:
+        """The devices, rooms and storeys that it names, but not a device that is called by its kind alone."""
+        named = [drawn.arguments for drawn in self.drawn.values() if drawn.listed]
+        return tuple(arguments[key] for arguments in named for key in ("name", "area", "floor") if key in arguments)
 
     @property
     def say(self) -> str:

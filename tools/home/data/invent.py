@@ -30,7 +30,7 @@ class Source:
     split: Split
     phrasing: Split = "train"
     invented: float = 0.4  # words that no list has
-    misspelt: float = 0.06  # requests with a slip of the fingers
+    misspelt: float = 0.09  # requests with a slip of the fingers, or of who listens
     homes: float = 0.35  # dialogues whose system message lists the home
     odd_homes: float = 0.4  # homes in which only the list tells an area from a device
     pieces: tuple[str, ...] = ()
@@ -52,9 +52,19 @@ def words(split: Split) -> dict[str, list[str]]:
     return _lists()[split]
 
 
+def _english(split: Split) -> list[list[str]]:
+    """The lists of words that names may be made of."""
+    return [texts for kind, texts in words(split).items() if kind != "foreign"]
+
+
+def heads(kind: str) -> list[str]:
+    """The nouns that tell a kind of device."""
+    return _lists()["heads"][kind]
+
+
 def head(kind: str, rng: random.Random) -> str:
     """A noun that tells what kind of device a name is."""
-    return rng.choice(_lists()["heads"][kind])
+    return rng.choice(heads(kind))
 
 
 def listed_word(kind: str, rng: random.Random, source: Source) -> str:
@@ -69,7 +79,7 @@ def any_word(rng: random.Random, source: Source) -> str:
 
 @cache
 def _single_words(split: Split) -> tuple[str, ...]:
-    plain = (text for texts in words(split).values() for text in texts if "(" not in text)
+    plain = (text for texts in _english(split) for text in texts if "(" not in text)
     return tuple(sorted({word for text in plain for word in text.split()}))
 
 
@@ -130,7 +140,7 @@ def _joined(rng: random.Random, pieces: tuple[str, ...]) -> str:
 @cache
 def _followers() -> dict[str, str]:
     """For each letter, those that follow it in the training lists, as often as they do; a space ends a word."""
-    text = " ".join(word for kind in words("train").values() for word in kind if word.replace(" ", "").isalpha())
+    text = " ".join(word for kind in _english("train") for word in kind if word.replace(" ", "").isalpha())
     followers: dict[str, str] = {}
     for letter, following in itertools.pairwise(f" {text} "):
         followers[letter] = followers.get(letter, "") + following

@@ -83,6 +83,11 @@ def duration(rng: random.Random, *, adjective: bool = False) -> tuple[str, Parts
     if shape == ["hours"] and not adjective and rng.random() < 0.25:
         n = rng.randint(2, 8)
         return f"{spoken_number(n, rng, 0.6)} and a half hours", {"hours": n, "minutes": 30}
+    if shape in (["hours"], ["minutes"]) and not adjective and rng.random() < 0.12:
+        n, (part, of_sixty) = rng.randint(0, 9), rng.choice(((".5", 30), (".5", 30), (".25", 15), (".75", 45)))
+        smaller = {"hours": "minutes", "minutes": "seconds"}[shape[0]]
+        spelled: Parts = {smaller: of_sixty}
+        return f"{n}{part} {shape[0]}", {shape[0]: n, **spelled} if n else spelled
     if shape == ["minutes"] and not adjective and rng.random() < 0.08:
         n = rng.randint(2, 20)
         return f"{spoken_number(n, rng, 0.6)} and a half minutes", {"minutes": n, "seconds": 30}

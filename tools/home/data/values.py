@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from tools.home.data import nonsense
 from tools.home.data.homes import Home
-from tools.home.data.invent import Source, listed_word
+from tools.home.data.invent import Source, heads, listed_word
 from tools.home.data.names import Names, options, slots
 from tools.home.data.numbers import distance, duration, read_duration, same_unit, spoken_number
 
@@ -29,6 +30,7 @@ class Value:
     spoken: str
     said: str
     arguments: Arguments = field(default_factory=dict)
+    listed: bool = False  # names a device, a room or a storey, which a list of the home would have
 
 
 class Values:
@@ -42,13 +44,16 @@ class Values:
         *,
         floors: bool = True,
         command: Callable[[], str] | None = None,
+        order: Callable[[], str] | None = None,
     ) -> None:
+        """`command` draws a request that a timer may carry out, `order` any that acts."""
         self._rng = rng
         self._source = source
         self._home = home
         self._names = Names(rng, source, home)
         self._floors = floors
         self._command = command
+        self._order = order
         self._sign = 1
         self._computed: dict[str, Callable[[], Value]] = {
             "where": self._where, "room": self._room, "at": self._at, "common_room": self._common_room,
@@ -58,6 +63,9 @@ class Values:
             "steps": self._steps, "steps_sign": self._steps_sign, "steps_verb": self._steps_verb, "steps_amount": self._steps_amount,
             "zone": self._zone, "classed": self._classed, "command": self._commanded, "target": lambda: self._target("name", "lamp"), "bright_target": lambda: self._target("lamp"),
             "warm_target": lambda: self._target("thermostat"), "more_time": self._more_time, "target_where": self._target_where,
+            "order": self._ordered, "mash": lambda: Value("", nonsense.mash(self._rng), ""), "salad": lambda: Value("", nonsense.salad(self._rng, self._source), ""),
+            "foreign": lambda: Value("", listed_word("foreign", self._rng, self._source), ""), "clock": lambda: Value("", nonsense.clock(self._rng), ""),
+            "excess": lambda: self._beyond(self._excess()), "below": lambda: self._beyond(-self._rng.randint(1, 90)), "extreme": lambda: self._beyond(self._extreme()),
             "lit_target": self._lit_target, "thing_unsaid": lambda: Value("", self._names.listed("things"), ""), "person_unsaid": lambda: Value("", self._names.listed("people"), ""),
         }  # fmt: skip
 
@@ -74,7 +82,12 @@ class Values:
             return Value(about["key"], spoken_number(n, self._rng), str(n), {about["argument"]: n})
         text = self._title(self._names.text(slot))
         copied = _ARTICLE.sub("", text) if about.get("article") else text
-        return Value(about["key"], text, text, {about["argument"]: copied})
+        listed = (
+            about["argument"] == "area"
+            or ("head" in about and text.lower() not in heads(about["head"]))
+            or slot == "name"
+        )
+        return Value(about["key"], text, text, {about["argument"]: copied}, listed)
 
     def again(self, former: Value) -> Value:
         """Another number in the one unit of the duration `former`."""
@@ -102,7 +115,7 @@ class Values:
         name = self._title(name)
         said = _located(kind, name)
         if name.lower() in _ADVERBS:
-            return Value("where", name, said, {kind: name})
+            return Value("where", name, said, {kind: name})  # never listed: everybody has it
         if kind == "floor":
             spoken = rng.choice((f"on the {name}", f"on the {name}", f"on {name}"))
         else:
@@ -116,7 +129,7 @@ class Values:
                 + (f"{preposition} {name}",) * 2
                 + (f"{preposition} my {name}", f"inside the {name}", f"at the {name}")
             )
-        return Value("where", spoken, said, {kind: name})
+        return Value("where", spoken, said, {kind: name}, listed=True)
 
     def _room(self) -> Value:
         kind, name = self._place()
@@ -150,8 +163,10 @@ class Values:
     def _temperature(self) -> Value:
         rng = self._rng
         n: float = rng.randint(5, 35) if rng.random() < 0.7 else rng.randint(45, 95)
-        if rng.random() < 0.15:
+        if rng.random() < 0.18:
             n = rng.randint(14, 27) + rng.choice((0.5, 0.5, 0.5, rng.randint(1, 9) / 10))
+        if rng.random() < 0.06:
+            n = -rng.choice((1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 20, 22, 25))
         return Value("temperature", spoken_number(n, rng), str(n), {"temperature": n})
 
     def _degrees(self) -> Value:
@@ -226,7 +241,7 @@ class Values:
             text += f" by {self._names.listed('artists')}"
         if words.endswith("by"):
             spoken = f"{rng.choice(('some ', '', '')) if words != 'something by' else ''}{words} {text}"
-        elif kind in ("playlist", "podcast", "tv_show") and rng.random() < 0.4:
+        elif kind != "artist" and rng.random() < 0.4:
             spoken = f"{rng.choice(('the ', 'my ', ''))}{text} {words}"
         else:
             spoken = f"{rng.choice(('the ', 'the ', ''))}{words} {text}"
@@ -237,6 +252,25 @@ class Values:
             raise ValueError("a command inside a command")
         text = self._command()
         return Value("command", text, text, {"conversation_command": text})
+
+    def _ordered(self) -> Value:
+        if self._order is None:
+            raise ValueError("an order inside an order")
+        return Value("", self._order(), "")
+
+    def _beyond(self, number: int) -> Value:
+        return Value("", spoken_number(number, self._rng), "")
+
+    def _excess(self) -> int:
+        """More than a percentage can be."""
+        return self._rng.choice(
+            (101, 105, 110, 120, 130, 150, 200, 250, 300, 500, 999, 1000, self._rng.randint(101, 1000))
+        )
+
+    def _extreme(self) -> int:
+        """A temperature that no thermostat has, in any unit."""
+        hot = self._rng.choice((150, 200, 250, 300, 400, 451, 500, 900, 999, 1000, 5000, self._rng.randint(130, 999)))
+        return hot if self._rng.random() < 0.65 else -self._rng.randint(40, 300)
 
     def _target(self, *slots: str) -> Value:
         """An area or floor of the home, or a device that one of `slots` speaks of, bare."""
@@ -267,7 +301,7 @@ class Values:
 
 def _bare(kind: str, name: str) -> Value:
     """A place without a preposition."""
-    return Value("where", name, _located(kind, name), {kind: name})
+    return Value("where", name, _located(kind, name), {kind: name}, listed=name.lower() not in _ADVERBS)
 
 
 def _located(kind: str, name: str) -> str:
