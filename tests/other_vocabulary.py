@@ -30,6 +30,7 @@ words = {{"<|end|>" = "{end}"}}
 file = "tokenizer.json"
 chat_template = "chat_template.jinja"
 end = ["<|end|>"]
+plain = {plain}
 """
 
 
@@ -43,7 +44,7 @@ def write_foreign_pair(folder: Path) -> Path:
     ids = _other_ids(tokenizer)
     (folder / "draft-tokenizer.json").write_text(json.dumps(_renumbered(tokenizer, ids)))
     _write_graph(home.draft.model, folder / "draft.onnx", ids)
-    (folder / "pair.toml").write_text(_MANIFEST.format(target=home.target, end=END))
+    (folder / "pair.toml").write_text(_MANIFEST.format(target=home.target, end=END, plain=str(home.plain).lower()))
     return folder
 
 
