@@ -49,7 +49,8 @@ class HttpServer:
     def __init__(self, app: ASGIApp, host: str, port: int) -> None:
         """Raises SettingsError for an address on which it can't listen."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        # Named TCP: only then does asyncio send small pieces at once, and not when the last one was acknowledged.
+        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))
