@@ -34,7 +34,7 @@ GUARDED = (
 )  # domains of what opens a house: switched after a yes, unless the settings allow it
 
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Mode(str, Enum):
@@ -137,7 +137,7 @@ class HttpSettings:
         """The key. Raises SettingsError for a file that others could read, and where one is needed and none is named."""
         if self.key_file is not None:
             return secret(self.key_file, "key")
-        if self.host not in _LOOPBACK:
+        if self.host not in LOOPBACK:
             raise SettingsError(
                 "the setting 'http_host' opens the HTTP server to other machines, so 'http_key_file' must name a file with a key for them"
             )

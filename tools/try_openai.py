@@ -6,29 +6,16 @@ is not as it should be.
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import closing
-from pathlib import Path
-
-import typer
-
 from shared.install import needing
 from shared.program import run
-from shared.streams import put_line
-from tools.gateway.served import Trial, served
+from tools.gateway.served import try_it
 
 
 def main() -> None:
     """Run all checks."""
     with needing("dev"):
         from tools.gateway.openai_trial import OpenAITrial
-    with tempfile.TemporaryDirectory(prefix="sled-") as folder, served(Path(folder)) as serving:
-        trial = Trial(serving)
-        with closing(OpenAITrial(trial)) as checks:
-            for check in checks.checks:
-                check()
-    put_line(f"{len(trial.failed)} of the checks failed" if trial.failed else "all as it should be")
-    raise typer.Exit(bool(trial.failed))
+    try_it(OpenAITrial)
 
 
 if __name__ == "__main__":

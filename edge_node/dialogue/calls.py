@@ -31,7 +31,7 @@ _FETCHED = ("http", "https", "ftp", "file", "data")  # what fastjsonschema would
 
 @dataclass(frozen=True)
 class Call:
-    """A call that its schema allows."""
+    """What is to be called, and with what."""
 
     name: str
     arguments: dict[str, Any]

@@ -10,9 +10,10 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from edge_node.dialogue.calls import Call
 from edge_node.dialogue.tokenizer import Turn
 from edge_node.gateway.tool_text import TaggedText, calls_among, in_a_line, in_tags
-from edge_node.gateway.wanted import ToolCall, Unanswerable, Wanted, WriteCall
+from edge_node.gateway.wanted import Unanswerable, Wanted, WriteCall
 from edge_node.service.requests import Asked
 
 _ASKER = ".http"  # who asks; no user of a broker is called so
@@ -45,8 +46,7 @@ class Service(Protocol):
 class Finished:
     """How an answer ended."""
 
-    text: str  # what was said, all of it
-    calls: tuple[ToolCall, ...]
+    calls: tuple[Call, ...]
     is_cut: bool  # it is as long as it may be
     prompt_tokens: int
     tokens: int
@@ -63,9 +63,8 @@ class Answering:
         """`has_calls` says that the pair's answers make calls of their own, one in a line."""
         self.pair, self.most_tokens = pair, most_tokens
         self._service, self._has_calls = service, has_calls
-        self._said_with: OrderedDict[tuple[str, str], str] = (
-            OrderedDict()
-        )  # by request and calls, as the pair writes them
+        # By request and calls, as the pair writes them.
+        self._said_with: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     @property
     def write_call(self) -> WriteCall:
@@ -78,19 +77,16 @@ class Answering:
         A client that hangs up ends the answer, at the hub too.
         """
         if self._has_calls and wanted.turns[-1].role == "tool":
-            said = self._what_came_of(wanted)
-            yield said
-            yield Finished(said, (), is_cut=False, prompt_tokens=0, tokens=0, figures={})
+            yield self._what_came_of(wanted)
+            yield Finished((), is_cut=False, prompt_tokens=0, tokens=0, figures={})
             return
         asked = _as_trained(wanted).asked() if self._has_calls else wanted.asked()
         sorts_calls = self._has_calls and bool(wanted.tools)
         text = TaggedText(frozenset() if self._has_calls else wanted.tool_names)
-        said = ""
         async with aclosing(self._messages(asked, gone)) as messages:
             async for message in messages:
                 if "finish" not in message:
                     if not sorts_calls and (piece := text.take(message.get("text") or "")):
-                        said += piece
                         yield piece
                     continue
                 is_whole = message["finish"] == "end"
@@ -99,13 +95,12 @@ class Answering:
                     calls = calls_among(message["calls"], wanted.tool_names) if is_whole else ()
                     left = self._said_beside(wanted, calls, message)
                 if left:
-                    said += left
                     yield left
                 figures = {key: message[key] for key in _FIGURES if key in message}
                 is_cut = message["finish"] == "length"
-                yield Finished(said, calls, is_cut, message["prompt_tokens"], message["tokens"], figures)
+                yield Finished(calls, is_cut, message["prompt_tokens"], message["tokens"], figures)
 
-    def _said_beside(self, wanted: Wanted, calls: Sequence[ToolCall], message: Mapping[str, Any]) -> str:
+    def _said_beside(self, wanted: Wanted, calls: Sequence[Call], message: Mapping[str, Any]) -> str:
         """What a pair with calls says now; what it says of calls is kept until the program has carried them out."""
         said: str = message["say"].strip()
         if calls:

@@ -7,10 +7,10 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -26,16 +26,31 @@ from edge_node.gateway.answering import Answering, Finished
 from edge_node.gateway.openai_chat import ChatCompletion, error_body
 from edge_node.gateway.openai_responses import Response as OpenAIResponse
 from edge_node.gateway.wanted import Unanswerable, Wanted
+from edge_node.settings import LOOPBACK
 
 _MOST_BODY = 2**20  # bytes of a request
 _BODY_S = 30.0  # seconds in which it has to come
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _NO_STORE = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _OLLAMA_VERSION = "0.12.0"  # of the API that is spoken here
 _BY = "sled"
 
 Answer = AsyncGenerator[str | Finished, None]
-Forms = Callable[[Answer], AsyncGenerator[str, None]]  # writes an answer as a stream
+
+
+class Form(Protocol):
+    """Writes an answer as one of the APIs has it."""
+
+    media_type: ClassVar[str]
+    """Of a stream."""
+
+    def whole(self, said: str, end: Finished) -> dict[str, Any]:
+        """The answer at once."""
+
+    def stream(self, answer: Answer) -> AsyncGenerator[str, None]:
+        """The answer piece by piece."""
+
+    def broken(self, error: Unanswerable) -> str:
+        """What a stream ends with that can't go on."""
 
 
 def make_app(answering: Answering, version: str, key: str | None) -> ASGIApp:
@@ -79,9 +94,9 @@ class _OwnMachine:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope.get("headers", ()))
         host, origin = headers.get(b"host", b"").decode("latin-1"), headers.get(b"origin")
-        is_own = _host_in(f"//{host}") in _LOOPBACK
+        is_own = _host_in(f"//{host}") in LOOPBACK
         if origin is not None:
-            is_own = is_own and _host_in(origin.decode("latin-1")) in _LOOPBACK
+            is_own = is_own and _host_in(origin.decode("latin-1")) in LOOPBACK
         if scope["type"] == "http" and not is_own:
             why = "without a key only this machine's own programs are answered; name a file with one in http_key_file"
             await _error(scope["path"], Unanswerable(why, status=403))(scope, receive, send)
@@ -125,20 +140,14 @@ class _Gateway:
         options = body.get("stream_options")
         with_usage = isinstance(options, dict) and options.get("include_usage") is True
         form = ChatCompletion(self._model, int(time.time()), with_usage)
-        if wanted.streams:
-            return await self._stream(request, wanted, form.events, "text/event-stream", _in_events)
-        said, end = await self._whole(request, wanted)
-        return JSONResponse(form.whole(said, end), headers=_NO_STORE)
+        return await self._answered(request, wanted, form)
 
     async def _responses(self, request: Request) -> Response:
         body = await _body(request)
         self._require(_text_in(body, "model"))
         wanted = openai_responses.read_response(body, self._answering.write_call, self._answering.most_tokens)
         form = OpenAIResponse(self._model, int(time.time()), body)
-        if wanted.streams:
-            return await self._stream(request, wanted, form.events, "text/event-stream", _in_events)
-        said, end = await self._whole(request, wanted)
-        return JSONResponse(form.whole(said, end), headers=_NO_STORE)
+        return await self._answered(request, wanted, form)
 
     # Ollama's
 
@@ -149,7 +158,7 @@ class _Gateway:
         if ollama.is_only_loading(body, "messages"):
             return JSONResponse(form.loaded())
         wanted = ollama.read_chat(body, self._answering.write_call, self._answering.most_tokens)
-        return await self._ollama(request, wanted, form)
+        return await self._answered(request, wanted, form)
 
     async def _ollama_generate(self, request: Request) -> Response:
         body = await _body(request)
@@ -157,13 +166,7 @@ class _Gateway:
         form = ollama.OllamaAnswer(self._tag, _now(), is_chat=False)
         if ollama.is_only_loading(body, "prompt"):
             return JSONResponse(form.loaded())
-        return await self._ollama(request, ollama.read_generate(body, self._answering.most_tokens), form)
-
-    async def _ollama(self, request: Request, wanted: Wanted, form: ollama.OllamaAnswer) -> Response:
-        if wanted.streams:
-            return await self._stream(request, wanted, form.lines, "application/x-ndjson", _in_a_line)
-        said, end = await self._whole(request, wanted)
-        return JSONResponse(form.whole(said, end), headers=_NO_STORE)
+        return await self._answered(request, ollama.read_generate(body, self._answering.most_tokens), form)
 
     async def _tags(self, _: Request) -> Response:
         return JSONResponse({"models": [self._tagged()]})
@@ -209,6 +212,12 @@ class _Gateway:
             why = f"there is no model {model!r:.80} here; there is {self._model!r}"
             raise Unanswerable(why, status=404, field="model", code="model_not_found")
 
+    async def _answered(self, request: Request, wanted: Wanted, form: Form) -> Response:
+        if wanted.streams:
+            return await self._stream(request, wanted, form)
+        said, end = await self._whole(request, wanted)
+        return JSONResponse(form.whole(said, end), headers=_NO_STORE)
+
     async def _whole(self, request: Request, wanted: Wanted) -> tuple[str, Finished]:
         said = ""
         async with aclosing(self._answering.answer(wanted, request.is_disconnected)) as answer:
@@ -218,14 +227,7 @@ class _Gateway:
                 said += piece
         raise ClientDisconnect
 
-    async def _stream(
-        self,
-        request: Request,
-        wanted: Wanted,
-        form: Forms,
-        kind: str,
-        tell: Callable[[Unanswerable], str],
-    ) -> Response:
+    async def _stream(self, request: Request, wanted: Wanted, form: Form) -> Response:
         """The answer as a stream. What goes wrong before its first piece is an error of HTTP."""
         answer = self._answering.answer(wanted, request.is_disconnected)
         try:
@@ -240,14 +242,14 @@ class _Gateway:
                     yield piece
 
         async def written() -> AsyncGenerator[str, None]:
-            async with aclosing(all_of_it()) as pieces, aclosing(form(pieces)) as texts:
+            async with aclosing(all_of_it()) as pieces, aclosing(form.stream(pieces)) as texts:
                 try:
                     async for text in texts:
                         yield text
                 except Unanswerable as error:
-                    yield tell(error)
+                    yield form.broken(error)
 
-        return StreamingResponse(written(), media_type=kind, headers=_NO_STORE)
+        return StreamingResponse(written(), media_type=form.media_type, headers=_NO_STORE)
 
 
 async def _all_of(request: Request) -> bytes:
@@ -300,14 +302,6 @@ def _error(path: str, error: Unanswerable) -> Response:
         headers["retry-after"] = "1"
     content = {"error": str(error)} if path.startswith("/api/") else error_body(error)
     return JSONResponse(content, error.status, headers)
-
-
-def _in_events(error: Unanswerable) -> str:
-    return openai_chat.event(error_body(error))
-
-
-def _in_a_line(error: Unanswerable) -> str:
-    return json.dumps({"error": str(error)}) + "\n"
 
 
 async def _refused(request: Request, error: Exception) -> Response:

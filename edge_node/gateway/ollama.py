@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.tokenizer import Turn
@@ -82,6 +82,7 @@ def _generation(fields: Fields, most_tokens: int) -> Generation:
 class OllamaAnswer:
     """The forms of one answer."""
 
+    media_type: ClassVar[str] = "application/x-ndjson"
     model: str
     created: str  # ISO 8601
     is_chat: bool
@@ -91,18 +92,19 @@ class OllamaAnswer:
         """The answer at once."""
         return {**self._piece(said, end), **_end(end, time.monotonic() - self.begun)}
 
-    async def lines(self, answer: AsyncIterator[str | Finished]) -> AsyncGenerator[str, None]:
+    async def stream(self, answer: AsyncIterator[str | Finished]) -> AsyncGenerator[str, None]:
         """The answer as lines of JSON."""
         async for piece in answer:
             if isinstance(piece, str):
-                yield json.dumps({**self._piece(piece, None), "done": False}, ensure_ascii=False) + "\n"
+                yield _line({**self._piece(piece, None), "done": False})
                 continue
             if piece.calls:
-                yield json.dumps({**self._piece("", piece), "done": False}, ensure_ascii=False) + "\n"
-            yield (
-                json.dumps({**self._piece("", None), **_end(piece, time.monotonic() - self.begun)}, ensure_ascii=False)
-                + "\n"
-            )
+                yield _line({**self._piece("", piece), "done": False})
+            yield _line({**self._piece("", None), **_end(piece, time.monotonic() - self.begun)})
+
+    def broken(self, error: Unanswerable) -> str:
+        """What a stream ends with that can't go on."""
+        return _line({"error": str(error)})
 
     def loaded(self) -> dict[str, Any]:
         """What is answered where nothing was asked."""
@@ -115,9 +117,13 @@ class OllamaAnswer:
         message: dict[str, Any] = {"role": "assistant", "content": said}
         if end is not None and end.calls:
             message["tool_calls"] = [
-                {"function": {"name": call.name, "arguments": dict(call.arguments)}} for call in end.calls
+                {"function": {"name": call.name, "arguments": call.arguments}} for call in end.calls
             ]
         return {**head, "message": message}
+
+
+def _line(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False) + "\n"
 
 
 def _end(end: Finished, seconds: float) -> dict[str, Any]:

@@ -6,13 +6,14 @@ import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from edge_node.dialogue.calls import Call
+from edge_node.dialogue.generation import Generation
 from edge_node.gateway.answering import Finished
 from edge_node.gateway.wanted import (
     MOST_MESSAGES,
     Fields,
-    ToolCall,
     Unanswerable,
     Wanted,
     WriteCall,
@@ -22,6 +23,7 @@ from edge_node.gateway.wanted import (
     read_tools,
 )
 
+EVENTS = "text/event-stream"
 _PENALTY = "the target's own distribution is what devices verify by, and it knows no penalties"
 
 
@@ -33,20 +35,20 @@ def read_chat(body: Any, write_call: WriteCall, most_tokens: int) -> Wanted:
     for key in ("functions", "function_call"):
         fields.refuse(key, "use tools")
     system, turns = read_messages(fields.list("messages", MOST_MESSAGES), write_call)
-    return Wanted(
-        system,
-        turns,
-        generation(
-            fields.number("temperature", 0, 2),
-            fields.number("top_p", 0, 1),
-            fields.whole("top_k", 0, 2**31 - 1),
-            fields.whole("seed", -(2**63), 2**64 - 1),
-            most_of_tokens(fields, "max_completion_tokens", "max_tokens"),
-            fields.stops("stop"),
-            most_tokens,
-        ),
-        chosen_tools(fields, read_tools(fields)),
-        fields.flag("stream"),
+    given = read_generation(fields, most_tokens, "max_completion_tokens", "max_tokens")
+    return Wanted(system, turns, given, chosen_tools(fields, read_tools(fields)), fields.flag("stream"))
+
+
+def read_generation(fields: Fields, most_tokens: int, *most: str) -> Generation:
+    """How to answer; the first of the fields `most` that is given says how many tokens at most. Raises Unanswerable."""
+    return generation(
+        fields.number("temperature", 0, 2),
+        fields.number("top_p", 0, 1),
+        fields.whole("top_k", 0, 2**31 - 1),
+        fields.whole("seed", -(2**63), 2**64 - 1),
+        most_of_tokens(fields, *most),
+        fields.stops("stop"),
+        most_tokens,
     )
 
 
@@ -81,6 +83,7 @@ def chosen_tools(fields: Fields, tools: tuple[Any, ...]) -> tuple[Any, ...]:
 class ChatCompletion:
     """The forms of one answer."""
 
+    media_type: ClassVar[str] = EVENTS
     model: str
     created: int  # seconds since 1970
     with_usage: bool = False  # whether a stream ends with what was used
@@ -102,7 +105,7 @@ class ChatCompletion:
             "sled": end.figures,
         }
 
-    async def events(self, answer: AsyncIterator[str | Finished]) -> AsyncGenerator[str, None]:
+    async def stream(self, answer: AsyncIterator[str | Finished]) -> AsyncGenerator[str, None]:
         """The answer as server-sent events."""
         yield self._chunk({"role": "assistant", "content": ""})
         async for piece in answer:
@@ -115,6 +118,10 @@ class ChatCompletion:
             if self.with_usage:
                 yield event({**self._head(), "choices": [], "usage": _usage(piece)})
         yield "data: [DONE]\n\n"
+
+    def broken(self, error: Unanswerable) -> str:
+        """What a stream ends with that can't go on."""
+        return event(error_body(error))
 
     def _chunk(self, delta: dict[str, Any], reason: str | None = None, **more: Any) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
@@ -137,8 +144,8 @@ def error_body(error: Unanswerable) -> dict[str, Any]:
     return {"error": {"message": str(error), "type": kind, "param": error.field, "code": error.code}}
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
-    arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
+def _call(call: Call) -> dict[str, Any]:
+    arguments = json.dumps(call.arguments, ensure_ascii=False)
     return {
         "id": f"call_{secrets.token_hex(12)}",
         "type": "function",

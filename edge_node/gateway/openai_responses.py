@@ -6,18 +6,16 @@ import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from edge_node.gateway.answering import Finished
-from edge_node.gateway.openai_chat import chosen_tools, event, refuse_unknown
+from edge_node.gateway.openai_chat import EVENTS, chosen_tools, error_body, event, read_generation, refuse_unknown
 from edge_node.gateway.wanted import (
     MOST_MESSAGES,
     Fields,
     Unanswerable,
     Wanted,
     WriteCall,
-    generation,
-    most_of_tokens,
     read_messages,
     read_tools,
 )
@@ -38,21 +36,8 @@ def read_response(body: Any, write_call: WriteCall, most_tokens: int) -> Wanted:
     if instructions := fields.text("instructions", default=""):
         messages.insert(0, {"role": "system", "content": instructions})
     system, turns = read_messages(messages, write_call, "input")
-    return Wanted(
-        system,
-        turns,
-        generation(
-            fields.number("temperature", 0, 2),
-            fields.number("top_p", 0, 1),
-            fields.whole("top_k", 0, 2**31 - 1),
-            fields.whole("seed", -(2**63), 2**64 - 1),
-            most_of_tokens(fields, "max_output_tokens"),
-            fields.stops("stop"),
-            most_tokens,
-        ),
-        chosen_tools(fields, read_tools(fields, nested=False)),
-        fields.flag("stream"),
-    )
+    given = read_generation(fields, most_tokens, "max_output_tokens")
+    return Wanted(system, turns, given, chosen_tools(fields, read_tools(fields, nested=False)), fields.flag("stream"))
 
 
 def _messages(fields: Fields) -> list[Any]:
@@ -84,6 +69,7 @@ def _messages(fields: Fields) -> list[Any]:
 class Response:
     """The forms of one answer."""
 
+    media_type: ClassVar[str] = EVENTS
     model: str
     created: int  # seconds since 1970
     body: dict[str, Any]  # of the request, some of which is said again
@@ -116,7 +102,7 @@ class Response:
             "sled": {} if end is None else end.figures,
         }
 
-    async def events(self, answer: AsyncIterator[str | Finished]) -> AsyncGenerator[str, None]:
+    async def stream(self, answer: AsyncIterator[str | Finished]) -> AsyncGenerator[str, None]:
         """The answer as server-sent events."""
         yield self._event("response.created", response=self.whole("", None))
         yield self._event("response.in_progress", response=self.whole("", None))
@@ -150,6 +136,10 @@ class Response:
             ended = self.whole(said, piece)
             yield self._event(f"response.{ended['status']}", response=ended)
 
+    def broken(self, error: Unanswerable) -> str:
+        """What a stream ends with that can't go on."""
+        return event(error_body(error))
+
     def _output(self, said: str, end: Finished) -> list[dict[str, Any]]:
         items = [self._message(said, "completed")] if said or not end.calls else []
         for at, call in enumerate(end.calls):
@@ -160,7 +150,7 @@ class Response:
                     "status": "completed",
                     "call_id": f"call_{self.id[5:]}_{at}",
                     "name": call.name,
-                    "arguments": json.dumps(dict(call.arguments), ensure_ascii=False),
+                    "arguments": json.dumps(call.arguments, ensure_ascii=False),
                 }
             )
         return items

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
+from typing import Any
 
 import h11
 import uvicorn
@@ -23,7 +23,7 @@ class _Protocol(H11Protocol):
 
     _head_since: float | None = None  # when the head that is awaited could have begun
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._bound_head()
 

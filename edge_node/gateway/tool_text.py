@@ -5,30 +5,31 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
-from edge_node.gateway.wanted import ToolCall
+from edge_node.dialogue.calls import Call
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _TAGGED = re.compile(rf"{_OPEN}\s*(.*?)\s*(?:{_CLOSE}|\Z)", re.DOTALL)
 _MOST = 64  # calls of one answer
 
 
-def in_a_line(call: ToolCall) -> str:
+def in_a_line(call: Call) -> str:
     """A call as the built-in pair writes it."""
-    written = {"name": call.name, "arguments": dict(call.arguments)}
+    written = asdict(call)
     return json.dumps(written, ensure_ascii=False, separators=(",", ":"))
 
 
-def in_tags(call: ToolCall) -> str:
+def in_tags(call: Call) -> str:
     """A call as it is written between tags."""
-    written = json.dumps({"name": call.name, "arguments": dict(call.arguments)}, ensure_ascii=False)
+    written = json.dumps(asdict(call), ensure_ascii=False)
     return f"{_OPEN}\n{written}\n{_CLOSE}"
 
 
-def calls_among(given: Iterable[Mapping[str, Any]], names: frozenset[str]) -> tuple[ToolCall, ...]:
+def calls_among(given: Iterable[Mapping[str, Any]], names: frozenset[str]) -> tuple[Call, ...]:
     """Those of the calls that are of tools of these names."""
-    return tuple(ToolCall(call["name"], call["arguments"]) for call in given if call["name"] in names)
+    return tuple(Call(call["name"], call["arguments"]) for call in given if call["name"] in names)
 
 
 class TaggedText:
@@ -45,7 +46,7 @@ class TaggedText:
         self._text += piece
         return self._until(self._certain()) if self._names else self._until(len(self._text))
 
-    def finish(self, *, is_whole: bool = True) -> tuple[str, tuple[ToolCall, ...]]:
+    def finish(self, *, is_whole: bool = True) -> tuple[str, tuple[Call, ...]]:
         """What is left to be said, and the calls. What was no call after all is said; an answer that was cut has no calls."""
         if not self._names:
             return "", ()
@@ -75,7 +76,7 @@ class TaggedText:
         size = next(size for size in range(len(_OPEN), -1, -1) if self._text.endswith(_OPEN[:size]))
         return len(self._text[: len(self._text) - size].rstrip()) if size else len(self._text.rstrip())
 
-    def _whole(self, text: str) -> list[ToolCall]:
+    def _whole(self, text: str) -> list[Call]:
         """The calls that a text is, if it is nothing else."""
         try:
             read = _read(text)
@@ -85,18 +86,18 @@ class TaggedText:
         calls = [self._from(one) for one in each]
         return [call for call in calls if call is not None] if all(calls) else []
 
-    def _call(self, text: str) -> ToolCall | None:
+    def _call(self, text: str) -> Call | None:
         try:
             return self._from(_read(text))
         except ValueError:
             return None
 
-    def _from(self, read: Any) -> ToolCall | None:
+    def _from(self, read: Any) -> Call | None:
         name = read.get("name") if isinstance(read, dict) else None
         if not isinstance(name, str) or name not in self._names:
             return None
         arguments = read.get("arguments", read.get("parameters", {}))
-        return ToolCall(name, arguments) if isinstance(arguments, dict) else None
+        return Call(name, arguments) if isinstance(arguments, dict) else None
 
 
 def _read(text: str) -> Any:

@@ -6,10 +6,11 @@ import itertools
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edge_node.dialogue.calls import Call
 from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.tokenizer import Asking, Tool, Turn
 from edge_node.service.requests import Asked
@@ -30,14 +31,6 @@ class Unanswerable(RequestError):
     def __init__(self, reason: str, *, status: int = 400, field: str | None = None, code: str | None = None) -> None:
         super().__init__(reason)
         self.status, self.field, self.code = status, field, code
-
-
-@dataclass(frozen=True)
-class ToolCall:
-    """A call of a tool, which the program carries out itself."""
-
-    name: str
-    arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,7 @@ class Wanted:
         )
 
 
-WriteCall = Callable[[ToolCall], str]
+WriteCall = Callable[[Call], str]
 
 
 class Fields:
@@ -275,5 +268,5 @@ def _with_calls(fields: Fields, content: str, write_call: WriteCall) -> str:
                 arguments = None
         if not isinstance(function, dict) or not isinstance(arguments, dict):
             raise Unanswerable("tool_calls must hold functions with their arguments", field="tool_calls")
-        lines.append(write_call(ToolCall(str(function.get("name")), arguments)))
+        lines.append(write_call(Call(str(function.get("name")), arguments)))
     return "\n".join([*lines, content] if content else lines)

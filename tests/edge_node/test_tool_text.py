@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_node.dialogue.calls import Call
 from edge_node.gateway.tool_text import TaggedText, in_a_line, in_tags
-from edge_node.gateway.wanted import ToolCall
 
 NAMES = frozenset({"light", "time"})
-LIGHT = ToolCall("light", {"on": True, "area": "Küche"})
-TIME = ToolCall("time", {})
+LIGHT = Call("light", {"on": True, "area": "Küche"})
+TIME = Call("time", {})
 
 
-def taken(text: str, size: int, names: frozenset[str] = NAMES) -> tuple[str, tuple[ToolCall, ...]]:
+def taken(text: str, size: int, names: frozenset[str] = NAMES) -> tuple[str, tuple[Call, ...]]:
     taking = TaggedText(names)
     said = "".join(taking.take(text[at : at + size]) for at in range(0, len(text), size))
     left, calls = taking.finish()
@@ -46,7 +46,7 @@ def taken(text: str, size: int, names: frozenset[str] = NAMES) -> tuple[str, tup
         ('{"name": "light", "arguments": {"x": "\\ud800"}}',) * 2 + ((),),
     ],
 )
-def test_calls_and_what_is_said(text: str, said: str, calls: tuple[ToolCall, ...], size: int) -> None:
+def test_calls_and_what_is_said(text: str, said: str, calls: tuple[Call, ...], size: int) -> None:
     assert taken(text, size) == (said, calls)
 
 

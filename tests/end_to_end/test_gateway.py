@@ -18,11 +18,12 @@ from edge_node.settings import HttpSettings
 from shared.errors import SettingsError
 from tests.waiting import wait_until
 from tools.gateway.ollama_trial import OllamaTrial
-from tools.gateway.openai_trial import LIGHTS, OpenAITrial
-from tools.gateway.served import Served, Trial, served
+from tools.gateway.openai_trial import OpenAITrial
+from tools.gateway.served import LIGHTS, Served, Trial, served
 
 pytestmark = pytest.mark.slow
 
+KINDS: list[type[OpenAITrial | OllamaTrial]] = [OpenAITrial, OllamaTrial]
 TIMED = "first_token"  # which says nothing while other tests run
 
 
@@ -37,23 +38,15 @@ def checks_of(kind: type[OpenAITrial | OllamaTrial]) -> list[str]:
     return [name for name in names if name != TIMED]
 
 
-@pytest.mark.parametrize("name", checks_of(OpenAITrial))
-def test_with_openais_client(serving: Served, name: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in checks_of(kind)])
+def test_with_the_clients_own_programs(serving: Served, kind: type[OpenAITrial | OllamaTrial], name: str) -> None:
     trial = Trial(serving)
-    with closing(OpenAITrial(trial)) as checks:
+    with closing(kind(trial)) as checks:
         getattr(checks, name)()
     assert not trial.failed
 
 
-@pytest.mark.parametrize("name", checks_of(OllamaTrial))
-def test_with_ollamas_client(serving: Served, name: str) -> None:
-    trial = Trial(serving)
-    with closing(OllamaTrial(trial)) as checks:
-        getattr(checks, name)()
-    assert not trial.failed
-
-
-@pytest.mark.parametrize("trial", [OpenAITrial, OllamaTrial])
+@pytest.mark.parametrize("trial", KINDS)
 def test_every_check_is_run(serving: Served, trial: type[OpenAITrial | OllamaTrial]) -> None:
     with closing(trial(Trial(serving))) as made:
         ran = [check.__name__ for check in made.checks]

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import ollama
 
-from tools.gateway.openai_trial import LIGHTS
-from tools.gateway.served import Trial
+from tools.gateway.served import LIGHTS, TOOL, Trial
 
 _CALL = ("HassTurnOn", {"area": "kitchen", "domain": "light"})
-_TOOL = {
-    "type": "function",
-    "function": {
-        "name": "HassTurnOn",
-        "description": "Turns something on",
-        "parameters": {"type": "object", "properties": {"area": {"type": "string"}, "domain": {"type": "string"}}},
-    },
-}
-_CLIENTS = 8
 
 
 class OllamaTrial:
@@ -79,14 +68,14 @@ class OllamaTrial:
     def tools(self) -> None:
         """Calls are the program's to carry out."""
         chat: list[Any] = [{"role": "user", "content": LIGHTS}]
-        answer = self._client.chat("home", chat, tools=[_TOOL], options={"temperature": 0})
+        answer = self._client.chat("home", chat, tools=[TOOL], options={"temperature": 0})
         calls = [(call.function.name, dict(call.function.arguments)) for call in answer.message.tool_calls or []]
         self._trial.check("a tool is called", calls == [_CALL], answer)
-        lines = list(self._client.chat("home", chat, tools=[_TOOL], options={"temperature": 0}, stream=True))
+        lines = list(self._client.chat("home", chat, tools=[TOOL], options={"temperature": 0}, stream=True))
         streamed = [call.function.name for line in lines for call in line.message.tool_calls or []]
         self._trial.check("in a stream too", streamed == [_CALL[0]], lines)
         chat += [answer.message, {"role": "tool", "tool_name": "HassTurnOn", "content": '{"success": true}'}]
-        said = self._client.chat("home", chat, tools=[_TOOL], options={"temperature": 0}).message.content
+        said = self._client.chat("home", chat, tools=[TOOL], options={"temperature": 0}).message.content
         self._trial.check("its result is told", "kitchen" in (said or ""), said)
 
     def refusals(self) -> None:
@@ -106,12 +95,7 @@ class OllamaTrial:
             said: str | None = self._chat(LIGHTS, options={"temperature": 1.0, "seed": seed}).message.content
             return said
 
-        alone = [text(seed) for seed in range(_CLIENTS)]
-        with ThreadPoolExecutor(_CLIENTS) as pool:
-            together = list(pool.map(text, range(_CLIENTS)))
-        self._trial.check(
-            f"{_CLIENTS} clients at once have the answers that they have alone", together == alone, together
-        )
+        self._trial.at_once(text)
 
     def _chat(self, text: str, **given: Any) -> Any:
         return self._client.chat("home", [{"role": "user", "content": text}], **given)

@@ -13,20 +13,11 @@ from typing import Any
 import httpx
 import openai
 
-from tools.gateway.served import Trial
+from tools.gateway.served import LIGHTS, TOOL, Trial
 
-LIGHTS = "turn on the kitchen lights"
 _CALL = {"name": "HassTurnOn", "arguments": {"area": "kitchen", "domain": "light"}}
-_TOOL: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": "HassTurnOn",
-        "description": "Turns something on",
-        "parameters": {"type": "object", "properties": {"area": {"type": "string"}, "domain": {"type": "string"}}},
-    },
-}
 _LONG = {"temperature": 2.0, "seed": 3, "max_tokens": 400}  # writes nonsense that comes to no end
-_CLIENTS, _STREAMS = 8, 50
+_STREAMS = 50
 _GROWTH = 1.1  # of memory, between 50 streams and 50 more
 _ADDED_S = 0.005
 _TIMED = 12
@@ -119,35 +110,35 @@ class OpenAITrial:
     def tools(self) -> None:
         """Calls are the program's to carry out."""
         chat: list[dict[str, Any]] = [{"role": "user", "content": LIGHTS}]
-        answer = self._create(chat, tools=[_TOOL])
+        answer = self._create(chat, tools=[TOOL])
         choice = answer.choices[0]
         calls = [
             {"name": call.function.name, "arguments": json.loads(call.function.arguments)}
             for call in choice.message.tool_calls or []
         ]
         self._trial.check("a tool is called", calls == [_CALL] and choice.finish_reason == "tool_calls", choice)
-        chunks = list(self._create(chat, tools=[_TOOL], stream=True))
+        chunks = list(self._create(chat, tools=[TOOL], stream=True))
         streamed = [call.function.name for chunk in chunks for call in chunk.choices[0].delta.tool_calls or []]
         self._trial.check("in a stream too", streamed == [_CALL["name"]], chunks)
         chat.append(choice.message.model_dump(exclude_none=True))
         result = {"role": "tool", "tool_call_id": choice.message.tool_calls[0].id}
-        done = self._create([*chat, {**result, "content": '{"success": true}'}], tools=[_TOOL])
+        done = self._create([*chat, {**result, "content": '{"success": true}'}], tools=[TOOL])
         said = done.choices[0].message.content
         self._trial.check("its result is told", "kitchen" in said, said)
-        failed = self._create([*chat, {**result, "content": '{"error": "no such area"}'}], tools=[_TOOL])
+        failed = self._create([*chat, {**result, "content": '{"error": "no such area"}'}], tools=[TOOL])
         said = failed.choices[0].message.content
         self._trial.check("its failure too", "no such area" in said, said)
         later = [*chat, {**result, "content": "ok"}, done.choices[0].message.model_dump(exclude_none=True)]
         later.append({"role": "user", "content": "and the bedroom too"})
-        called = self._create(later, tools=[_TOOL]).choices[0].message.tool_calls or []
+        called = self._create(later, tools=[TOOL]).choices[0].message.tool_calls or []
         arguments = [json.loads(call.function.arguments).get("area") for call in called]
         self._trial.check("the chat goes on behind it", arguments == ["bedroom"], arguments)
-        cut = self._create(chat[:1], tools=[_TOOL], max_tokens=25).choices[0]
+        cut = self._create(chat[:1], tools=[TOOL], max_tokens=25).choices[0]
         self._trial.check("an answer that was cut calls nothing", cut.finish_reason == "length", cut)
-        other = {"type": "function", "function": {**_TOOL["function"], "name": "another"}}
+        other = {"type": "function", "function": {**TOOL["function"], "name": "another"}}
         said = self._create(chat[:1], tools=[other]).choices[0].message.content
         self._trial.check("a call of no tool is not said to be done", "Turned" not in said, said)
-        none = self._create(chat[:1], tools=[_TOOL], tool_choice="none").choices[0]
+        none = self._create(chat[:1], tools=[TOOL], tool_choice="none").choices[0]
         self._trial.check("no tool is called where none may be", none.finish_reason == "stop", none)
         self._trial.check("no call reached the house", not any(told.calls for told in self._since_mqtt()), "a call")
 
@@ -163,7 +154,7 @@ class OpenAITrial:
         self._trial.check(
             "in pieces", kinds.count("response.output_text.delta") > 1 and kinds[-1] == "response.completed"
         )
-        function = {"type": "function", **_TOOL["function"], "strict": False}
+        function = {"type": "function", **TOOL["function"], "strict": False}
         called = self._client.responses.create(
             model=self._served.model, input=LIGHTS, temperature=0.0, tools=[function]
         )
@@ -178,7 +169,7 @@ class OpenAITrial:
             "response_format": {"response_format": {"type": "json_object"}},
             "temperature": {"temperature": 7},
             "max_tokens": {"max_tokens": 0},
-            "tool_choice": {"tool_choice": "required", "tools": [_TOOL]},
+            "tool_choice": {"tool_choice": "required", "tools": [TOOL]},
             "messages": {"messages": []},
             "stop": {"stop": ["x"] * 50},
         }
@@ -210,13 +201,7 @@ class OpenAITrial:
 
     def clients_at_once(self) -> None:
         """Each has its own answer."""
-        seeds = range(_CLIENTS)
-        alone = [self._text(seed) for seed in seeds]
-        with ThreadPoolExecutor(_CLIENTS) as pool:
-            together = list(pool.map(self._text, seeds))
-        self._trial.check(
-            f"{_CLIENTS} clients at once have the answers that they have alone", together == alone, together
-        )
+        self._trial.at_once(self._text)
 
     def parallel_streams(self) -> None:
         """Memory stays as it is."""

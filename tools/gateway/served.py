@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import typer
 
 from shared.streams import put_line
 from tools.rig.broker import free_port
 from tools.rig.household import Household, running_service
 from tools.rig.testbed import running_hub
 
+LIGHTS = "turn on the kitchen lights"
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "HassTurnOn",
+        "description": "Turns something on",
+        "parameters": {"type": "object", "properties": {"area": {"type": "string"}, "domain": {"type": "string"}}},
+    },
+}
+_CLIENTS = 8
 _NODE, _HOUSE = "pi", "house"
 _SOON_S = 10.0
 
@@ -75,6 +89,35 @@ class Trial:
         else:
             self.check(what, good=False, seen=answer)
         return ""
+
+    def at_once(self, text: Callable[[int], str | None]) -> None:
+        """Ask for the texts of some seeds one after the other, and at once, each for itself."""
+        alone = [text(seed) for seed in range(_CLIENTS)]
+        with ThreadPoolExecutor(_CLIENTS) as pool:
+            together = list(pool.map(text, range(_CLIENTS)))
+        self.check(f"{_CLIENTS} clients at once have the answers that they have alone", together == alone, together)
+
+
+class Checks(Protocol):
+    """What one client is asked."""
+
+    @property
+    def checks(self) -> list[Callable[[], None]]:
+        """All of them, in order."""
+
+    def close(self) -> None:
+        """Leave the server."""
+
+
+def try_it(made: Callable[[Trial], Checks]) -> None:
+    """Run all checks of a client, and exit with status 1 where something is not as it should be."""
+    with tempfile.TemporaryDirectory(prefix="sled-") as folder, served(Path(folder)) as serving:
+        trial = Trial(serving)
+        with closing(made(trial)) as client:
+            for check in client.checks:
+                check()
+    put_line(f"{len(trial.failed)} of the checks failed" if trial.failed else "all as it should be")
+    raise typer.Exit(bool(trial.failed))
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def request_at(home: Home, rng: random.Random, source: Source) -> Exchange:
     """Draw one request for what a home has."""
     while True:
         clauses = _clauses(rng, source, home)
-        if all(home.has(name) for clause in clauses for name in clause.things):
+        if not _lacking(clauses, home):
             return _exchange(clauses, rng, source)
 
 
@@ -154,9 +154,14 @@ def exchange(rng: random.Random, source: Source) -> Exchange:
     return _exchange(_clauses(rng, source, None), rng, source)
 
 
+def _lacking(clauses: list[Clause], home: Home) -> list[str]:
+    """What the actions name and the home's list has not."""
+    return [name for clause in clauses for name in clause.things if not home.has(name)]
+
+
 def _known(clauses: list[Clause], home: Home) -> list[Clause]:
     """The actions, or a refusal if one is for something that the home's list has not."""
-    unknown = [name for clause in clauses for name in clause.things if not home.has(name)]
+    unknown = _lacking(clauses, home)
     if not unknown:
         return clauses
     refusal = Entry("", f"there is no {unknown[0]} in this home, so I changed nothing", kind=UNKNOWN)
@@ -168,7 +173,7 @@ def _clauses(rng: random.Random, source: Source, home: Home | None, *, first: bo
     unknown = rng.random() < _UNKNOWN
     while True:
         clauses = _any_clauses(rng, source, home, first=first)
-        if home is None or unknown or all(map(home.has, (name for clause in clauses for name in clause.things))):
+        if home is None or unknown or not _lacking(clauses, home):
             return clauses
 
 
