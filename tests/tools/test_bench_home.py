@@ -32,15 +32,15 @@ def test_exactness_in_bfloat16() -> None:
 
 
 def test_pair(tmp_path: Path) -> None:
-    figures = bench("pair", "--requests", "40", "--errors", str(tmp_path / "errors.txt"))
-    assert figures["target_exact_match"] >= 0.5  # the data have grown since the pair was trained
+    figures = bench("pair", "--requests", "100", "--errors", str(tmp_path / "errors.txt"))
+    assert figures["target_exact_match"] >= 0.6  # 0.8 again once the pair is trained on the data, which have grown since
     assert figures["committed_per_round"] >= 3.0
     assert 0 < figures["acceptance_t08"] <= figures["best_coupling_t08"] + 0.03  # the one is a mean over chances
     errors = (tmp_path / "errors.txt").read_text()
     wrong = errors.count("[seen]\n") + errors.count("[new]\n")
     shares = (figures["target_exact_match"], figures["target_exact_match_new_phrasing"])
-    assert wrong == round(sum(40 * (1 - share) for share in shares))
-    assert figures["must_change_nothing"] == 20
+    assert wrong == round(sum(100 * (1 - share) for share in shares))
+    assert figures["must_change_nothing"] == 50
     assert 0 <= figures["acted_wrongly"] <= 1
     assert figures["typed_variants"] > 0.9
     assert set(figures["exact_by_home_size"]) == {"5", "20", "50", "100", "400"}
