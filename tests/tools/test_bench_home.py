@@ -33,7 +33,8 @@ def test_exactness_in_bfloat16() -> None:
 
 def test_pair(tmp_path: Path) -> None:
     figures = bench("pair", "--requests", "100", "--errors", str(tmp_path / "errors.txt"))
-    assert figures["target_exact_match"] >= 0.6  # 0.8 again once the pair is trained on the data, which have grown since
+    # 0.8 again once the pair is trained on the data, which have grown since.
+    assert figures["target_exact_match"] >= 0.6
     assert figures["committed_per_round"] >= 3.0
     assert 0 < figures["acceptance_t08"] <= figures["best_coupling_t08"] + 0.03  # the one is a mean over chances
     errors = (tmp_path / "errors.txt").read_text()
