@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from edge_node.dialogue.conversation import Conversation
+from edge_node.dialogue.guidance import Guidance
 from edge_node.dialogue.tokenizer import ChatTokenizer
 from edge_node.drafting.calibration import Calibration, kept_in
+from edge_node.drafting.drafter import Drafter
 from edge_node.drafting.drift import Drift
+from edge_node.drafting.guided_drafter import GuidedDrafter
 from edge_node.drafting.prefix_drafter import PrefixDrafter
 from edge_node.drafting.prefix_files import files_of
 from edge_node.drafts import Loaded, go_back, load, pick_drafter, store_of, tried
@@ -36,6 +40,10 @@ class Node:
         self.store = store_of(settings)
         self._loaded = self._load()
         self.pair = self._loaded.pair
+        self._guidance = Guidance(self.pair, self._loaded.tokenizer, own=settings.guided)
+        threading.Thread(
+            target=self._guidance.of, args=(None,), name="grammar", daemon=True
+        ).start()  # ahead of the first answer
         self.link = NodeLink(settings.broker, settings.name, self.pair)
         self._members: list[_Member] = []
 
@@ -60,7 +68,13 @@ class Node:
         if model is not None and self._members:
             model = model.another()
         prefixes = PrefixDrafter(model.graph, files_of(loaded.pair, model.graph)) if model is not None else None
-        speaker = model.speaker(prefixes) if model is not None and prefixes is not None else None
+        guided = None
+        speaker: Drafter | None = None
+        if model is not None and prefixes is not None:
+            if model.translation is None:
+                speaker = guided = GuidedDrafter(prefixes, loaded.tokenizer.end_ids)
+            else:
+                speaker = model.speaker(prefixes)
         drafter = None
         if self._speculates:
             drafter = pick_drafter(settings, loaded.tokenizer, speaker, calibration, lambda: loop.gate.leaves_out_model)
@@ -69,7 +83,7 @@ class Node:
             presumed = _presumed(settings, loaded.pair, loaded.tokenizer, drafter.context)
         link = HubLink(self.link)
         loop = RoundLoop(link, settings, drafter, calibration, presumed=presumed, drift=loaded.drift)
-        conversation = Conversation(loaded.tokenizer, loop, system)
+        conversation = Conversation(loaded.tokenizer, loop, system, self._guidance, guided)
         self._members.append(
             _Member(conversation, link, loaded, calibration if drafter is not None else None, prefixes)
         )

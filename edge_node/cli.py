@@ -78,14 +78,18 @@ def ask(
     top_k: TopK = None,
     top_p: TopP = None,
     stop: Stop = None,
+    schema: Annotated[
+        Optional[Path], typer.Option(help="File with a JSON schema, by which the answer is JSON. [default: none]")
+    ] = None,
 ) -> None:
     """Answer one request, for scripts. Where `sled-node run` serves with the same settings, it is asked, which takes a fraction of the time."""
     from edge_node.dialogue.generation import Generation
-    from edge_node.frontends.request import check_options, request_text
+    from edge_node.frontends.request import check_options, grammar_in, request_text
     from edge_node.frontends.through_service import ask_service
 
     loaded()
-    generation = Generation(temperature, top_k, top_p, seed, settings.max_tokens, tuple(stop or ()))
+    grammar = None if schema is None else grammar_in(schema)
+    generation = Generation(temperature, top_k, top_p, seed, settings.max_tokens, tuple(stop or ()), grammar)
     check_options(system, generation)
     text = request_text(" ".join(request))
     if not ask_service(settings, generation, system, text, as_json=as_json):

@@ -13,6 +13,7 @@ from hub.sessions.book import SessionBook
 from hub.sessions.memory import KVMemory
 from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings
+from shared.guide import GuideMaker
 from shared.messages import AnyMessage, Fault, Open, Opened
 
 _USEFUL_S = 2e-3  # seconds by which an early verdict must come before its verdict for a node to make use of it
@@ -26,8 +27,9 @@ def assemble(
     group: Callable[[SessionKey], bytes | None],
     answer_open: Callable[[Open], Opened | Fault],
     publish: Callable[[SessionKey, AnyMessage], None],
+    guides: GuideMaker | None = None,
 ) -> Engine:
-    """An engine for `target`. Its forward is measured first. `group` goes to KVMemory, the other functions to Engine."""
+    """An engine for `target`. Its forward is measured first. `group` goes to KVMemory, the others to Engine."""
     memory = KVMemory(target.pool, target.cache, group)
     book = SessionBook(
         limits,
@@ -47,6 +49,7 @@ def assemble(
         budget=settings.budget,
         max_queue=settings.max_queue,
         least_rest_s=_least_rest_s(target, settings.exits),
+        guides=guides,
     )
 
 

@@ -27,6 +27,7 @@ from hub.settings import Exits, HubSettings, Sharing, Weights
 from shared.codec import encode, encode_in
 from shared.discovery import Discovery
 from shared.errors import LinkError
+from shared.guide import guides_of
 from shared.messages import AnyMessage, Early, Fault, FaultCode, Open, Opened
 from shared.mqtt import MqttLink
 from shared.pair import load_pair
@@ -78,6 +79,7 @@ class Hub:
         require_known(self._pair, tokenizer, ends, target.vocab_size)
         vocab_size = min(ids_below(tokenizer), target.vocab_size)
         limits = Limits(target.context, vocab_size, ends, settings.max_draft)
+        guides = guides_of(self._pair, vocab_size, ends)
         self._info = {
             "pair": self._pair.name,
             "tokenizer": self._tokenizer_hash.hex(),
@@ -85,6 +87,7 @@ class Hub:
             "bits": self._bits,
             "exact": target.is_exact,
             "context": target.context,
+            "grammars": guides is not None,
             "device": str(device),
             "version": version("sled-mqtt"),
         }
@@ -95,6 +98,7 @@ class Hub:
             group=self._group(settings.share_prefixes),
             answer_open=self._answer_open,
             publish=self._publish,
+            guides=guides,
         )
         self._kept = KeptPages(
             settings.cache_folder and settings.cache_folder / "pages", self._bits, target.pool, target.cache

@@ -14,6 +14,7 @@ import msgpack
 from shared.errors import ProtocolError
 from shared.limits import ID_BYTES, MAX_FRAME, MAX_PIECE, REST_BYTES
 from shared.messages import AnyMessage, Close, Draft, Early, Fault, Fetch, Open, Opened, Piece, Verdict
+from shared.sampling_parameters import Sampling
 
 SCHEMA = 1
 _OLDEST = max(1, SCHEMA - 1)  # the oldest schema that is read: a hub and its nodes are updated one after another
@@ -30,6 +31,7 @@ KINDS: dict[int, type[AnyMessage]] = {
     8: Fetch,
     9: Piece,
 }
+_OF_EVERY_SAMPLING = 4  # fields that are sent of a sampling without a grammar: older hubs know no others
 _KIND_OF = {cls: kind for kind, cls in KINDS.items()}
 _DEFAULTS: dict[type[AnyMessage], list[Any]] = {cls: [f.default for f in fields(cls)] for cls in KINDS.values()}
 _SCALAR = {"max_array_len": 0, "max_map_len": 0, "max_ext_len": 0, "max_str_len": REST_BYTES, "max_bin_len": MAX_PIECE}
@@ -172,5 +174,6 @@ def _shown(value: Any) -> str:
     return str(value) if type(value) is int else f"of type {type(value).__name__}"
 
 
-def _plain(value: Any) -> Any:
-    return list(astuple(value))
+def _plain(value: Sampling) -> Any:
+    fields_of_it = list(astuple(value))
+    return fields_of_it if value.grammar else fields_of_it[:_OF_EVERY_SAMPLING]

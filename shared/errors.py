@@ -5,6 +5,7 @@
     ├── PairError              a folder is not a pair, or its files do not belong together
     ├── DeliveryError          files of a pair can't be fetched from a hub
     ├── RequestError           what is asked is no text, or there is nothing to ask
+    ├── GrammarError           what an answer shall keep to can't be followed
     ├── AnswerCancelled        nobody wants more of an answer
     ├── OutputLost             standard output is closed or full
     ├── ProtocolError          bytes or fields that the protocol does not allow
@@ -44,6 +45,10 @@ class DeliveryError(SledError):
 
 class RequestError(SledError):
     """What is asked is no text, or there is nothing to ask."""
+
+
+class GrammarError(SledError):
+    """What an answer shall keep to can't be followed, or is not followed by the text so far."""
 
 
 class AnswerCancelled(SledError):

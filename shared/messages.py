@@ -20,12 +20,13 @@ from shared.fields import (
     optional,
     text,
 )
-from shared.limits import MAX_APPEND, MAX_DRAFT, MAX_PIECE
+from shared.limits import MAX_APPEND, MAX_DRAFT, MAX_PACKED_GRAMMAR, MAX_PIECE
 from shared.sampling_parameters import Sampling
 
 MAX_ROUND = 2**32 - 1
 MAX_MICROSECONDS = 2**32 - 1
 MAX_FILE = 2**40  # bytes of a file
+MAX_DETAIL = 300  # characters of a fault's sentence
 SHA256_BYTES = 32
 DIGEST_BYTES = 16  # of a piece's BLAKE2b digest
 
@@ -54,8 +55,8 @@ class FaultCode(IntEnum):
 def _sampling(value: Any) -> Sampling:
     if isinstance(value, Sampling):
         return value
-    if type(value) is not list or len(value) != 4:
-        raise ValueError("must be [temperature, top_k, top_p, seed]")
+    if type(value) is not list or len(value) not in {4, 6}:
+        raise ValueError("must be [temperature, top_k, top_p, seed], and grammar, grammar_from where there is one")
     return Sampling(*value)
 
 
@@ -95,7 +96,8 @@ class Draft(Message):
     until: int = checked(integer(0, MAX_POSITION), 0)  # the hub may decode alone up to this length
     append: tuple[int, ...] = checked_ids(MAX_APPEND, ())  # ids that need no verification
     cut: bool = checked(flag, False)  # what the hub holds past base is void
-    sampling: Sampling | None = checked(optional(_sampling), None, items=4)  # with the `append` that starts an answer
+    sampling: Sampling | None = checked(optional(_sampling), None, items=6)  # with the `append` that starts an answer
+    grammar: bytes = checked(octets_up_to(MAX_PACKED_GRAMMAR), b"")  # the packed text of the one that `sampling` names
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class Fault(Message):
     """
 
     code: FaultCode = checked(member(FaultCode))
-    detail: str = checked(text(300), "")
+    detail: str = checked(text(MAX_DETAIL), "")
     retry_after_ms: int = checked(integer(0, 3_600_000), 0)
     round: int = checked(integer(0, MAX_ROUND), 0)
     session: bytes | None = checked(optional(octets(16)), None)

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from shared.fields import MAX_POSITION
+
 MAX_VOCAB = 2**20
 WORD = 2**64 - 1
 
@@ -18,12 +20,16 @@ class Sampling:
     top_k: keep the k likeliest tokens; 0 keeps all.
     top_p: then keep the fewest of the likeliest that hold this share of what is left; 1 keeps all.
     seed: 64 bits. The same seed, prompt and target give the same text.
+    grammar: 64 bits by which the grammar is known that the answer keeps to; 0 for none.
+    grammar_from: where in the session's ids the text begins that keeps to it.
     """
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
+    grammar: int = 0
+    grammar_from: int = 0
 
     def __post_init__(self) -> None:
         temperature, top_p = _real(self.temperature), _real(self.top_p)
@@ -35,6 +41,10 @@ class Sampling:
             raise ValueError("top_p must be a number above 0 and at most 1: use 1 to keep every token")
         if type(self.seed) is not int or not 0 <= self.seed <= WORD:
             raise ValueError(f"seed must be a whole number from 0 to {WORD}: leave it out to use 0")
+        if type(self.grammar) is not int or not 0 <= self.grammar <= WORD:
+            raise ValueError(f"grammar must be a whole number from 0 to {WORD}: use 0 for none")
+        if type(self.grammar_from) is not int or not 0 <= self.grammar_from <= MAX_POSITION:
+            raise ValueError(f"grammar_from must be a whole number from 0 to {MAX_POSITION}")
         object.__setattr__(self, "temperature", temperature)
         object.__setattr__(self, "top_p", top_p)
 

@@ -11,7 +11,6 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 from edge_node.dialogue.lines import LineSorter, without_controls
@@ -62,7 +61,7 @@ class CallReader:
 
     def __init__(self, pair: Pair) -> None:
         """Read the pair's tools file. Raises PairError when it is not a list of named schemas."""
-        self._schemas = _schemas(pair.verify(pair.tools)) if pair.tools is not None else None
+        self._schemas = schemas_of(pair)
         self._checks: dict[str, Check] = {}
 
     def read(self, text: str) -> ParsedAnswer:
@@ -136,8 +135,11 @@ def calls_that_may_be_made(reader: CallReader, text: str, provisional: str) -> t
     return made + tuple(call for call in rest if call.name.lower() == _STOP)
 
 
-def _schemas(path: Path) -> dict[str, dict[str, Any]]:
-    """The argument schemas of the tools file by the names of their calls. Raises PairError."""
+def schemas_of(pair: Pair) -> dict[str, dict[str, Any]] | None:
+    """The argument schemas of the pair's tools file by the names of their calls; None without such a file. Raises PairError."""
+    if pair.tools is None:
+        return None
+    path = pair.verify(pair.tools)
     try:
         entries = json.loads(read_text(path, "the tools file", PairError))
     except (ValueError, RecursionError) as error:

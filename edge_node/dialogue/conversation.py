@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from edge_node.dialogue.generation import Generation
+from edge_node.dialogue.guidance import Guidance
 from edge_node.dialogue.provisional import ProvisionalTurn, SettledTurn
 from edge_node.dialogue.tokenizer import Asking, ChatTokenizer, Tool, Turn
+from edge_node.drafting.guided_drafter import GuidedDrafter
 from edge_node.link.channel import Channel
 from edge_node.rounds.progress import Source
 from edge_node.rounds.round_loop import RoundLoop
 from edge_node.rounds.round_stats import RoundStats
 from shared.errors import AnswerCancelled, PromptTooLong
+from shared.grammar import Grammar
 from shared.sampling_parameters import Sampling
 
 
@@ -49,9 +52,18 @@ class Answer:
 class Conversation:
     """Turns of a chat over one round loop."""
 
-    def __init__(self, tokenizer: ChatTokenizer, loop: RoundLoop, system: str | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: ChatTokenizer,
+        loop: RoundLoop,
+        system: str | None = None,
+        guidance: Guidance | None = None,
+        guided: GuidedDrafter | None = None,
+    ) -> None:
+        """`guidance` has the grammars that answers keep to, `guided` is what drafts by them."""
         self._tokenizer = tokenizer
         self.loop = loop
+        self._guidance, self._guided = guidance, guided
         self._opening = _opening(system)
         self._tools: tuple[Tool, ...] = ()
         self.turns: list[Turn] = list(self._opening)
@@ -143,7 +155,9 @@ class Conversation:
             answer.stats.notices.append("the context was full: earlier turns are forgotten")
         answer.prompt_tokens = len(prompt)
         end_ids = frozenset(opened.end_ids)
-        yield from self._generate(prompt, generation.max_tokens, generation.stop, end_ids, answer)
+        yield from self._generate(
+            prompt, generation.max_tokens, generation.stop, end_ids, answer, grammar=generation.grammar
+        )
         kept = tuple(i for i in answer.ids if i not in end_ids)
         if answer.provisional or self._provisional:
             text, ids = answer.text + answer.provisional, (*kept, *self._drafted)
@@ -151,7 +165,16 @@ class Conversation:
                 # A hub may have written it meanwhile, but behind turns that none has verified.
                 answer.text, answer.provisional = "", text
             self._provisional.append(
-                ProvisionalTurn(request, text, ids, answer.sampling, generation.max_tokens, generation.stop, role)
+                ProvisionalTurn(
+                    request,
+                    text,
+                    ids,
+                    answer.sampling,
+                    generation.max_tokens,
+                    generation.stop,
+                    role,
+                    generation.grammar,
+                )
             )
             self.turns = [*turns, *self._provisional[-1].turns[1:]]
         elif answer.ids:
@@ -185,7 +208,7 @@ class Conversation:
             prompt = self._prompt([*before, turn.turns[0]])
             drafted = () if any(settled.amended for settled in answer.settled) else turn.ids
             end_ids = frozenset(self.loop.open().end_ids)
-            for _ in self._generate(prompt, turn.max_tokens, turn.stop, end_ids, again, drafted):
+            for _ in self._generate(prompt, turn.max_tokens, turn.stop, end_ids, again, drafted, turn.grammar):
                 pass
             answer.stats.notices += again.stats.notices
             if again.provisional:
@@ -210,11 +233,18 @@ class Conversation:
         end_ids: frozenset[int],
         answer: Answer,
         drafted: tuple[int, ...] = (),
+        grammar: Grammar | None = None,
     ) -> Iterator[str]:
         kept: list[int] = []
         visible = 0
+        keeps_to, compiled = (None if self._guidance is None else self._guidance.of(grammar)) or (None, None)
+        if self._guided is not None:
+            self._guided.keep_to(compiled)
+        must_keep = grammar is not None
         try:
-            for progress in self.loop.answer(prompt, answer.sampling, max_tokens, answer.stats, drafted):
+            for progress in self.loop.answer(
+                prompt, answer.sampling, max_tokens, answer.stats, drafted, keeps_to, must_keep=must_keep
+            ):
                 answer.ids += progress.committed
                 answer.sources += progress.sources
                 kept += (i for i in progress.committed if i not in end_ids)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.errors import SettingsError
+from shared.grammar import Grammar
 from shared.sampling_parameters import Sampling
 
 
@@ -36,6 +37,7 @@ class Generation:
     seed: int | None = None
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
+    grammar: Grammar | None = None  # that the answer must keep to
 
     def sampling(self, defaults: Defaults) -> Sampling:
         """The parameters of one answer over those defaults. Raises SettingsError."""

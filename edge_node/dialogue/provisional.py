@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_node.dialogue.tokenizer import Asking, Turn
+from shared.grammar import Grammar
 from shared.sampling_parameters import Sampling
 
 
@@ -19,6 +20,7 @@ class ProvisionalTurn:
     max_tokens: int
     stop: tuple[str, ...]
     role: Asking = "user"
+    grammar: Grammar | None = None  # that the answer must keep to
 
     @property
     def turns(self) -> list[Turn]:

@@ -179,8 +179,8 @@ class OnnxDrafter:
         token = by(logits, sampling, position)
         confidence = self._confidence(token, sampling.temperature)
         runner_up = None
-        if len(logits) > 1:
-            logits[token] = -np.inf
+        logits[token] = -np.inf
+        if logits.max() > -np.inf:
             runner_up = by(logits, sampling, position)
         return Guess(token, confidence, SOURCE, runner_up)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 
 from edge_node.dialogue.generation import Generation
 from shared.errors import RequestError
+from shared.grammar import Grammar
+from shared.limits import MAX_GRAMMAR
 from shared.program import sentence
 from shared.sampling_parameters import Sampling
 from shared.streams import note, put
+from shared.text_file import read_text
 
 LONGEST = 2**20  # bytes, or characters, of a request
 _FROM_INPUT = "-"
@@ -51,6 +56,19 @@ def check_options(system: str | None, generation: Generation) -> None:
         if not checked(stop, "stop string"):
             raise RequestError("a stop string is empty, and would end every answer at once; leave --stop out")
     generation.sampling(Sampling())
+
+
+def grammar_in(path: Path) -> Grammar:
+    """JSON that fits the schema in a file. Raises RequestError for a file without one."""
+    try:
+        schema = json.loads(read_text(path, "the schema", RequestError, most=MAX_GRAMMAR))
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"{path} is not JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise RequestError(f"{path} is no JSON schema: that is an object")
+    grammar = Grammar.of_schema(schema)
+    grammar.read()
+    return grammar
 
 
 def typed_line(prompt: str) -> str | None:

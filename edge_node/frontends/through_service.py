@@ -7,7 +7,7 @@ import queue
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from edge_node.dialogue.generation import Generation
@@ -40,7 +40,9 @@ def ask_service(
         asking = _Asking(link, settings)
         if not asking.serves(settings.fingerprint):
             return False
-        options = {"system": system, **asdict(generation), "stop": list(generation.stop)}
+        options = {"system": system, **asdict(replace(generation, grammar=None)), "stop": list(generation.stop)}
+        if generation.grammar is not None:
+            options["schema"] = generation.grammar.read()["schema"]
         asked = {"text": request, **{key: value for key, value in options.items() if value not in (None, [])}}
         return asking.ask(asked, _Shown(as_json=as_json))
     finally:

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from edge_node.dialogue.calls import Call
 from edge_node.dialogue.tokenizer import Turn
-from edge_node.gateway.tool_text import TaggedText, calls_among, in_a_line, in_tags
+from edge_node.gateway.tool_text import TaggedText, calls_among, calls_in_lines, in_a_line, in_tags
 from edge_node.gateway.wanted import Unanswerable, Wanted, WriteCall
 from edge_node.service.requests import Asked
+from shared.grammar import Grammar
 
 _ASKER = ".http"  # who asks; no user of a broker is called so
 _LOOK_S = 0.25  # seconds between two looks whether a client that waits is still there
@@ -25,6 +26,7 @@ _FIGURES = (
     "mode", "rounds", "drafted", "accepted", "streamed", "tokens", "ms_per_token", "first_token_ms", "rtt_ms", "seed", "temperature", "notice",
 )  # fmt: skip
 _REFUSED: dict[str, tuple[int, str | None]] = {
+    "GrammarError": (400, None),
     "PairError": (400, None),  # the chat template refuses the messages
     "PromptTooLong": (400, "context_length_exceeded"),
     "RequestError": (400, None),
@@ -80,6 +82,10 @@ class Answering:
             yield self._what_came_of(wanted)
             yield Finished((), is_cut=False, prompt_tokens=0, tokens=0, figures={})
             return
+        if wanted.must_call:
+            style = "called lines" if self._has_calls else "tags"
+            grammar = Grammar.of_calls(wanted.functions, style)
+            wanted = replace(wanted, generation=replace(wanted.generation, grammar=grammar))
         asked = _as_trained(wanted).asked() if self._has_calls else wanted.asked()
         sorts_calls = self._has_calls and bool(wanted.tools)
         text = TaggedText(frozenset() if self._has_calls else wanted.tool_names)
@@ -92,7 +98,8 @@ class Answering:
                 is_whole = message["finish"] == "end"
                 left, calls = text.finish(is_whole=is_whole)
                 if sorts_calls:
-                    calls = calls_among(message["calls"], wanted.tool_names) if is_whole else ()
+                    given = calls_in_lines(message["text"]) if wanted.must_call else message["calls"]
+                    calls = calls_among(given, wanted.tool_names) if is_whole else ()
                     left = self._said_beside(wanted, calls, message)
                 if left:
                     yield left

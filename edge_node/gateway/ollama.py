@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from edge_node.dialogue.generation import Generation
@@ -18,11 +18,11 @@ from edge_node.gateway.wanted import (
     Wanted,
     WriteCall,
     generation,
+    grammar_of,
     read_messages,
     read_tools,
 )
 
-_UNBOUND = "answers can't be bound to a schema yet"
 _NEUTRAL = {
     "repeat_penalty": 1, "tfs_z": 1, "typical_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "mirostat": 0, "min_p": 0,
 }  # fmt: skip
@@ -33,9 +33,10 @@ def read_chat(body: Any, write_call: WriteCall, most_tokens: int) -> Wanted:
     fields = Fields(body)
     _refuse(fields)
     system, turns = read_messages(fields.list("messages", MOST_MESSAGES), write_call)
-    return Wanted(
-        system, turns, _generation(fields, most_tokens), read_tools(fields), fields.flag("stream", default=True)
-    )
+    given, tools = _generation(fields, most_tokens), read_tools(fields)
+    if tools and given.grammar is not None:
+        raise Unanswerable("an answer can't both keep to a format and call tools: send one of them", field="format")
+    return Wanted(system, turns, given, tools, fields.flag("stream", default=True))
 
 
 def read_generate(body: Any, most_tokens: int) -> Wanted:
@@ -58,7 +59,6 @@ def is_only_loading(body: Mapping[str, Any], key: str) -> bool:
 
 
 def _refuse(fields: Fields) -> None:
-    fields.refuse("format", _UNBOUND)
     fields.refuse("logprobs", "the hub sends ids alone", 0)
 
 
@@ -67,7 +67,11 @@ def _generation(fields: Fields, most_tokens: int) -> Generation:
     for key, without_effect in _NEUTRAL.items():
         options.refuse(key, "there are temperature, top_k and top_p", without_effect, float(without_effect))
     length, seed = options.get("num_predict"), options.whole("seed", -(2**63), 2**64 - 1)
-    return generation(
+    form = fields.get("format")
+    grammar = None
+    if form:
+        grammar = grammar_of({"type": "object"} if form == "json" else form, "format")
+    given = generation(
         options.number("temperature", 0, 100),
         options.number("top_p", 0, 1),
         options.whole("top_k", 0, 2**31 - 1),
@@ -76,6 +80,7 @@ def _generation(fields: Fields, most_tokens: int) -> Generation:
         options.stops("stop"),
         most_tokens,
     )
+    return replace(given, grammar=grammar)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from edge_node.dialogue.calls import Call
@@ -17,6 +17,7 @@ from edge_node.gateway.wanted import (
     Unanswerable,
     Wanted,
     WriteCall,
+    bound_to,
     generation,
     most_of_tokens,
     read_messages,
@@ -36,7 +37,8 @@ def read_chat(body: Any, write_call: WriteCall, most_tokens: int) -> Wanted:
         fields.refuse(key, "use tools")
     system, turns = read_messages(fields.list("messages", MOST_MESSAGES), write_call)
     given = read_generation(fields, most_tokens, "max_completion_tokens", "max_tokens")
-    return Wanted(system, turns, given, chosen_tools(fields, read_tools(fields)), fields.flag("stream"))
+    given = replace(given, grammar=bound_to(fields.get("response_format"), "response_format"))
+    return with_choice(fields, Wanted(system, turns, given, read_tools(fields), fields.flag("stream")))
 
 
 def read_generation(fields: Fields, most_tokens: int, *most: str) -> Generation:
@@ -61,22 +63,27 @@ def refuse_unknown(fields: Fields) -> None:
     for key in ("audio", "prediction", "web_search_options"):
         fields.refuse(key, "only texts are written")
     fields.refuse("modalities", "only texts are written", ["text"])
-    form = fields.get("response_format")
-    if form is not None and (not isinstance(form, dict) or form.get("type") != "text"):
-        raise Unanswerable(
-            "response_format is not supported but for the type text: answers can't be bound to a schema yet",
-            field="response_format",
-        )
 
 
-def chosen_tools(fields: Fields, tools: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The tools, unless `tool_choice` says that none is to be called. Raises Unanswerable."""
+def with_choice(fields: Fields, wanted: Wanted) -> Wanted:
+    """The request by its `tool_choice`: with all tools, with those that must be called, or with none. Raises Unanswerable."""
     choice = fields.get("tool_choice")
+    tools, must_call = wanted.tools, False
     if choice == "none":
-        return ()
-    if choice not in {None, "auto"} if isinstance(choice, str | None) else True:
-        raise Unanswerable("tool_choice must be auto or none: a call can't be forced yet", field="tool_choice")
-    return tools
+        tools = ()
+    elif choice == "required":
+        must_call = True
+    elif isinstance(choice, dict):
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, dict) else choice.get("name")
+        tools, must_call = tuple(tool for tool in tools if tool["function"]["name"] == name), True
+    elif choice not in {None, "auto"} if isinstance(choice, str | None) else True:
+        raise Unanswerable("tool_choice must be auto, none, required or a function", field="tool_choice")
+    if must_call and not tools:
+        raise Unanswerable("tool_choice asks for a call, and there is no such tool", field="tool_choice")
+    if tools and wanted.generation.grammar is not None:
+        raise Unanswerable("an answer can't both keep to a schema and call tools: send one of them", field="tools")
+    return replace(wanted, tools=tools, must_call=must_call)
 
 
 @dataclass

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from edge_node.gateway.answering import Finished
-from edge_node.gateway.openai_chat import EVENTS, chosen_tools, error_body, event, read_generation, refuse_unknown
+from edge_node.gateway.openai_chat import EVENTS, error_body, event, read_generation, refuse_unknown, with_choice
 from edge_node.gateway.wanted import (
     MOST_MESSAGES,
     Fields,
     Unanswerable,
     Wanted,
     WriteCall,
+    bound_to,
     read_messages,
     read_tools,
 )
@@ -29,15 +30,13 @@ def read_response(body: Any, write_call: WriteCall, most_tokens: int) -> Wanted:
         fields.refuse(key, "nothing is kept here; send the whole chat as input")
     fields.refuse("background", "answers come at once")
     text = fields.get("text")
-    form = text.get("format") if isinstance(text, dict) else None
-    if form is not None and (not isinstance(form, dict) or form.get("type") != "text"):
-        raise Unanswerable("text.format must be of the type text: answers can't be bound to a schema yet", field="text")
     messages = _messages(fields)
     if instructions := fields.text("instructions", default=""):
         messages.insert(0, {"role": "system", "content": instructions})
     system, turns = read_messages(messages, write_call, "input")
     given = read_generation(fields, most_tokens, "max_output_tokens")
-    return Wanted(system, turns, given, chosen_tools(fields, read_tools(fields, nested=False)), fields.flag("stream"))
+    given = replace(given, grammar=bound_to(text.get("format") if isinstance(text, dict) else None, "text.format"))
+    return with_choice(fields, Wanted(system, turns, given, read_tools(fields, nested=False), fields.flag("stream")))
 
 
 def _messages(fields: Fields) -> list[Any]:

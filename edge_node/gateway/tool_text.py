@@ -27,6 +27,11 @@ def in_tags(call: Call) -> str:
     return f"{_OPEN}\n{written}\n{_CLOSE}"
 
 
+def calls_in_lines(text: str) -> list[dict[str, Any]]:
+    """The calls of an answer that has been kept to calls in lines, and what is said."""
+    return [json.loads(line) for line in text.split("\n") if line.startswith("{")]
+
+
 def calls_among(given: Iterable[Mapping[str, Any]], names: frozenset[str]) -> tuple[Call, ...]:
     """Those of the calls that are of tools of these names."""
     return tuple(Call(call["name"], call["arguments"]) for call in given if call["name"] in names)

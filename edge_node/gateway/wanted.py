@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ from edge_node.dialogue.calls import Call
 from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.tokenizer import Asking, Tool, Turn
 from edge_node.service.requests import Asked
-from shared.errors import RequestError, SettingsError
+from shared.errors import GrammarError, RequestError, SettingsError
 from shared.fields import integer, number
+from shared.grammar import Grammar
 from shared.sampling_parameters import Sampling
 
 MOST_MESSAGES = 1024  # of a chat
@@ -42,6 +43,7 @@ class Wanted:
     generation: Generation
     tools: tuple[Tool, ...] = ()
     streams: bool = False
+    must_call: bool = False  # one of the tools
 
     @property
     def tool_names(self) -> frozenset[str]:
@@ -63,6 +65,12 @@ class Wanted:
             acts=False,
             has_own_id=False,
         )
+
+    @property
+    def functions(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The tools' names and the schemas of their arguments."""
+        described = (tool["function"] for tool in self.tools)
+        return [(each["name"], {"type": "object", **each["parameters"]}) for each in described]
 
 
 WriteCall = Callable[[Call], str]
@@ -220,11 +228,13 @@ def read_tools(fields: Fields, *, nested: bool = True) -> tuple[Tool, ...]:
         name = function.text("name")
         if not _NAME.fullmatch(name):
             raise Unanswerable(f"{where} has no name that a function can have", field=where)
-        parameters = function.get("parameters")
+        parameters = function.get("parameters") or {}
+        if not isinstance(parameters, dict):
+            raise Unanswerable(f"{where}.parameters must be a JSON schema, an object", field=where)
         described = {
             "name": name,
             "description": function.text("description", default=""),
-            "parameters": parameters or {},
+            "parameters": parameters,
         }
         tools.append({"type": "function", "function": described})
     return tuple(tools)
@@ -248,6 +258,35 @@ def generation(
     except SettingsError as error:
         raise Unanswerable(str(error)) from None
     return made
+
+
+def bound_to(form: Any, field: str) -> Grammar | None:
+    """What an answer has to keep to, as OpenAI's APIs ask for it; None for texts. Raises Unanswerable."""
+    if form is None:
+        return None
+    asked = Fields(form, field)
+    match asked.text("type"):
+        case "text":
+            return None
+        case "json_object":
+            return grammar_of({"type": "object"}, field)
+        case "json_schema":
+            named = asked.get("json_schema")
+            schema = (Fields(named, f"{field}.json_schema") if named is not None else asked).get("schema")
+            return grammar_of(schema, field)
+    raise asked.wrong("type", "must be text, json_object or json_schema")
+
+
+def grammar_of(schema: Any, field: str) -> Grammar:
+    """JSON that fits a schema. Raises Unanswerable for what is no schema."""
+    if not isinstance(schema, dict):
+        raise Unanswerable(f"{field} must hold a JSON schema, an object", field=field)
+    try:
+        grammar = Grammar.of_schema(schema)
+        grammar.read()
+    except GrammarError as error:
+        raise Unanswerable(str(error), field=field) from None
+    return grammar
 
 
 def most_of_tokens(fields: Fields, *keys: str) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from edge_node.link.channel import Channel
 from edge_node.rounds.credit import Credit
@@ -14,6 +15,7 @@ from edge_node.rounds.round_stats import RoundStats
 from edge_node.rounds.timing import RoundTimes, Timing
 from edge_node.settings import NodeSettings
 from shared.errors import HubSilent
+from shared.grammar import Grammar
 from shared.messages import Draft, Verdict
 from shared.sampling_parameters import Sampling
 
@@ -34,9 +36,11 @@ class AnswerInProgress:
         limit: int,
         stats: RoundStats,
         clock: Callable[[], float] = time.monotonic,
+        grammar: Grammar | None = None,
     ) -> None:
-        """`limit` is the length of the whole text at which the answer ends at the latest."""
+        """`limit` is the length of the whole text at which the answer ends at the latest; `grammar` is the one that `sampling` names."""
         self.sampling = sampling
+        self.grammar = grammar
         self.stats = stats
         self.credit = Credit(settings, pace, times, limit)
         self.timing = Timing(times, clock)
@@ -70,6 +74,11 @@ class AnswerInProgress:
                 log.warning("%s (%s; before: %s)", notice, bits, self._bits)
                 self.stats.notices.append(notice)
         self._bits = self._bits or bits
+
+    def do_without_grammar(self) -> None:
+        """Its hub knows nothing of grammars."""
+        self.grammar = None
+        self.sampling = replace(self.sampling, grammar=0, grammar_from=0)
 
     def reopening(self, reason: str) -> None:
         """A new session is asked for. Raises HubSilent when too many have brought nothing."""

@@ -27,7 +27,8 @@ from edge_node.rounds.session import NodeSession, Receipt, VerdictRuling
 from edge_node.rounds.skill import DraftSkill
 from edge_node.rounds.timing import RoundTimes
 from edge_node.settings import HubLoss, Mode, NodeSettings
-from shared.errors import AnswerCancelled, HubSilent, LinkError, SessionError, SettingsError
+from shared.errors import AnswerCancelled, HubRefused, HubSilent, LinkError, SessionError, SettingsError
+from shared.grammar import Grammar
 from shared.messages import Draft, Early, Fault, Finish, Opened, Verdict
 from shared.sampling_parameters import Sampling
 from shared.transcript import common_length
@@ -75,6 +76,7 @@ class RoundLoop:
             self._drafting = DraftingSchedule(settings, self._length, lookahead)
         self._alone = DraftingAlone(settings, self._drafting)
         self._answer: AnswerInProgress | None = None  # the last one that was begun in the session
+        self._must_keep = False  # whether that has to keep to its grammar
 
     @property
     def on_wait(self) -> Callable[[str], None]:
@@ -151,28 +153,35 @@ class RoundLoop:
         max_tokens: int,
         stats: RoundStats,
         drafted: Sequence[int] = (),
+        grammar: Grammar | None = None,
+        *,
+        must_keep: bool = False,
     ) -> Iterator[Progress]:
         """Yield the ids of the answer to `prompt` as they are committed, the end-of-turn id included.
 
         `prompt` is the whole chat; what the session already holds of it is not sent again. Closing the iterator
         early leaves the hub streaming: call `cancel` then. Where the hub is lost and the settings say so, ids come that
         are provisional; an answer may end with such ids, if its hub does not come back before the draft ends it. `drafted`
-        is such an answer's text, to be verified.
+        is such an answer's text, to be verified. The answer keeps to `grammar`, and where it `must_keep` to it HubRefused is
+        raised where the hub can't.
         """
         opened = self.open()
         limit = min(len(prompt) + max_tokens, opened.context)
+        if grammar is not None:
+            sampling = replace(sampling, grammar=grammar.digest, grammar_from=len(prompt))
+        self._must_keep = must_keep
         answer = self._answer = AnswerInProgress(
-            self._settings, self.pace, self.times, sampling, limit, stats, self._clock
+            self._settings, self.pace, self.times, sampling, limit, stats, self._clock, grammar
         )
         if self._hub.channel is None:
             self.session = NodeSession()
             self._hub.ask()
             answer.patience.give_up()
         else:
-            answer.served_in(self._hub.channel)
+            self._served(answer, self._hub.channel)
         self._publish(answer, self._begin(answer, prompt, drafted))
         if self._drafting is not None:
-            self._drafting.begin(self.session.ids, sampling, drafted)
+            self._drafting.begin(self.session.ids, answer.sampling, drafted)
             answer.provisional = tuple(drafted)
         while True:
             progress = self._await(answer, opened.end_ids)
@@ -199,6 +208,15 @@ class RoundLoop:
         self.session = NodeSession()
         self._length.begin(channel.opened.max_draft)
 
+    def _served(self, answer: AnswerInProgress, channel: Channel) -> None:
+        """The answer begins, or goes on, in that session. Raises HubRefused where its hub can't keep it to what it must keep to."""
+        answer.served_in(channel)
+        if answer.grammar is None or self._hub.seen.info.get("grammars"):
+            return
+        if self._must_keep:
+            raise HubRefused(f"hub {channel.hub!r} can't keep an answer to a schema; update it")
+        answer.do_without_grammar()
+
     def _begin(self, answer: AnswerInProgress, prompt: Sequence[int], drafted: Sequence[int]) -> Draft:
         """The draft that brings the hub from what it holds to `prompt`, and lets it stream."""
         held = self.session.ids
@@ -210,6 +228,7 @@ class RoundLoop:
             if self.gate.streams and not drafted
             else len(prompt) + 1,
             sampling=answer.sampling,
+            grammar=answer.grammar,
         )
 
     def _next(self, answer: AnswerInProgress) -> Draft | None:
@@ -365,10 +384,13 @@ class RoundLoop:
         assert self._hub.channel is not None
         held = list(self.session.ids)
         self._started(self._hub.channel)
-        answer.served_in(self._hub.channel)
+        self._served(answer, self._hub.channel)
         until = answer.credit.due(len(held), self.gate.streams)
         if answer.provisional:
             until = len(held) + 1  # the hub verifies what was drafted alone, in blocks
-        self._publish(answer, self.session.compose(append=held, until=until, sampling=answer.sampling))
+        self._publish(
+            answer,
+            self.session.compose(append=held, until=until, sampling=answer.sampling, grammar=answer.grammar),
+        )
         answer.timing.disturb()
         answer.patience.reset()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from edge_node.rounds.progress import Source, sources_of
+from shared.grammar import Grammar
 from shared.messages import Draft, Finish, Verdict
 from shared.sampling_parameters import Sampling
 from shared.transcript import Transcript
@@ -51,6 +52,8 @@ class NodeSession:
         self.transcript = Transcript()
         self.finish = Finish.NO
         self.outstanding: Draft | None = None  # the last draft, while it has had no answer
+        self._sent_grammar = 0  # that the hub was told of last
+        self._held_grammar = 0  # that the hub holds for certain
         self._round = 0
         self._floor = 1
         self._drafted: tuple[int, ...] = ()
@@ -77,8 +80,12 @@ class NodeSession:
         tokens: Sequence[int] = (),
         until: int = 0,
         sampling: Sampling | None = None,
+        grammar: Grammar | None = None,
     ) -> Draft:
-        """The next draft. `keep` cuts both sides to that length first; `append` and `tokens` follow."""
+        """The next draft. `keep` cuts both sides to that length first; `append` and `tokens` follow.
+
+        `grammar` is the one that `sampling` names; its text is sent until the hub has shown that it holds it.
+        """
         if keep is not None:
             self.transcript.truncate(keep)
         self._round += 1
@@ -92,7 +99,10 @@ class NodeSession:
             tuple(append),
             keep is not None,
             sampling,
+            b"" if grammar is None or grammar.digest == self._held_grammar else grammar.packed,
         )
+        if grammar is not None:
+            self._sent_grammar = grammar.digest
         if keep is not None or append:
             self._floor = self._round
             self.finish = Finish.NO
@@ -122,6 +132,7 @@ class NodeSession:
         fresh = new[held - verdict.base :]
         self.transcript.extend(fresh)
         self.finish = verdict.finish
+        self._held_grammar = self._sent_grammar
         is_current = verdict.round == self._round
         if is_current:
             self.outstanding = None

@@ -10,8 +10,9 @@ from typing import Any
 
 from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.tokenizer import Asking, Tool, Turn
-from shared.errors import RequestError, SettingsError
+from shared.errors import GrammarError, RequestError, SettingsError
 from shared.fields import integer, number, text
+from shared.grammar import Grammar
 from shared.sampling_parameters import Sampling
 
 FORMAT = 1  # the version of what is written on the topics of a service
@@ -67,13 +68,15 @@ def read_request(payload: bytes, most_tokens: int) -> Asked:
         if not said:
             raise RequestError('there is nothing to answer; say it in "text"')
         stop = values.pop("stop", ())
+        grammar = values.pop("schema", None)
         generation = Generation(
             **{key: values.pop(key) for key in ("temperature", "top_k", "top_p", "seed") if key in values},
             max_tokens=values.pop("max_tokens", most_tokens),
             stop=tuple(stop),
+            grammar=grammar,
         )
         generation.sampling(Sampling())
-        return Asked(request_id, said, generation, **values, has_own_id=has_own_id)
+        return Asked(request_id, said, generation, **values, acts=grammar is None, has_own_id=has_own_id)
     except (RequestError, SettingsError) as error:
         raise BadRequest(request_id, str(error)) from None
 
@@ -135,6 +138,18 @@ def _stops(value: Any) -> tuple[str, ...]:
     return checked
 
 
+def _grammar(value: Any) -> Grammar:
+    """JSON that fits the schema `value`."""
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON schema, an object")  # noqa: TRY004 - as all checks of fields do
+    try:
+        grammar = Grammar.of_schema(value)
+        grammar.read()
+    except GrammarError as error:
+        raise ValueError(f"can't be kept to: {error}") from None
+    return grammar
+
+
 def _name(value: Any, what: str) -> str:
     """An id or a chat's name: short text that can be shown. Raises BadRequest."""
     name = str(value) if type(value) is int else value
@@ -158,4 +173,5 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "top_k": integer(0, 2**31 - 1),
     "top_p": number(0, 1),
     "stop": _stops,
+    "schema": _grammar,
 }

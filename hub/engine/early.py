@@ -11,7 +11,7 @@ from hub.engine.scheduler import PlannedRow
 from hub.engine.stats import HubStats
 from hub.model.batch import Row, places_wanted
 from hub.model.exits import Asked
-from hub.model.sampling import draw_wanted
+from hub.model.sampling import draw_wanted, guided
 from hub.sessions.session import HubSession, SessionKey
 from shared.messages import AnyMessage, Early, Verdict
 
@@ -53,9 +53,9 @@ class EarlyVerdicts:
             self._stats.early_right += (early.accepted, early.ids) == (verdict.accepted, verdict.ids)
 
     def _tell(self, verifying: Sequence[tuple[HubSession, Row]], logits: torch.Tensor) -> None:
-        for (session, _), drawn in zip(
-            verifying, draw_wanted(logits, [row for _, row in verifying], self._vocab_size), strict=True
-        ):
+        rows = [row for _, row in verifying]
+        told = draw_wanted(guided(logits, rows, self._vocab_size), rows, self._vocab_size)
+        for (session, _), drawn in zip(verifying, told, strict=True):
             if drawn is None:
                 continue
             accepted, own = session.judged(drawn)

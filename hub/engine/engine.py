@@ -11,6 +11,7 @@ from dataclasses import replace
 from hub.engine.early import EarlyVerdicts
 from hub.engine.forward import Forwarded, PlanForward
 from hub.engine.forward_time import ForwardTime
+from hub.engine.grammars import Grammars
 from hub.engine.inbox import Arrival, Inbox, Request
 from hub.engine.planner import Planner
 from hub.engine.scheduler import Plan, PlannedRow, Scheduler, advised_length
@@ -22,7 +23,9 @@ from hub.model.target import Target
 from hub.sessions.book import SessionBook
 from hub.sessions.memory import KVMemory
 from hub.sessions.session import HubSession, SessionKey
+from shared.guide import CompiledGrammar, GuideMaker
 from shared.messages import (
+    MAX_DETAIL,
     MAX_MICROSECONDS,
     AnyMessage,
     Close,
@@ -65,12 +68,13 @@ class Engine:
         budget: int,
         max_queue: int,
         least_rest_s: float = 0.0,
+        guides: GuideMaker | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`publish` sends a message to a session's node; `forward_time` is what is known of the target's speed.
 
         No session is opened while `max_queue` others have work. Early verdicts are sent by a target that has an exit, in
-        forwards whose rest behind it takes at least `least_rest_s`. `clock` gives seconds; arrivals carry its times.
+        forwards whose rest behind it takes at least `least_rest_s`. `guides` compile the grammars of answers. `clock` gives seconds; arrivals carry its times.
         """
         self.stats = HubStats()
         self.book = book
@@ -93,6 +97,7 @@ class Engine:
         self._early = EarlyVerdicts(target.exit_rest, least_rest_s, book.limits.vocab_size, publish, self.stats)
         self._plan_forward = PlanForward(target, forward_time, self._early, book.limits.vocab_size, clock)
         scheduler = Scheduler(budget, forward_time, book.limits.max_draft)
+        self._grammars = Grammars(guides)
         self._planner = Planner(scheduler, book, memory, self.stats, clock)
 
     def submit(self, arrival: Arrival) -> None:
@@ -202,9 +207,17 @@ class Engine:
             detail = "the hub does not know this session (any more); re-open it"
             self._reply(key, Fault(FaultCode.UNKNOWN_SESSION, detail, round=draft.round))
             return
+        grammar = None
+        if draft.sampling is not None and draft.sampling.grammar:
+            found = self._grammars.find(session, draft, lambda: self.submit(Arrival.of(key, draft, at)))
+            if not isinstance(found, CompiledGrammar):
+                if found is not None:
+                    self._reply(key, found)
+                return
+            grammar = found
         before = session.round
         self._drafts += 1
-        reply = session.receive(draft, self._drafts)
+        reply = session.receive(draft, self._drafts, grammar)
         if reply is not None:
             self._reply(key, reply)
         if session.round == before:  # a repetition, or one that was refused
@@ -232,6 +245,7 @@ class Engine:
             forwarded = self._forward_each(rows)
         if forwarded is not None:
             self.stats.count_forward(rows, forwarded.seconds, forwarded.model_seconds)
+            self.stats.guiding_us += int(forwarded.guiding_seconds * 1e6)
         return forwarded
 
     def _forward_each(self, rows: Sequence[PlannedRow]) -> Forwarded | None:
@@ -267,6 +281,13 @@ class Engine:
 
         What was drafted may be at fault alone, and no text may depend on that. K/V of all of it are of no use.
         """
+        if session.misguided and session.grammar is not None:
+            log.warning("an answer of %s can't be guided: %s", session.key.node, session.misguided)
+            self._grammars.forget(session.grammar)
+            detail = session.misguided[:MAX_DETAIL]
+            self._reply(session.key, Fault(FaultCode.UNKNOWN_SESSION, detail, round=session.round))
+            self._forget(session.key)
+            return
         if session.drafted:
             session.drop_draft()
             self._memory.release(session)

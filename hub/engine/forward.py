@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hub.engine.early import EarlyVerdicts
 from hub.engine.forward_time import ForwardTime
 from hub.engine.scheduler import PlannedRow
-from hub.model.sampling import draw_wanted
+from hub.model.sampling import draw_wanted, guided
 from hub.model.target import Target
 
 
@@ -21,6 +21,7 @@ class Forwarded:
     began: float  # by the engine's clock
     seconds: float  # of the whole forward, sampling included
     model_seconds: float  # of the model's own part
+    guiding_seconds: float = 0.0  # in which grammars were followed, before it and in it
 
 
 class PlanForward:
@@ -43,15 +44,19 @@ class PlanForward:
 
     def run(self, planned: Sequence[PlannedRow]) -> Forwarded:
         """Compute the rows of a plan; their early verdicts are sent on the way. Raises what the model raises."""
+        asked_at = self._clock()
         rows = [plan.row() for plan in planned]
-        asked = self._early.asked_of(planned, rows, self._time.estimate(len(rows), _ids(planned)))
         began = self._clock()
+        asked = self._early.asked_of(planned, rows, self._time.estimate(len(rows), _ids(planned)))
         inputs = self._target.prepare(rows)
         prepared = self._clock()
         logits = self._target.compute(inputs, asked)
         computed = self._clock()
+        logits = guided(logits, rows, self._vocab_size)
+        masked = self._clock()
         drawn = draw_wanted(logits, rows, self._vocab_size)
-        return Forwarded(drawn, began, self._clock() - began, computed - prepared)
+        guiding = began - asked_at + masked - computed if any(row.masks is not None for row in rows) else 0.0
+        return Forwarded(drawn, began, self._clock() - began, computed - prepared, guiding)
 
     def run_each(self, planned: Sequence[PlannedRow]) -> Forwarded:
         """Compute the rows of a plan one by one, after a forward over all of them failed; None is drawn for those that fail alone.
@@ -63,7 +68,7 @@ class PlanForward:
             row = plan.row()
             try:
                 logits = self._target.compute(self._target.prepare([row]), None)
-                drawn += draw_wanted(logits, [row], self._vocab_size)
+                drawn += draw_wanted(guided(logits, [row], self._vocab_size), [row], self._vocab_size)
             except Exception as error:
                 drawn.append(None)
                 failed = error

@@ -42,7 +42,8 @@ class PlannedRow:
         Others must not find pages of such a row, not even those before that id: masked, it still spoils what is computed with it.
         """
         session, wanted = self.session, max(1, self.wanted)
-        return Row(session.kv.pages[: pages_for(self.end)], self.start, self.ids, wanted, session.sampling)
+        masks = session.masks(self.ids[len(self.ids) - wanted + 1 :]) if self.wanted else None
+        return Row(session.kv.pages[: pages_for(self.end)], self.start, self.ids, wanted, session.sampling, masks)
 
 
 @dataclass(frozen=True)

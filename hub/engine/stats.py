@@ -25,6 +25,7 @@ class HubStats:
     forward_us: int = 0  # microseconds in forwards, sampling included
     model_us: int = 0  # microseconds in the model's own part of forwards
     last_forward_us: int = 0
+    guiding_us: int = 0  # microseconds in which grammars were followed
     waited_us: int = 0  # microseconds without work, or waiting for the window to close
     prefill_tokens: int = 0  # ids of prompts that were computed
     shared_tokens: int = 0  # ids of prompts that were not computed, since other sessions had computed them

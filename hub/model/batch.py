@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shared.guide import Masks
 from shared.sampling_parameters import Sampling
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Row:
     ids: tuple[int, ...]
     wanted: int
     sampling: Sampling = field(default_factory=Sampling)  # of the wanted tokens
+    masks: Masks | None = None  # of the wanted tokens those that may come; None: any
 
     @property
     def end(self) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hub.model.batch import Row
+from shared.guide import Masks
 from shared.sampling import (
     LARGE_VOCAB,
     LOUD,
@@ -66,6 +67,28 @@ def draw_wanted(logits: Tensor, rows: Sequence[Row], vocab_size: int) -> list[li
     places = iter([next(tokens) if its else None for its in usable])
     told = [[next(places) for _ in range(row.wanted)] for row in rows]
     return [None if None in its else [token for token in its if token is not None] for its in told]
+
+
+def guided(logits: Tensor, rows: Sequence[Row], vocab_size: int) -> Tensor:
+    """Return the logits of ids below `vocab_size`, with -inf for those that the rows' masks leave out."""
+    logits = logits[:, :vocab_size]
+    places: list[int] = []
+    masks: list[Masks] = []
+    place = 0
+    for row in rows:
+        if row.masks is not None:
+            places += range(place, place + row.wanted)
+            masks.append(row.masks)
+        place += row.wanted
+    if not places:
+        return logits
+    words = torch.from_numpy(np.concatenate(masks).view(np.int32)).to(logits.device)
+    bits = torch.arange(32, dtype=torch.int32, device=logits.device)
+    left_out = ((words[:, :, None] >> bits) & 1 == 0).flatten(1)[:, : logits.shape[1]]
+    if len(places) == len(logits):
+        return logits.masked_fill(left_out, -math.inf)
+    index = torch.tensor(places, device=logits.device)
+    return logits.index_copy(0, index, logits[index].masked_fill(left_out, -math.inf))
 
 
 def _peaks(logits: Tensor) -> tuple[Tensor, Tensor]:

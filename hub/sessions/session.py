@@ -8,7 +8,9 @@ from enum import Enum
 
 from hub.sessions.acceptance import Acceptance
 from hub.sessions.held_kv import HeldKV
-from shared.messages import Draft, Fault, FaultCode, Finish, Verdict
+from shared.errors import GrammarError
+from shared.guide import CompiledGrammar, Guide, Masks, nothing
+from shared.messages import MAX_DETAIL, Draft, Fault, FaultCode, Finish, Verdict
 from shared.sampling_parameters import Sampling
 from shared.transcript import Transcript
 
@@ -80,6 +82,9 @@ class HubSession:
         self.drafted: tuple[int, ...] = ()  # tokens of the round that wait for verification
         self.until = 0  # length up to which the target may decode
         self.sampling = Sampling()
+        self.grammar: CompiledGrammar | None = None  # that answers were guided by last
+        self.guide: Guide | None = None  # of the answer, where `sampling` names a grammar
+        self.misguided = ""  # why its grammar could not be followed
         self.finish = Finish.NO
         self._answer_base = 0  # length at which the current round's answer begins
         self._to_feed = False  # whether ids were appended since the last forward that reached the end of the text
@@ -114,10 +119,11 @@ class HubSession:
         """Ids whose K/V is to be computed, the last committed one among them."""
         return self.committed - self.computed
 
-    def receive(self, draft: Draft, number: int = 0) -> Verdict | Fault | None:
+    def receive(self, draft: Draft, number: int = 0, grammar: CompiledGrammar | None = None) -> Verdict | Fault | None:
         """Take in a draft. What is returned is to be published at once; work shows in `has_work`.
 
-        `number` is the draft's own among all drafts of the hub, later ones having higher numbers.
+        `number` is the draft's own among all drafts of the hub, later ones having higher numbers; `grammar` is the one
+        that its sampling names.
         """
         ruling = rule(draft, self.round, self.committed, self.transcript.digest)
         if ruling is DraftRuling.DROP:
@@ -131,6 +137,12 @@ class HubSession:
         refusal = self._refusal(draft)
         if refusal is not None:
             return refusal
+        if draft.sampling is not None:
+            try:
+                guide = self._guide_of(draft, draft.sampling, grammar)
+            except GrammarError as error:
+                return Fault(FaultCode.BAD_REQUEST, str(error)[:MAX_DETAIL], round=draft.round)
+            self.grammar, self.guide = grammar or self.grammar, guide
         self.round = draft.round
         self.until = draft.until
         self.drafted = ()
@@ -162,6 +174,29 @@ class HubSession:
             # Room for the target's own token behind the drafted ones; a verified block earns it without credit.
             self.drafted = draft.tokens[: min(self.limits.max_draft, self.limits.context - self.committed - 1)]
             self.until = max(self.until, self.committed + 1)
+
+    def _guide_of(self, draft: Draft, sampling: Sampling, grammar: CompiledGrammar | None) -> Guide | None:
+        """A guide for the answer that the draft begins or resumes. Raises GrammarError where its text does not keep to the grammar."""
+        if grammar is None:
+            return None
+        guide, begins = grammar.guide(), sampling.grammar_from
+        held = self.transcript.ids[begins : draft.base]
+        guide.follow((*held, *draft.append[max(0, begins - draft.base) :]))
+        return guide
+
+    def masks(self, drafted: Sequence[int]) -> Masks | None:
+        """What may come behind the committed ids, and behind each of `drafted`; None where any id may.
+
+        Nothing may where the grammar can't be followed: `misguided` says why, then.
+        """
+        if self.guide is None or self.grammar is None:
+            return None
+        try:
+            self.guide.follow(self.transcript.ids[self.sampling.grammar_from :])
+            return self.guide.masks(drafted)
+        except GrammarError as error:
+            self.misguided = str(error)
+            return nothing(len(drafted) + 1, self.grammar.words)
 
     def drop_draft(self) -> None:
         """Go on without the drafted tokens, of which the target can say nothing; its own are still wanted."""

@@ -190,7 +190,7 @@ def _ask_all(cases: list[Case], bed: HubBed) -> None:
 
 @contextmanager
 def _node(bed: HubBed, name: str, case: Case) -> Iterator[Conversation]:
-    with connected(bed.node(name, pair=case.draft, **WAYS[case.way])) as conversation:
+    with connected(bed.node(name, pair=case.draft, guided=False, **WAYS[case.way])) as conversation:
         if case.way == "switching":
             conversation.loop.gate = _RestlessGate(conversation.loop.pace, case.seed)
         yield conversation

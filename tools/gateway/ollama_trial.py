@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,7 +24,16 @@ class OllamaTrial:
     @property
     def checks(self) -> list[Callable[[], None]]:
         """All of them, in order."""
-        return [self.models, self.chats, self.streams, self.generates, self.tools, self.refusals, self.clients_at_once]
+        return [
+            self.models,
+            self.chats,
+            self.streams,
+            self.generates,
+            self.tools,
+            self.formats,
+            self.refusals,
+            self.clients_at_once,
+        ]
 
     def close(self) -> None:
         """Leave the server."""
@@ -78,10 +88,25 @@ class OllamaTrial:
         said = self._client.chat("home", chat, tools=[TOOL], options={"temperature": 0}).message.content
         self._trial.check("its result is told", "kitchen" in (said or ""), said)
 
+    def formats(self) -> None:
+        """Answers keep to a schema, or are JSON at least."""
+        schema = {
+            "type": "object",
+            "properties": {"on": {"type": "boolean"}},
+            "required": ["on"],
+            "additionalProperties": False,
+        }
+        for seed in range(3):
+            said = self._chat(LIGHTS, format=schema, options={"temperature": 1.5, "seed": seed}).message.content
+            self._trial.check("an answer fits its schema", json.loads(said) in ({"on": True}, {"on": False}), said)
+        said = self._chat(LIGHTS, format="json", options={"temperature": 0}).message.content
+        self._trial.check("an answer is an object", isinstance(json.loads(said), dict), said)
+
     def refusals(self) -> None:
         """What can't be done is said."""
         cases: dict[str, dict[str, Any]] = {
-            "a format": {"format": "json"},
+            "a format that is none": {"format": "xml"},
+            "a format that nothing follows": {"format": {"type": "no such thing"}},
             "a penalty": {"options": {"repeat_penalty": 1.3}},
             "a temperature below zero": {"options": {"temperature": -1}},
         }

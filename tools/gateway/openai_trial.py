@@ -8,19 +8,33 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import openai
+import pydantic
 
 from tools.gateway.served import LIGHTS, TOOL, Trial
 
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"room": {"enum": ["kitchen", "hall"]}, "percent": {"type": "integer", "minimum": 0, "maximum": 99}},
+    "required": ["room", "percent"],
+    "additionalProperties": False,
+}
 _CALL = {"name": "HassTurnOn", "arguments": {"area": "kitchen", "domain": "light"}}
 _LONG = {"temperature": 2.0, "seed": 3, "max_tokens": 400}  # writes nonsense that comes to no end
 _STREAMS = 50
 _GROWTH = 1.1  # of memory, between 50 streams and 50 more
 _ADDED_S = 0.005
 _TIMED = 12
+
+
+class Room(pydantic.BaseModel):
+    """What a program may want filled in."""
+
+    room: Literal["kitchen", "hall"]
+    percent: int = pydantic.Field(ge=0, le=99)
 
 
 class OpenAITrial:
@@ -40,6 +54,8 @@ class OpenAITrial:
             self.ends,
             self.chats,
             self.tools,
+            self.schemas,
+            self.forced_calls,
             self.responses,
             self.refusals,
             self.clients_that_leave,
@@ -142,6 +158,38 @@ class OpenAITrial:
         self._trial.check("no tool is called where none may be", none.finish_reason == "stop", none)
         self._trial.check("no call reached the house", not any(told.calls for told in self._since_mqtt()), "a call")
 
+    def schemas(self) -> None:
+        """Answers keep to a schema, of a class of pydantic too, and are those over MQTT."""
+        for seed in range(3):
+            given = {"temperature": 1.5, "seed": seed}
+            answer = self._ask(LIGHTS, response_format=_FORM, **given).choices[0]
+            read = json.loads(answer.message.content)
+            self._trial.check("the answer fits the schema", _fits(read) and answer.finish_reason == "stop", answer)
+            over_mqtt = self._served.answer(LIGHTS, schema=SCHEMA, **given)["text"]
+            self._trial.check("it is the one over MQTT", answer.message.content == over_mqtt, over_mqtt)
+        parsed = self._client.chat.completions.parse(
+            model=self._served.model,
+            messages=[{"role": "user", "content": LIGHTS}],
+            response_format=Room,
+            temperature=0,
+        )
+        room = parsed.choices[0].message.parsed
+        self._trial.check("a class is filled in", isinstance(room, Room) and 0 <= room.percent <= 99, parsed)
+        chunks = list(self._ask(LIGHTS, response_format=_FORM, temperature=0, stream=True))
+        streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+        self._trial.check("in a stream too", _fits(json.loads(streamed)), streamed)
+
+    def forced_calls(self) -> None:
+        """Where a call is asked for there is one, of tools that the pair has never seen too."""
+        other = {"name": "feed_cat", "parameters": {**SCHEMA, "title": "Food"}}
+        for name, choice in (("HassTurnOn", "required"), ("feed_cat", _named("feed_cat"))):
+            tools = [TOOL, {"type": "function", "function": other}][: 1 + (name == "feed_cat")]
+            message = self._ask("hm", tools=tools, tool_choice=choice, temperature=0).choices[0].message
+            called = [call.function.name for call in message.tool_calls or []]
+            self._trial.check(f"{name} is called", set(called) == {name}, message)
+        arguments = json.loads(message.tool_calls[0].function.arguments)
+        self._trial.check("its arguments fit", _fits(arguments), arguments)
+
     def responses(self) -> None:
         """The newer API."""
         whole = self._client.responses.create(model=self._served.model, input=LIGHTS, temperature=0.0)
@@ -166,10 +214,15 @@ class OpenAITrial:
         cases: dict[str, dict[str, Any]] = {
             "n": {"n": 2},
             "frequency_penalty": {"frequency_penalty": 0.5},
-            "response_format": {"response_format": {"type": "json_object"}},
+            "response_format": {"response_format": {"type": "xml"}},
+            "must hold a JSON schema": {
+                "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": 5}}
+            },
+            "can't be followed": {"response_format": _schema_form({"type": "no such thing"})},
+            "tools": {"response_format": _FORM, "tools": [TOOL]},
             "temperature": {"temperature": 7},
             "max_tokens": {"max_tokens": 0},
-            "tool_choice": {"tool_choice": "required", "tools": [TOOL]},
+            "tool_choice": {"tool_choice": _named("unknown"), "tools": [TOOL]},
             "messages": {"messages": []},
             "stop": {"stop": ["x"] * 50},
         }
@@ -253,3 +306,25 @@ class OpenAITrial:
     def _since_mqtt(self) -> list[Any]:
         """What the house was told of requests that it did not make."""
         return [told for told in self._served.house.told.values() if not told.answers]
+
+
+def _fits(read: Any) -> bool:
+    """Whether it is what SCHEMA asks for."""
+    return (
+        isinstance(read, dict)
+        and read.keys() == {"room", "percent"}
+        and read["room"] in {"kitchen", "hall"}
+        and read["percent"] in range(100)
+    )
+
+
+def _schema_form(schema: Any) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "room", "schema": schema, "strict": True}}
+
+
+def _named(name: str) -> dict[str, Any]:
+    """The `tool_choice` of one function."""
+    return {"type": "function", "function": {"name": name}}
+
+
+_FORM = _schema_form(SCHEMA)

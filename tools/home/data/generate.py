@@ -54,6 +54,7 @@ _EXCHANGES = (0.6, 0.22, 0.12, 0.06)  # shares of dialogues of one, two … exch
 UNKNOWN = "unknown"  # the kind of a request for what the list of the home has not
 _TOLD = 0.06  # share of the requests with one call after which what came of it is told
 _UNKNOWN = 0.3  # share of the requests under a list of the home that may be for something that it has not
+_REMOVED = 0.35  # share of the homes that lose what the first request is for, if that is something they have
 _FOLLOWING = 0.6  # share of later requests in a dialogue that refer to the one before
 
 
@@ -100,6 +101,8 @@ def dialogue(rng: random.Random, source: Source) -> Dialogue:
         followed = _follow(clauses[0], rng, source, home) if len(clauses) == 1 and rng.random() < _FOLLOWING else None
         clauses = [followed] if followed else _clauses(rng, source, home, first=not exchanges)
         if home:
+            if not exchanges and rng.random() < _REMOVED:
+                home = _removed(clauses, home, rng)
             clauses = _known(clauses, home)
         exchanges.append(_exchange(clauses, rng, source))
         if len(exchanges[-1].calls) == 1 and len(exchanges) < len(_EXCHANGES) and rng.random() < _TOLD:
@@ -166,6 +169,14 @@ def _known(clauses: list[Clause], home: Home) -> list[Clause]:
         return clauses
     refusal = Entry("", f"there is no {unknown[0]} in this home, so I changed nothing", kind=UNKNOWN)
     return [replace(clause, entry=refusal if at == 0 else Entry(""), drawn={}) for at, clause in enumerate(clauses)]
+
+
+def _removed(clauses: list[Clause], home: Home, rng: random.Random) -> Home:
+    """The home without one thing that is asked for: then the list alone tells this refusal from an action."""
+    lights = {f"{area} light" for area in home.areas}  # without it, the lights of its area would be meant
+    things = [name for clause in clauses for name in clause.things if home.has(name) and name.lower() not in lights]
+    fewer = home.without(rng.choice(things)) if things else home
+    return fewer if fewer.areas else home
 
 
 def _clauses(rng: random.Random, source: Source, home: Home | None, *, first: bool = True) -> list[Clause]:

@@ -37,6 +37,15 @@ class Home:
         """Whether the list has a device, room or storey of that name."""
         return name.lower() in {*self.areas, *self.floors, *(device for _, device in self.devices)}
 
+    def without(self, name: str) -> Home:
+        """The home before it had what bears that name."""
+        gone = name.lower()
+        return Home(
+            tuple(area for area in self.areas if area != gone),
+            tuple(floor for floor in self.floors if floor != gone),
+            tuple(device for device in self.devices if device[1] != gone),
+        )
+
     @property
     def lit(self) -> list[str]:
         """Areas with a device called "AREA light"."""
