@@ -25,6 +25,7 @@ from shared.text_file import read_text
 from shared.transcript import common_length
 
 _WORD_BITS = 32
+_LARGE_VOCAB = 8192  # ids
 # A grammar that is meant well stays far below these; one that is not ends in an error in a fraction of a second: docs/grammars.md.
 _LIMITS: dict[str, Any] = {
     "initial_lexer_fuel": 1_000_000,
@@ -65,8 +66,10 @@ class GuideMaker:
             raise GrammarError(f"the schema can't be followed: {error}") from None
         if matcher.is_error():
             raise GrammarError(f"the schema can't be followed: {_told(matcher)}")
-        compiled = CompiledGrammar(grammar.digest, matcher, -(-self._vocab_size // _WORD_BITS))
-        compiled.guide().masks()
+        compiled = CompiledGrammar(
+            grammar.digest, matcher, -(-self._vocab_size // _WORD_BITS), frozenset(self._end_ids)
+        )
+        compiled.guide().masks(())
         return compiled
 
     def _loaded(self) -> Any:
@@ -74,7 +77,7 @@ class GuideMaker:
         from llguidance import LLTokenizer
 
         try:
-            return LLTokenizer(self._described(), n_vocab=self._vocab_size, eos_token=self._end_ids)
+            return LLTokenizer(self._described(), self._vocab_size, self._end_ids, _slices(self._vocab_size))
         except GrammarError:
             raise
         except Exception as error:  # whatever the library makes of a file that it does not know
@@ -124,63 +127,61 @@ def guides_of(pair: Pair, vocab_size: int, end_ids: Collection[int]) -> GuideMak
 class CompiledGrammar:
     """A grammar that answers can be guided by; it may be handed from thread to thread."""
 
-    def __init__(self, digest: int, matcher: Any, words: int) -> None:
+    def __init__(self, digest: int, matcher: Any, words: int, end_ids: frozenset[int]) -> None:
         self.digest = digest
         self.words = words
-        self._matcher = matcher
+        self._matcher, self._end_ids = matcher, end_ids
 
     def guide(self) -> Guide:
         """For one answer, at its beginning."""
-        return Guide(self._matcher.deep_copy(), self.words)
+        return Guide(self._matcher.deep_copy(), self.words, self._end_ids)
 
 
 class Guide:
-    """Where an answer stands in its grammar. To be used on one thread."""
+    """What may come where in one answer, by the answer's ids so far. To be used on one thread; texts that go on from the last are cheap."""
 
-    def __init__(self, matcher: Any, words: int) -> None:
-        self._matcher, self._words = matcher, words
+    def __init__(self, matcher: Any, words: int, end_ids: frozenset[int]) -> None:
+        self._matcher, self._words, self._end_ids = matcher, words, end_ids
         self._ids: list[int] = []  # that the matcher has taken in
 
     def follow(self, ids: Sequence[int]) -> None:
-        """Stand behind `ids`, all of the answer so far. Raises GrammarError where no answer begins so, or that takes too long to tell."""
+        """Raise GrammarError where no answer goes on behind `ids`, or where that takes too long to tell."""
         same = common_length(self._ids, ids)
         if same < len(self._ids):
             self._matcher.rollback(len(self._ids) - same)
             del self._ids[same:]
         fresh = list(ids[same:])
-        taken = self._matcher.try_consume_tokens(fresh)
+        taken = self._matcher.try_consume_tokens(fresh) if fresh else 0
         self._ids += fresh[:taken]
         self._require_sound()
-        if taken < len(fresh):
+        if taken < len(fresh) or (self._ids and self._ids[-1] in self._end_ids):
             raise GrammarError(f"the text leaves the grammar at its id {same + taken}")
 
-    def masks(self, drafted: Sequence[int] = ()) -> Masks:
-        """What may come next, and behind each of `drafted` [len(drafted) + 1, words]; behind one that may not come, anything.
+    def masks(self, ids: Sequence[int], drafted: Sequence[int] = ()) -> Masks:
+        """What may come behind `ids`, and behind each of `drafted` too [len(drafted) + 1, words]; behind one that may not come or that ends the answer, anything.
 
-        Raises GrammarError where the grammar proves too complex here.
+        Raises GrammarError where the text leaves the grammar or has ended, or that proves too complex here.
         """
+        self.follow(ids)
         masks = np.full((len(drafted) + 1, self._words), 0xFFFFFFFF, np.uint32)
-        taken = 0
-        for place in range(len(masks)):
-            row = masks[place]
-            self._matcher.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
-            if place == len(drafted) or self._matcher.try_consume_tokens([drafted[place]]) == 0:
+        matcher, size, at = self._matcher, masks.strides[0], masks.ctypes.data
+        matcher.unsafe_compute_mask_ptr(at, size)
+        for place, token in enumerate(drafted, start=1):
+            if token in self._end_ids or not matcher.try_consume_tokens([token]):
                 break
-            taken += 1
+            self._ids.append(token)
+            matcher.unsafe_compute_mask_ptr(at + place * size, size)
         self._require_sound()
-        if taken:
-            self._matcher.rollback(taken)
         return masks
 
-    def forced(self) -> list[int]:
-        """Ids that come next whatever the model says, as the tokenizer writes them; a model may write the same text by others."""
-        ids: list[int] = self._matcher.compute_ff_tokens()
-        return ids
-
-    def only(self) -> int | None:
-        """The id that comes next, where no other may."""
-        ids = np.flatnonzero(allowed(self.masks(), self._words * _WORD_BITS)[0])
-        return int(ids[0]) if len(ids) == 1 else None
+    def certain(self, ids: Sequence[int]) -> list[int]:
+        """What comes behind `ids` whatever the model says, none where there is a choice. Raises GrammarError as `masks` does."""
+        self.follow(ids)
+        forced: list[int] = self._matcher.compute_ff_tokens()
+        if forced:
+            return forced
+        left = np.flatnonzero(allowed(self.masks(ids), self._words * _WORD_BITS)[0])
+        return [int(left[0])] if len(left) == 1 else []
 
     def _require_sound(self) -> None:
         if self._matcher.is_error():
@@ -221,6 +222,11 @@ def _head(name: str, item: str, key: str) -> str:
 def _json(schema: dict[str, Any], item: str, key: str) -> str:
     options = {"item_separator": item, "key_separator": key, "whitespace_flexible": False, "lenient": False}
     return f"%json {json.dumps({**schema, 'x-guidance': options})}"
+
+
+def _slices(vocab_size: int) -> list[str] | None:
+    """Parts of the vocabulary that llguidance looks at as one; in a small vocabulary that takes longer than to look at each id."""
+    return [] if vocab_size < _LARGE_VOCAB else None
 
 
 def _literal(text: str) -> str:

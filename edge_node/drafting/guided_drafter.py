@@ -38,12 +38,12 @@ class GuidedDrafter:
         """See `Drafter`. It ends where the text does not keep to the grammar, as one that is not verified may not."""
         if self._grammar is None or self._guide is None or sampling.grammar != self._grammar.digest:
             return self._model.draft(ids, sampling)
-        return self._guesses(_Text(list(ids), sampling.grammar_from, self._guide), sampling)
+        return self._guesses(TextInGrammar(list(ids), sampling.grammar_from, self._guide), sampling)
 
-    def _guesses(self, text: _Text, sampling: Sampling) -> Iterator[Guess | None]:
+    def _guesses(self, text: TextInGrammar, sampling: Sampling) -> Iterator[Guess | None]:
         try:
             while len(text.ids) < self.context:
-                for token in text.forced():
+                for token in text.certain():
                     text.ids.append(token)
                     yield Guess(token, 1.0, SOURCE)
                     if token in self._end_ids:
@@ -56,7 +56,7 @@ class GuidedDrafter:
                     yield guess
                     if guess.token in self._end_ids:
                         return
-                    if text.forced():
+                    if text.certain():
                         break
                 else:
                     return
@@ -64,24 +64,19 @@ class GuidedDrafter:
             return
 
 
-class _Text:
+class TextInGrammar:
     """A text and where it stands in its grammar. Several drafts of one answer are gone on with in turn by the same guide."""
 
     def __init__(self, ids: list[int], begins: int, guide: Guide) -> None:
         self.ids = ids
         self._begins, self._guide = begins, guide
 
-    def forced(self) -> list[int]:
+    def certain(self) -> list[int]:
         """The ids that come next for certain. Raises GrammarError."""
-        self._guide.follow(self.ids[self._begins :])
-        forced = self._guide.forced()
-        if not forced:
-            only = self._guide.only()
-            return [] if only is None else [only]
-        return forced
+        return self._guide.certain(self.ids[self._begins :])
 
     def draw(self, logits: npt.NDArray[np.floating[Any]], sampling: Sampling, position: int) -> int:
         """The id that `logits` give among those that may come; the others are -inf in them from then on."""
-        self._guide.follow(self.ids[self._begins :])
-        logits[~allowed(self._guide.masks(), len(logits))[0]] = -np.inf
+        masks = self._guide.masks(self.ids[self._begins :])
+        logits[~allowed(masks, len(logits))[0]] = -np.inf
         return draw(logits, sampling, position)

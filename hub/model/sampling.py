@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hub.model.batch import Row
-from shared.guide import Masks
+from shared.guide import Masks, allowed
 from shared.sampling import (
     LARGE_VOCAB,
     LOUD,
@@ -26,6 +26,8 @@ from shared.sampling import (
 from shared.sampling_parameters import MAX_VOCAB, Sampling
 
 _WORD = 0xFFFFFFFF
+# What is added to the logits of eight ids for each byte of a mask.
+_ADDED = np.where(allowed(np.arange(256, dtype=np.uint32)[:, None], 8), np.float32(0), np.float32(-np.inf))
 _FIRST_WIDTH = 256  # ids that are sorted first in search of a nucleus
 
 
@@ -82,13 +84,22 @@ def guided(logits: Tensor, rows: Sequence[Row], vocab_size: int) -> Tensor:
         place += row.wanted
     if not places:
         return logits
-    words = torch.from_numpy(np.concatenate(masks).view(np.int32)).to(logits.device)
-    bits = torch.arange(32, dtype=torch.int32, device=logits.device)
-    left_out = ((words[:, :, None] >> bits) & 1 == 0).flatten(1)[:, : logits.shape[1]]
     if len(places) == len(logits):
-        return logits.masked_fill(left_out, -math.inf)
+        return _masked(logits, np.concatenate(masks))
     index = torch.tensor(places, device=logits.device)
-    return logits.index_copy(0, index, logits[index].masked_fill(left_out, -math.inf))
+    return logits.index_copy(0, index, _masked(logits[index], np.concatenate(masks)))
+
+
+def _masked(logits: Tensor, masks: Masks) -> Tensor:
+    """Return the logits [places, vocab] with -inf where the masks [places, words] have no bit."""
+    size = logits.shape[1]
+    if logits.device.type == "cpu":
+        # Adding what a table has for each byte takes a sixth of the time of a fill.
+        added = _ADDED.take(masks.view(np.uint8), axis=0).reshape(len(masks), -1)[:, :size]
+        return logits + torch.from_numpy(added).to(logits.dtype)
+    words = torch.from_numpy(masks.view(np.int32)).to(logits.device)
+    bits = torch.arange(32, dtype=torch.int32, device=logits.device)
+    return logits.masked_fill(((words[:, :, None] >> bits) & 1 == 0).flatten(1)[:, :size], -math.inf)
 
 
 def _peaks(logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -192,8 +192,7 @@ class HubSession:
         if self.guide is None or self.grammar is None:
             return None
         try:
-            self.guide.follow(self.transcript.ids[self.sampling.grammar_from :])
-            return self.guide.masks(drafted)
+            return self.guide.masks(self.transcript.ids[self.sampling.grammar_from :], drafted)
         except GrammarError as error:
             self.misguided = str(error)
             return nothing(len(drafted) + 1, self.grammar.words)

@@ -173,7 +173,7 @@ def test_a_damaged_frame_is_decoded_or_refused(message: AnyMessage, data: st.Dat
         (msgpack.packb([1, 6, 1, "x" * 2000]), "detail"),
         (msgpack.packb([1, 7]) + b"\x00", "behind the array"),
         (bytes.fromhex("930103ddffffffff"), "lacks"),
-        (bytes.fromhex("ddffffffff0103"), "8 fields, not"),
+        (bytes.fromhex("ddffffffff0103"), "9 fields, not"),
     ],
 )
 def test_what_is_refused_and_how(frame: bytes, says: str) -> None:

@@ -22,6 +22,7 @@ from shared.settings import shown
 from tools.bench import (
     architectures,
     capacity,
+    constrained,
     curves,
     delivery,
     draft,
@@ -69,6 +70,14 @@ def _exactness(
     counts where plain transformers would choose another id.
     """
     exactness.run(requests, pair_name, NumberFormat(dtype, weights), threads, as_json)
+
+
+@app.command("constrained")
+def _constrained(
+    answers: Annotated[int, typer.Option(min=1, help="of a target with random weights")] = 2000, as_json: Json = False
+) -> None:
+    """Whether answers keep to their schemas and are the target's own under the oracle's own masks, and what masks cost."""
+    constrained.run(answers, as_json)
 
 
 @app.command("architectures")
