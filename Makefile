@@ -17,7 +17,7 @@ PIP := pip install --disable-pip-version-check
 EDITABLE := --config-settings editable_mode=compat --editable
 
 # Two workers, as tests wait for processes that start. All tests of a file are run by one of them, which has its own hub.
-PYTEST := -m pytest -n 2 --dist loadfile
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup demo test test-quick check mosquitto
 

@@ -14,7 +14,7 @@ from hub.engine.turns import Turns
 from hub.sessions.session import Limits, SessionKey, too_long
 from shared.codec import decode, draft_round, largest_frame, split_session
 from shared.errors import ProtocolError
-from shared.limits import MAX_DRAFT
+from shared.limits import MAX_DRAFT, MAX_PACKED_GRAMMAR
 from shared.malformed import MalformedFrames
 from shared.messages import Close, Draft, Fault, Open
 from shared.topics import Topics
@@ -52,7 +52,7 @@ class Intake:
         self._prefix = topics.prefix.encode() + b"/"
         self._clock = clock
         self._largest_open = largest_frame(0)
-        self._largest_draft = largest_frame(limits.context + MAX_DRAFT)
+        self._largest_draft = largest_frame(limits.context + MAX_DRAFT) + MAX_PACKED_GRAMMAR
 
     @property
     def malformed(self) -> int:

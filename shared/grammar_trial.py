@@ -1,6 +1,6 @@
 """Compiles a grammar in a process of its own: `python grammar_trial.py`, started by `guide.py`.
 
-Some short patterns take hours to compile, and nothing inside a process can end that. Here the kernel does. Standard input has one JSON
+Some short patterns take minutes and more to compile, and nothing inside a process can end that. Here the kernel does. Standard input has one JSON
 object: {"tokenizer", "vocab_size", "end_ids", "rules", "limits"}. Nothing on standard output, and the status 0, say that it compiles.
 """
 

@@ -13,6 +13,7 @@ from edge_node.dialogue.calls import CallReader
 from edge_node.dialogue.speech import Speech
 from edge_node.service.requests import BadRequest, read_cancel, read_request
 from edge_node.service.stop_words import is_stop, stop_call
+from shared.grammar import Grammar
 from shared.pair import load_pair
 
 
@@ -34,6 +35,14 @@ def test_every_field_of_an_object_is_heeded() -> None:
     generation = asked.generation
     assert (generation.max_tokens, generation.seed, generation.temperature) == (5, 2**64 - 1, 0.5)
     assert (generation.top_k, generation.top_p, generation.stop) == (3, 0.9, ("\n", "."))
+
+
+def test_a_schema_binds_the_answer_and_keeps_it_from_acting() -> None:
+    schema = {"type": "object", "properties": {"on": {"type": "boolean"}}}
+    asked = read_request(json.dumps({"text": "hi", "schema": schema}).encode(), 99)
+    assert asked.generation.grammar == Grammar.of_schema(schema)
+    assert not asked.acts
+    assert read_request(b"hi", 99).acts
 
 
 def test_ros_says_its_text_as_data() -> None:
@@ -64,6 +73,8 @@ def test_ros_says_its_text_as_data() -> None:
         (b'{"text": "a", "seed": -1}', "seed must be a whole number"),
         (b'{"text": "a", "stop": [""]}', "must not hold an empty text"),
         (b'{"text": "a", "stop": 5}', "must be a text, or a list"),
+        (b'{"text": "a", "schema": "object"}', "schema must be a JSON schema"),
+        (b'{"text": "a", "schema": {"multipleOf": 1e9}}', "schema can't be kept to: multipleOf may be"),
         (b'{"text": "a", "chat": "' + b"x" * 65 + b'"}', "the chat must be 1 to 64 printable characters"),
         (b'{"text": "a", "id": ["b"]}', "the id must be 1 to 64 printable characters"),
         (b"{" * 5000, "begins like a JSON object and is none"),

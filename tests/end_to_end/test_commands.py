@@ -52,6 +52,20 @@ def test_ask_prints_the_answer_and_json_its_figures(bed: HubBed) -> None:
     assert report["tokens"] > report["rounds"]
 
 
+def test_an_answer_keeps_to_a_schema_in_all_modes(bed: HubBed, tmp_path: Path) -> None:
+    file = tmp_path / "room.json"
+    room = {"enum": ["kitchen", "hall"]}
+    schema = {"type": "object", "properties": {"room": room}, "required": ["room"], "additionalProperties": False}
+    file.write_text(json.dumps(schema))
+    for mode in ("stream", "speculate"):
+        answer = run(bed, "pi", "--mode", mode, "--schema", str(file), REQUEST)
+        assert json.loads(answer.stdout) == {"room": "kitchen"}, answer.stderr
+    for content, said in (("[", "not JSON"), ("[]", "no JSON schema"), ('{"type": "none"}', "can't be followed")):
+        file.write_text(content)
+        refused = run(bed, "pi", "--schema", str(file), REQUEST)
+        assert (refused.returncode, said in refused.stderr, refused.stdout) == (1, True, ""), refused.stderr
+
+
 @pytest.mark.parametrize("sampled", [[], ["--temperature", "0.9", "--seed", "3"]])
 def test_both_modes_and_policies_give_the_same_text(bed: HubBed, sampled: list[str]) -> None:
     texts = {

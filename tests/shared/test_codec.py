@@ -61,6 +61,18 @@ GOLDEN: list[tuple[AnyMessage, str]] = [
         Draft(1, 0, 0, until=4, append=(3, 40, 4), sampling=Sampling(0.8, 40, 0.9, 2**63)),
         "9a0103010000900493032804c294cb3fe999999999999a28cb3feccccccccccccdcf8000000000000000",
     ),
+    (
+        Draft(
+            1,
+            0,
+            0,
+            until=4,
+            append=(3, 40, 4),
+            sampling=Sampling(0.8, 40, 0.9, 2**63, 0x0123456789ABCDEF, 3),
+            grammar=b"\x78\x9c",
+        ),
+        "9b0103010000900493032804c296cb3fe999999999999a28cb3feccccccccccccdcf8000000000000000cf0123456789abcdef03c402789c",
+    ),
     (Draft(7, 42, 0x0123456789ABCDEF, (5, 300, 2047)), "960103072acf0123456789abcdef9305cd012ccd07ff"),
     (Draft(8, 40, 1, cut=True), "990103082801900090c3"),
     (Verdict(7, 42, 2, (9,), Finish.NO, 9000, 350), "990104072a02910900cd2328cd015e"),

@@ -80,3 +80,12 @@ def test_early_verdicts_of_the_pair() -> None:
     assert figures["early_agreement_per_token"] >= figures["early_agreement"] > 0.8
     assert figures["lead_ms"] > 0, "an early verdict is published before its verdict"
     assert 0 < figures["lead_share"] < 1
+
+
+def test_constrained() -> None:
+    figures = bench("constrained", "--answers", "40")
+    assert (figures["answers"], figures["invalid"], figures["mismatches"]) == (40, 0, 0)
+    assert figures["compared_tokens"] > 100
+    assert 0 < figures["mask_share"] < 0.3
+    assert 0 < figures["forced_share"] < 1
+    assert figures["speedup"] > 0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import random
 import struct
+import zlib
 from collections.abc import Callable, Sequence
 
 from shared.codec import encode
+from shared.grammar import Grammar
 from shared.limits import MAX_DRAFT, MAX_FRAME, MAX_PIECE
 from shared.messages import (
     AnyMessage,
@@ -72,12 +74,27 @@ class Frames:
         rng = self._rng
         if rng.random() < 0.1:
             append = tuple(rng.randrange(2000) for _ in range(rng.randint(1, 24)))
-            return Draft(1, 0, 0, until=len(append) + rng.randrange(2), append=append, sampling=Sampling(seed=7))
+            until, (digest, packed) = len(append) + rng.randrange(2), self._grammar()
+            sampling = Sampling(seed=7, grammar=digest, grammar_from=rng.choice((len(append), self._number(0, 2**24))))
+            return Draft(1, 0, 0, until=until, append=append, sampling=sampling, grammar=packed)
         sampling = Sampling(rng.uniform(0.01, 100), rng.randrange(2**20), rng.random(), rng.getrandbits(64))
         return Draft(
             self._number(1, 2**32 - 1), self._number(0, 2**24), rng.getrandbits(64), self._ids(rng.randrange(MAX_DRAFT + 1)),
             self._number(0, 2**24), self._ids(int(10 ** rng.uniform(0, 4))), rng.random() < 0.3, sampling if rng.random() < 0.3 else None,
         )  # fmt: skip
+
+    def _grammar(self) -> tuple[int, bytes]:
+        """The hash and the packed text of a grammar: of none, as a rule; of one that is none, too large, or another than it says."""
+        rng = self._rng
+        grammar = rng.choice((
+            Grammar.of_schema({"enum": [rng.randrange(1000)]}),
+            Grammar.of_schema({"type": "string", "pattern": rng.choice(("^(a|aa)+$", "(?=a)", "^(.*a.*){30}$", "["))}),
+            Grammar.of_schema({"$ref": "#"}),
+            Grammar("[" * rng.randrange(10_000)),
+        ))  # fmt: skip
+        digest = rng.choice((0, 0, grammar.digest, rng.getrandbits(64)))
+        packed = rng.choice((grammar.packed, b"", rng.randbytes(40), zlib.compress(b" " * 2**22)))
+        return digest, packed if digest or rng.random() < 0.1 else b""
 
     def verdict(self) -> Verdict:
         """A verdict."""
