@@ -41,9 +41,8 @@ class Node:
         self._loaded = self._load()
         self.pair = self._loaded.pair
         self._guidance = Guidance(self.pair, self._loaded.tokenizer, own=settings.guided)
-        threading.Thread(
-            target=self._guidance.of, args=(None,), name="grammar", daemon=True
-        ).start()  # ahead of the first answer
+        # Ahead of the first answer. No daemon: a program that ends while it compiles would crash.
+        threading.Thread(target=self._guidance.of, args=(None,), name="grammar").start()
         self.link = NodeLink(settings.broker, settings.name, self.pair)
         self._members: list[_Member] = []
 

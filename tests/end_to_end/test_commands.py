@@ -57,9 +57,12 @@ def test_an_answer_keeps_to_a_schema_in_all_modes(bed: HubBed, tmp_path: Path) -
     room = {"enum": ["kitchen", "hall"]}
     schema = {"type": "object", "properties": {"room": room}, "required": ["room"], "additionalProperties": False}
     file.write_text(json.dumps(schema))
+    texts = set()
     for mode in ("stream", "speculate"):
         answer = run(bed, "pi", "--mode", mode, "--schema", str(file), REQUEST)
-        assert json.loads(answer.stdout) == {"room": "kitchen"}, answer.stderr
+        texts.add(answer.stdout)
+        assert json.loads(answer.stdout)["room"] in room["enum"], answer.stderr
+    assert len(texts) == 1
     for content, said in (("[", "not JSON"), ("[]", "no JSON schema"), ('{"type": "none"}', "can't be followed")):
         file.write_text(content)
         refused = run(bed, "pi", "--schema", str(file), REQUEST)
