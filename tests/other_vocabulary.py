@@ -17,7 +17,7 @@ from shared.pair import load_pair
 
 END = "<|stop|>"  # what the draft calls the target's <|end|>
 _LEFT_OUT = 500  # of the model's 1,787 merges, the last that were learnt
-_EMBEDDING = ("model.embed_tokens.weight.int8", "model.embed_tokens.weight.scales")  # the head's too
+_EMBEDDING = "model.embed_tokens.weight."  # and the head: its numbers, and what stands for each row of them
 _MANIFEST = """schema = 1
 name = "foreign"
 [target]
@@ -82,6 +82,6 @@ def _write_graph(source: Path, out: Path, ids: Mapping[str, int]) -> None:
         order[i] = old[piece]
     graph = onnx.load(source)
     for tensor in graph.graph.initializer:
-        if tensor.name in _EMBEDDING:
+        if tensor.name.startswith(_EMBEDDING) and tensor.dims[0] == len(ids):
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[order], tensor.name))
     onnx.save(graph, out)

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from hub.model import sampling as on_torch
+from hub.model.batch import Row
+from shared.guide import allowed
 from shared.sampling import LARGE_VOCAB, LOUD, MAX_NOISE, draw, gumbel, loud_ids, noise_hash, position_key, surviving
 from shared.sampling_parameters import Sampling
 from tools.rig import oracle
@@ -311,3 +313,41 @@ def test_flat_logits_of_a_large_vocabulary_are_drawn_right() -> None:
         key = position_key(seed, 3)
         hashes = noise_hash(key, np.arange(LARGE_VOCAB))
         assert sorted(loud_ids(key, LARGE_VOCAB)) == np.flatnonzero(hashes < LOUD).tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("vocab", [64, 100, 20_000])
+def test_what_a_mask_leaves_out_is_not_there(vocab: int, dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(vocab)
+    words = -(-vocab // 32)
+    samplings = [Sampling(), Sampling(1.0, seed=3), Sampling(0.8, 7, 0.9, 5), Sampling(2.0, 0, 0.5, 9)]
+    masks: list[NDArray[np.uint32] | None] = [
+        rng.integers(0, 2**32, (number % 3 + 1, words), dtype=np.uint32) if number != 1 else None
+        for number in range(len(samplings))
+    ]
+    rows = [
+        Row((), 10 * number, (1,) * 6, len(mask) if mask is not None else 2, sampling, mask)
+        for number, (sampling, mask) in enumerate(zip(samplings, masks, strict=True))
+    ]
+    padded = torch.tensor(rng.normal(0, 3, (sum(row.wanted for row in rows), vocab + 28)), dtype=dtype)
+    logits = on_torch.guided(padded, rows, vocab)
+    assert logits.dtype == dtype
+    drawn = on_torch.draw_wanted(logits, rows, vocab)
+    place = 0
+    for row, tokens in zip(rows, drawn, strict=True):
+        assert tokens is not None
+        part = padded[place : place + row.wanted, :vocab]
+        if row.masks is not None:
+            there = on_torch.unpacked_there(part, row.masks)
+            assert torch.equal(there, logits[place : place + row.wanted])
+        for at, token in enumerate(tokens):
+            may_come = np.ones(vocab, np.bool_) if row.masks is None else allowed(row.masks, vocab)[at]
+            plain = np.where(may_come, part[at].float().numpy(), -np.inf).astype(np.float32)
+            assert token == draw(plain, row.sampling, row.end - row.wanted + 1 + at)
+            assert may_come[token]
+        place += row.wanted
+
+
+def test_without_masks_logits_stay_as_they_are() -> None:
+    logits = torch.zeros(2, 40)
+    assert torch.equal(on_torch.guided(logits, [Row((), 0, (1,), 2)], 32), logits[:, :32])
