@@ -66,7 +66,7 @@ def devices_at_once(pair_name: str, answers: int, tokens: int) -> dict[str, Any]
     ways = _ways(pair)
     form = NumberFormat(pair.target_dtype)
     with running_hub([_node(name) for name in ways], str(pair.folder), [*form.hub_options, "--threads", "1"]) as bed:
-        settings = {name: bed.node(_node(name), threads=1, **changes) for name, changes in ways.items()}
+        settings = {name: bed.node(_node(name), threads=1, guided=False, **changes) for name, changes in ways.items()}
         asked = _asked_at_once(settings, answers, tokens)
         context = bed.context
     tokenizer = ChatTokenizer(pair)

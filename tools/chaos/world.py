@@ -65,7 +65,7 @@ class World:
         for number, node in enumerate(schedule.nodes):
             settings = folder / f"{node}.toml"
             way = _WAYS[number % len(_WAYS)]
-            write_node_file(settings, node, self._way_of(node, broker), wait_s=_WAIT_S, **way)
+            write_node_file(settings, node, self._way_of(node, broker), wait_s=_WAIT_S, guided=False, **way)
             command = [sys.executable, "-m", "tools.rig.worker", str(settings)]
             self.programs[node] = Killable(command, folder / f"{node}.log", pipes=True, environment=environment)
 
