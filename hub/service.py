@@ -154,6 +154,7 @@ class Hub:
             self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
             self._link.close()
             self._neighbours.close()
+            self.engine.close()
         self._kept.save()
 
     def _exit_head(self, exits: Exits) -> Path | None:

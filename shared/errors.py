@@ -6,6 +6,7 @@
     ├── DeliveryError          files of a pair can't be fetched from a hub
     ├── RequestError           what is asked is no text, or there is nothing to ask
     ├── GrammarError           what an answer shall keep to can't be followed
+    │   └── GrammarUntried     nobody knows, as it could not be tried
     ├── AnswerCancelled        nobody wants more of an answer
     ├── OutputLost             standard output is closed or full
     ├── ProtocolError          bytes or fields that the protocol does not allow
@@ -49,6 +50,10 @@ class RequestError(SledError):
 
 class GrammarError(SledError):
     """What an answer shall keep to can't be followed, or is not followed by the text so far."""
+
+
+class GrammarUntried(GrammarError):
+    """Whether a grammar can be followed could not be tried: this machine had no room or no time."""
 
 
 class AnswerCancelled(SledError):

@@ -21,7 +21,6 @@ from typing import Any
 from shared.errors import GrammarError
 from shared.limits import MAX_GRAMMAR, MAX_PACKED_GRAMMAR
 
-_MOST_CALLS = 8
 _DEEPEST = 64  # levels of a grammar's JSON
 _MOST_PARTS = 4_000  # objects, lists and values of it
 _NAMED = frozenset({"properties", "$defs", "definitions"})  # what stands in these is called as one likes
@@ -40,8 +39,10 @@ _LARGEST = {
 }
 # In the calls of a pair these say what a value is like; whoever carries a call out looks at that, and tells the person.
 _LEFT_TO_CHECKS = frozenset(
-    {"description", "minLength", "maxLength", "minimum", "maximum", "pattern", "minProperties", "anyOf"}
-)
+    {"description", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "pattern", "format"}
+    | {"minItems", "maxItems", "minProperties", "maxProperties", "anyOf"}
+)  # fmt: skip
+_VALUES = frozenset({"enum", "const", "default", "examples"})  # keywords whose value is no schema
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,15 @@ class Style:
     rule: str  # in the language of shared/guide.py, of `call`
 
 
-_SAID = r'"\n" said)? | said' + "\nsaid: line (" + r'"\n" line)*' + "\nline: " + r"/[^{\n][^\n]*/"
+# What is said begins with nothing that a call begins with, and has none inside: edge_node/dialogue/lines.py.
+_SAID = r"""
+said: LINE (/\n+/ LINE)*
+LINE: /[ \t]*([^\s{}\[\]:,"]|"[^na\s{}"])[^\n{]*/"""
 STYLES = {
     # As the built-in pair writes: some calls, one in a line, then what is said.
-    "lines": Style(",", ":", "", "", rf'call ("\n" call){{0,{_MOST_CALLS - 1}}} ({_SAID}'),
+    "lines": Style(",", ":", "", "", r'call ("\n" call)* ("\n" said)? | said' + _SAID),
     # The same where there must be a call.
-    "called lines": Style(
-        ",", ":", "", "", f'call ("\\n" call){{0,{_MOST_CALLS - 1}}} ({_SAID.replace(" | said", "", 1)}'
-    ),
+    "called lines": Style(",", ":", "", "", r'call ("\n" call)* ("\n" said)?' + _SAID),
     # As Qwen and others write: one call between tags.
     "tags": Style(", ", ": ", "<tool_call>\n", "\n</tool_call>", "call"),
 }
@@ -179,7 +181,7 @@ def _require_modest(said: Any) -> None:
                 number = value.get(key)
                 if isinstance(number, int | float) and not -most <= number <= most:
                     raise GrammarError(
-                        f"{key} may be {most} at most in a schema that an answer keeps to, not {number:.3g}"
+                        f"{key} may be {most} at most in a schema that an answer keeps to, not {str(number)[:20]}"
                     )
 
 
@@ -209,18 +211,24 @@ def _depth_exceeds(value: Any, most: int) -> bool:
 
 
 def _types_of(schema: Any) -> Any:
-    """The schema without what is left to checks. Names of arguments are no keywords, whatever they are."""
+    """The schema without what is left to checks. Names of arguments and definitions are no keywords, whatever they are."""
     if isinstance(schema, list):
         return [_types_of(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: value for key, value in schema.items() if key not in _LEFT_TO_CHECKS}
-    named = {name: _types_of(value) for name, value in kept.get("properties", {}).items()}
-    return {key: _types_of(value) for key, value in kept.items()} | ({"properties": named} if named else {})
+    kept = {}
+    for key, value in schema.items():
+        if key in _NAMED and isinstance(value, dict):
+            kept[key] = {name: _types_of(each) for name, each in value.items()}
+        elif key not in _LEFT_TO_CHECKS:
+            kept[key] = value if key in _VALUES else _types_of(value)
+    return kept
 
 
 def _written(said: Mapping[str, Any]) -> str:
     try:
-        return json.dumps(said, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(said, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text.encode()
+        return text
     except (ValueError, TypeError, RecursionError):
         raise GrammarError("the schema is no JSON, or nests too deep") from None

@@ -6,9 +6,13 @@ object: {"tokenizer", "vocab_size", "end_ids", "rules", "limits"}. Nothing on st
 
 from __future__ import annotations
 
-import json
-import resource
 import sys
+
+sys.path.pop(0)  # the folder of this file, whose modules are called as they like
+
+import json
+import os
+import resource
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
@@ -18,6 +22,7 @@ MEMORY = 512 * 2**20  # bytes of data
 
 def main() -> None:
     """Compile the grammar, and say what is wrong with it."""
+    os.nice(19)
     asked = json.loads(sys.stdin.buffer.read())
     tokenizer = LLTokenizer(asked["tokenizer"], n_vocab=asked["vocab_size"], eos_token=asked["end_ids"])
     used = resource.getrusage(resource.RUSAGE_SELF)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import GrammarError
+from shared.errors import GrammarError, GrammarUntried
 from shared.grammar import STYLES, Grammar
 from shared.pair import Pair
 from shared.text_file import read_text
@@ -31,9 +31,9 @@ _LIMITS: dict[str, Any] = {
     "initial_lexer_fuel": 1_000_000,
     "step_lexer_fuel": 50_000,
     "step_max_items": 10_000,
-    "max_items_in_row": 500,
+    "max_items_in_row": 1_000,
     "max_lexer_states": 20_000,
-    "max_grammar_size": 100_000,
+    "max_grammar_size": 30_000,
     "verbose_errors": False,
 }
 _TRIAL = Path(__file__).with_name("grammar_trial.py")
@@ -50,6 +50,7 @@ class GuideMaker:
         """Ids from `vocab_size` on are never allowed."""
         self._path, self._vocab_size, self._end_ids = tokenizer, vocab_size, sorted(end_ids)
         self._tokenizer: Any = None
+        self._text = ""  # of the tokenizer's file
 
     def compile(self, grammar: Grammar) -> CompiledGrammar:
         """Raises GrammarError for one that says nothing, that nothing can follow or that asks for too much, and for a tokenizer that can't be guided."""
@@ -69,7 +70,7 @@ class GuideMaker:
         compiled = CompiledGrammar(
             grammar.digest, matcher, -(-self._vocab_size // _WORD_BITS), frozenset(self._end_ids)
         )
-        compiled.guide().masks(())
+        Guide(compiled).masks(())
         return compiled
 
     def _loaded(self) -> Any:
@@ -85,11 +86,13 @@ class GuideMaker:
 
     def _described(self) -> str:
         """The tokenizer's file, without what it may say of lengths. Raises GrammarError."""
-        text = read_text(self._path, "the tokenizer", GrammarError, most=_MOST_TOKENIZER)
-        try:
-            return json.dumps(json.loads(text) | {"truncation": None, "padding": None})
-        except (ValueError, TypeError, RecursionError):
-            raise GrammarError(f"{self._path} is not a tokenizer file") from None
+        if not self._text:
+            text = read_text(self._path, "the tokenizer", GrammarError, most=_MOST_TOKENIZER)
+            try:
+                self._text = json.dumps(json.loads(text) | {"truncation": None, "padding": None})
+            except (ValueError, TypeError, RecursionError):
+                raise GrammarError(f"{self._path} is not a tokenizer file") from None
+        return self._text
 
     def _try(self, rules: str) -> None:
         """Compile rules in a process that may be ended. Raises GrammarError where they take too long, or don't compile."""
@@ -110,7 +113,9 @@ class GuideMaker:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise GrammarError(f"the schema can't be tried: {error.__class__.__name__}") from None
+            raise GrammarUntried(f"the schema can't be tried: {error.__class__.__name__}") from None
+        if tried.returncode > 0 and b"MemoryError" not in tried.stderr:
+            raise GrammarUntried(f"the schema can't be tried: {tried.stderr.decode(errors='replace')[-200:]}")
         if tried.returncode != 0:
             raise GrammarError(
                 "the schema takes too long to compile, or too much memory: leave patterns out, or make them simpler"
@@ -125,23 +130,36 @@ def guides_of(pair: Pair, vocab_size: int, end_ids: Collection[int]) -> GuideMak
 
 
 class CompiledGrammar:
-    """A grammar that answers can be guided by; it may be handed from thread to thread."""
+    """A grammar that answers can be guided by; it may be handed from thread to thread. What its guides find out on the way they share."""
 
     def __init__(self, digest: int, matcher: Any, words: int, end_ids: frozenset[int]) -> None:
         self.digest = digest
         self.words = words
-        self._matcher, self._end_ids = matcher, end_ids
+        self.end_ids = end_ids
+        self.guides = 0  # made so far
+        self._matcher = matcher
 
     def guide(self) -> Guide:
         """For one answer, at its beginning."""
-        return Guide(self._matcher.deep_copy(), self.words, self._end_ids)
+        self.guides += 1
+        return Guide(self)
+
+    def matcher(self) -> Any:
+        """A matcher of llguidance at the beginning of a text."""
+        return self._matcher.deep_copy()
 
 
 class Guide:
     """What may come where in one answer, by the answer's ids so far. To be used on one thread; texts that go on from the last are cheap."""
 
-    def __init__(self, matcher: Any, words: int, end_ids: frozenset[int]) -> None:
-        self._matcher, self._words, self._end_ids = matcher, words, end_ids
+    def __init__(self, grammar: CompiledGrammar) -> None:
+        self.grammar = grammar
+        self._words, self._end_ids = grammar.words, grammar.end_ids
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew: behind an error the library follows nothing more, and a drafted id may have been at fault alone."""
+        self._matcher = self.grammar.matcher()
         self._ids: list[int] = []  # that the matcher has taken in
 
     def follow(self, ids: Sequence[int]) -> None:

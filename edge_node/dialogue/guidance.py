@@ -31,10 +31,11 @@ class Guidance:
         """What an answer keeps to for which `asked` is asked; None where it is free. Raises GrammarError where that can't be had."""
         if asked is not None:
             return asked, self._compiled(asked)
-        if self._own is None:
+        own = self._own
+        if own is None:
             return None
         try:
-            return self._own, self._compiled(self._own)
+            return own, self._compiled(own)
         except GrammarError as error:
             log.warning("answers are not kept to the pair's calls: %s", error)
             self._own = None

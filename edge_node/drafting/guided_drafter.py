@@ -61,7 +61,7 @@ class GuidedDrafter:
                 else:
                     return
         except GrammarError:
-            return
+            text.renew()
 
 
 class TextInGrammar:
@@ -70,6 +70,10 @@ class TextInGrammar:
     def __init__(self, ids: list[int], begins: int, guide: Guide) -> None:
         self.ids = ids
         self._begins, self._guide = begins, guide
+
+    def renew(self) -> None:
+        """Begin anew, as the library may follow nothing more."""
+        self._guide.renew()
 
     def certain(self) -> list[int]:
         """The ids that come next for certain. Raises GrammarError."""

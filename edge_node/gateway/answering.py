@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from edge_node.dialogue.calls import Call
 from edge_node.dialogue.tokenizer import Turn
 from edge_node.gateway.tool_text import TaggedText, calls_among, calls_in_lines, in_a_line, in_tags
-from edge_node.gateway.wanted import Unanswerable, Wanted, WriteCall
+from edge_node.gateway.wanted import Unanswerable, Wanted, WriteCall, read_grammar
 from edge_node.service.requests import Asked
 from shared.grammar import Grammar
 
@@ -84,7 +84,7 @@ class Answering:
             return
         if wanted.must_call:
             style = "called lines" if self._has_calls else "tags"
-            grammar = Grammar.of_calls(wanted.functions, style)
+            grammar = read_grammar(lambda: Grammar.of_calls(wanted.functions, style), "tools")
             wanted = replace(wanted, generation=replace(wanted.generation, grammar=grammar))
         asked = _as_trained(wanted).asked() if self._has_calls else wanted.asked()
         sorts_calls = self._has_calls and bool(wanted.tools)
@@ -150,15 +150,15 @@ class Answering:
                     continue
                 is_over = "finish" in message
                 if is_over:
-                    _require_answer(message)
+                    _require_answer(message, is_bound=asked.generation.grammar is not None)
                 yield message
         finally:
             if not is_over:
                 self._service.cancel(_ASKER, asked.id)
 
 
-def _require_answer(message: dict[str, Any]) -> None:
-    """Raise Unanswerable where there is no answer."""
+def _require_answer(message: dict[str, Any], *, is_bound: bool) -> None:
+    """Raise Unanswerable where there is no answer. A hub that refuses one that `is_bound` to a grammar refuses the grammar."""
     finish, said = message["finish"], message.get("error")
     if finish == "busy":
         raise Unanswerable(said or "the node is busy", status=429, code="rate_limit_exceeded")
@@ -166,7 +166,9 @@ def _require_answer(message: dict[str, Any]) -> None:
         # Clients ask again by themselves after a 503: what a "stop" has ended must not begin anew.
         raise Unanswerable("the answer was cancelled", code="cancelled")
     if finish in {"error", "cancelled"}:
-        status, code = _REFUSED.get(message.get("error_kind", ""), (503, "unavailable"))
+        kind = message.get("error_kind", "")
+        refused = {**_REFUSED, "HubRefused": (400, None)} if is_bound else _REFUSED
+        status, code = refused.get(kind, (503, "unavailable"))
         raise Unanswerable(said or "the answer broke off", status=status, code=code)
 
 

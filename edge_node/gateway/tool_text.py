@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -29,7 +30,12 @@ def in_tags(call: Call) -> str:
 
 def calls_in_lines(text: str) -> list[dict[str, Any]]:
     """The calls of an answer that has been kept to calls in lines, and what is said."""
-    return [json.loads(line) for line in text.split("\n") if line.startswith("{")]
+    calls = []
+    for line in text.split("\n"):
+        with suppress(ValueError):
+            if line.startswith("{"):
+                calls.append(_read(line))
+    return calls
 
 
 def calls_among(given: Iterable[Mapping[str, Any]], names: frozenset[str]) -> tuple[Call, ...]:

@@ -281,8 +281,13 @@ def grammar_of(schema: Any, field: str) -> Grammar:
     """JSON that fits a schema. Raises Unanswerable for what is no schema."""
     if not isinstance(schema, dict):
         raise Unanswerable(f"{field} must hold a JSON schema, an object", field=field)
+    return read_grammar(lambda: Grammar.of_schema(schema), field)
+
+
+def read_grammar(make: Callable[[], Grammar], field: str) -> Grammar:
+    """A grammar of a form that can be read. Raises Unanswerable."""
     try:
-        grammar = Grammar.of_schema(schema)
+        grammar = make()
         grammar.read()
     except GrammarError as error:
         raise Unanswerable(str(error), field=field) from None

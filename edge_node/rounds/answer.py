@@ -77,6 +77,8 @@ class AnswerInProgress:
 
     def do_without_grammar(self) -> None:
         """Its hub knows nothing of grammars."""
+        if self.stats.tokens:
+            self.stats.notices.append("the answer went on at a hub that can't keep it to the pair's calls")
         self.grammar = None
         self.sampling = replace(self.sampling, grammar=0, grammar_from=0)
 

@@ -16,6 +16,7 @@ from math import prod
 from edge_node.drafting.calibration import Calibration
 from edge_node.drafting.drafter import Drafter, Guess
 from edge_node.drafting.drift import Drift
+from edge_node.drafting.guided_drafter import SOURCE as CERTAIN
 from edge_node.rounds.skill import DraftSkill
 from shared.sampling_parameters import Sampling
 
@@ -117,7 +118,7 @@ class Lookahead:
         started = self._clock()
         grown = self._trunk.grow()
         self._piece_s = self._clock() - started
-        if grown:
+        if grown and self.trunk[-1].source != CERTAIN:  # what a grammar forces takes no time and tells nothing
             if self._warm:
                 self._skill.draft_s.add(self._piece_s)
             self._warm = True
@@ -206,7 +207,8 @@ class Lookahead:
             self._calibration.learn(guess, token)
             if self._drift is not None:
                 self._drift.learn(guess, token, greedy=self._sampling.temperature == 0)
-            self._skill.acceptance.add(guess.token == token)
+            if guess.source != CERTAIN:
+                self._skill.acceptance.add(guess.token == token)
             if guess.token != token:
                 if guess.runner_up is not None:
                     self._skill.runner_up.add(guess.runner_up == token)

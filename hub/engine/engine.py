@@ -97,8 +97,12 @@ class Engine:
         self._early = EarlyVerdicts(target.exit_rest, least_rest_s, book.limits.vocab_size, publish, self.stats)
         self._plan_forward = PlanForward(target, forward_time, self._early, book.limits.vocab_size, clock)
         scheduler = Scheduler(budget, forward_time, book.limits.max_draft)
-        self._grammars = Grammars(guides)
+        self._grammars = Grammars(guides, self._wake)
         self._planner = Planner(scheduler, book, memory, self.stats, clock)
+
+    def close(self) -> None:
+        """Nothing more is to be done: end what runs beside the loop."""
+        self._grammars.close()
 
     def submit(self, arrival: Arrival) -> None:
         """Queue a message for the loop, from any thread. When too many wait one is lost, which `lost` counts."""
@@ -152,6 +156,10 @@ class Engine:
         """Take in what is there. Whoever sends faster than that can be read must not keep the others from their forward."""
         while self._clock() - opened < _INTAKE_S and self._take_next(0.0):
             pass
+        for parked in self._grammars.compiled():
+            session = self.book.get(parked.key)
+            if session is not None:
+                self._go_on_with(session, parked.draft, parked.at, parked.found)
 
     def _worth_waiting(self, opened: float) -> float:
         sessions = self._work.sessions()
@@ -207,17 +215,23 @@ class Engine:
             detail = "the hub does not know this session (any more); re-open it"
             self._reply(key, Fault(FaultCode.UNKNOWN_SESSION, detail, round=draft.round))
             return
-        grammar = None
-        if draft.sampling is not None and draft.sampling.grammar:
-            found = self._grammars.find(session, draft, lambda: self.submit(Arrival.of(key, draft, at)))
-            if not isinstance(found, CompiledGrammar):
-                if found is not None:
-                    self._reply(key, found)
-                return
-            grammar = found
+        self._grammars.drop(key)
+        if draft.sampling is None or not draft.sampling.grammar:
+            self._go_on_with(session, draft, at)
+        elif (found := self._grammars.find(key, draft, at)) is not None:
+            self._go_on_with(session, draft, at, found)
+
+    def _go_on_with(
+        self, session: HubSession, draft: Draft, at: float, found: CompiledGrammar | Fault | None = None
+    ) -> None:
+        """Take a draft in, with the grammar that was found for it, or why there is none."""
+        key = session.key
+        if isinstance(found, Fault):
+            self._reply(key, found)
+            return
         before = session.round
         self._drafts += 1
-        reply = session.receive(draft, self._drafts, grammar)
+        reply = session.receive(draft, self._drafts, found)
         if reply is not None:
             self._reply(key, reply)
         if session.round == before:  # a repetition, or one that was refused
@@ -281,13 +295,10 @@ class Engine:
 
         What was drafted may be at fault alone, and no text may depend on that. K/V of all of it are of no use.
         """
-        if session.misguided and session.grammar is not None:
-            log.warning("an answer of %s can't be guided: %s", session.key.node, session.misguided)
-            self._grammars.forget(session.grammar)
-            detail = session.misguided[:MAX_DETAIL]
-            self._reply(session.key, Fault(FaultCode.UNKNOWN_SESSION, detail, round=session.round))
-            self._forget(session.key)
+        if session.misguided and not session.drafted:
+            self._end_misguided(session)
             return
+        session.misguided = ""
         if session.drafted:
             session.drop_draft()
             self._memory.release(session)
@@ -296,6 +307,21 @@ class Engine:
         self._memory.discard(session)
         self._reply(session.key, Fault(FaultCode.BAD_REQUEST, _NO_NUMBERS, round=session.round))
         self._forget(session.key)
+
+    def _end_misguided(self, session: HubSession) -> None:
+        """The answer's grammar can be followed no further. If others have used what was compiled, it is worth another try by a fresh one."""
+        log.warning("an answer of %s can't be guided: %s", session.key.node, session.misguided)
+        guide = session.guide
+        is_shared = guide is not None and guide.grammar.guides > 1
+        if guide is not None:
+            self._grammars.forget(guide.grammar)
+        code = FaultCode.UNKNOWN_SESSION if is_shared else FaultCode.BAD_REQUEST
+        self._reply(session.key, Fault(code, session.misguided[:MAX_DETAIL], round=session.round))
+        self._forget(session.key)
+
+    def _wake(self) -> None:
+        """Go round the loop, from any thread."""
+        self._inbox.put(Arrival("", 0, self._clock(), lambda: None))
 
     def _settle(self, row: PlannedRow, drawn: Sequence[int], began: float, price: float | None) -> None:
         session = row.session
@@ -333,4 +359,5 @@ class Engine:
         self._publish(key, message)
 
     def _forget(self, key: SessionKey) -> None:
+        self._grammars.drop(key)
         self.book.close(key)

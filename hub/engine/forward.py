@@ -65,8 +65,8 @@ class PlanForward:
         """
         began, drawn, failed = self._clock(), [], None
         for plan in planned:
-            row = plan.row()
             try:
+                row = plan.row()
                 logits = self._target.compute(self._target.prepare([row]), None)
                 drawn += draw_wanted(guided(logits, [row], self._vocab_size), [row], self._vocab_size)
             except Exception as error:

@@ -82,7 +82,6 @@ class HubSession:
         self.drafted: tuple[int, ...] = ()  # tokens of the round that wait for verification
         self.until = 0  # length up to which the target may decode
         self.sampling = Sampling()
-        self.grammar: CompiledGrammar | None = None  # that answers were guided by last
         self.guide: Guide | None = None  # of the answer, where `sampling` names a grammar
         self.misguided = ""  # why its grammar could not be followed
         self.finish = Finish.NO
@@ -142,7 +141,7 @@ class HubSession:
                 guide = self._guide_of(draft, draft.sampling, grammar)
             except GrammarError as error:
                 return Fault(FaultCode.BAD_REQUEST, str(error)[:MAX_DETAIL], round=draft.round)
-            self.grammar, self.guide = grammar or self.grammar, guide
+            self.guide = guide
         self.round = draft.round
         self.until = draft.until
         self.drafted = ()
@@ -189,13 +188,14 @@ class HubSession:
 
         Nothing may where the grammar can't be followed: `misguided` says why, then.
         """
-        if self.guide is None or self.grammar is None:
+        if self.guide is None:
             return None
         try:
             return self.guide.masks(self.transcript.ids[self.sampling.grammar_from :], drafted)
         except GrammarError as error:
             self.misguided = str(error)
-            return nothing(len(drafted) + 1, self.grammar.words)
+            self.guide.renew()
+            return nothing(len(drafted) + 1, self.guide.grammar.words)
 
     def drop_draft(self) -> None:
         """Go on without the drafted tokens, of which the target can say nothing; its own are still wanted."""
@@ -231,6 +231,8 @@ class HubSession:
             self.finish = Finish.END
         elif self.committed == self.limits.context:
             self.finish = Finish.LENGTH
+        if self.finish is not Finish.NO:
+            self.guide = None
         return Verdict(self.round, base, accepted, own, self.finish)
 
     def _truncate(self, length: int) -> None:

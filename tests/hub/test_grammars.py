@@ -228,8 +228,61 @@ def test_grammars_that_come_faster_than_they_compile_have_to_wait(bench: Bench) 
         assert "too long" in late.detail
 
 
-def test_an_answer_that_can_be_followed_no_further_ends_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    key, session = bench.open(5000), NodeSession()
+def test_a_wrong_text_does_not_stand_for_the_right_one(bench: Bench, oracle: Oracle) -> None:
+    grammar = Grammar.of_schema({**SCHEMAS[4], "title": "another"})
+    assert "not the one" in refused(bench, 4100, first(named(grammar), GRAMMARS[0].packed)).detail
+    right = truth(oracle, SCHEMAS[4], Rule(0.0, 0, 1.0, 0))
+    assert answered(bench, 4101, grammar, named(grammar), right) == right
+
+
+def test_who_leaves_while_a_grammar_is_compiled_leaves_nothing(bench: Bench) -> None:
+    grammars = bench.engine._grammars
+    for number in range(40):
+        key = bench.open(4200 + number)
+        odd = Grammar.of_schema({"title": str(number), "type": "string", "format": "no such"})
+        bench.send(key, first(named(odd), odd.packed))
+        bench.send(key, first(named(odd), b""))  # the same again, while it waits
+        bench.send(key, Close())
+        bench.engine.step()
+        assert key not in grammars._parked
+        until = time.monotonic() + WAIT_S
+        while grammars._compiling:
+            bench.engine.step()
+            assert time.monotonic() < until
+    assert bench.said.empty()
+
+
+def test_a_drafted_id_that_cannot_be_followed_costs_the_draft_alone(bench: Bench, oracle: Oracle) -> None:
+    right = truth(oracle, SCHEMAS[2], Rule(0.0, 0, 1.0, 0))
+    key, session = bench.open(4900), NodeSession()
+    draft = session.compose(append=PROMPT, until=len(PROMPT) + 1, sampling=named(GRAMMARS[2]), grammar=GRAMMARS[2])
+    bench.send(key, draft)
+    verdict = bench.receive()
+    assert isinstance(verdict, Verdict)
+    session.receive(verdict)
+    held = bench.engine.book.get(key)
+    assert held is not None
+    assert held.guide is not None
+    masks = held.guide.masks
+
+    def fails(ids: Sequence[int], drafted: Sequence[int] = ()) -> Any:
+        if drafted:
+            held.guide._matcher.consume_token(END)  # type: ignore[union-attr]
+        return masks(ids, drafted)
+
+    held.guide.masks = fails  # type: ignore[method-assign]
+    while session.finish is Finish.NO:
+        bench.send(key, session.compose(tokens=right[len(session) - len(PROMPT) :][:3], until=len(session) + 2))
+        verdict = bench.receive()
+        assert isinstance(verdict, Verdict), verdict
+        session.receive(verdict)
+        assert verdict.accepted == 0
+    assert list(session.ids[len(PROMPT) :]) == right
+
+
+@pytest.mark.parametrize(("guides", "code"), [(1, FaultCode.BAD_REQUEST), (2, FaultCode.UNKNOWN_SESSION)])
+def test_an_answer_that_can_be_followed_no_further_ends_alone(bench: Bench, guides: int, code: FaultCode) -> None:
+    key, session = bench.open(5000 + guides), NodeSession()
     grammar = GRAMMARS[1]
     bench.send(key, session.compose(append=PROMPT, until=len(PROMPT) + 1, sampling=named(grammar), grammar=grammar))
     verdict = bench.receive()
@@ -238,11 +291,12 @@ def test_an_answer_that_can_be_followed_no_further_ends_alone(bench: Bench, monk
     held = bench.engine.book.get(key)
     assert held is not None
     assert held.guide is not None
+    held.guide.grammar.guides = guides  # what others have found out may be at fault, or nobody else has used it
     held.guide._matcher.consume_token(END)  # which may not come here: the library follows no further from then on
     bench.send(key, session.compose(until=len(session) + 5))
     fault = bench.receive()
     assert isinstance(fault, Fault)
-    assert fault.code is FaultCode.UNKNOWN_SESSION
+    assert fault.code is code
     assert "too complex" in fault.detail
     assert bench.engine.book.get(key) is None
 

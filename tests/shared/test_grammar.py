@@ -68,6 +68,7 @@ def nested(depth: int) -> Any:
         (json.dumps({"schema": {"enum": list(range(5000))}}), "parts"),
         (json.dumps({"schema": {"items": {"multipleOf": 999_983}}}), "multipleOf may be 100 at most"),
         (json.dumps({"schema": {"maximum": 1e300}}), "maximum may be"),
+        (json.dumps({"schema": {"minimum": 10**400}}), "minimum may be"),
         (json.dumps({"schema": {"minLength": 10**9}}), "minLength may be"),
         (json.dumps({"schema": {"pattern": "((a{100}){100}){100}"}}), "counts whose product"),
         (json.dumps({"schema": {"pattern": "a" * 2000}}), "characters"),
@@ -78,7 +79,7 @@ def test_what_says_nothing_or_too_much_is_refused(text: str, said: str) -> None:
         Grammar(text).read()
 
 
-@pytest.mark.parametrize("schema", [{"x": float("nan")}, {"x": {1, 2}}])
+@pytest.mark.parametrize("schema", [{"x": float("nan")}, {"x": {1, 2}}, {"x": "\ud800"}])
 def test_a_schema_must_be_json(schema: dict[str, Any]) -> None:
     with pytest.raises(GrammarError, match="no JSON"):
         Grammar.of_schema(schema)
@@ -96,6 +97,7 @@ def test_a_pairs_own_calls_keep_types_and_leave_the_rest_to_checks() -> None:
     schema = {
         "type": "object",
         "properties": {"minimum": {"type": "number", "minimum": 0}, "kind": {"enum": ["a"], "description": "which"}},
+        "$defs": {"format": {"exclusiveMaximum": 5, "enum": [{"minimum": 1}]}},
         "additionalProperties": False,
         "required": ["kind"],
         "anyOf": [{"required": ["minimum"]}],
@@ -105,6 +107,7 @@ def test_a_pairs_own_calls_keep_types_and_leave_the_rest_to_checks() -> None:
     assert kept == {
         "type": "object",
         "properties": {"minimum": {"type": "number"}, "kind": {"enum": ["a"]}},
+        "$defs": {"format": {"enum": [{"minimum": 1}]}},
         "additionalProperties": False,
         "required": ["kind"],
     }

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
 
+from edge_node.dialogue.calls import CallReader
 from shared.errors import GrammarError
 from shared.grammar import Grammar
-from shared.guide import CompiledGrammar, Guide, GuideMaker, allowed, guides_of, nothing
+from shared.guide import CompiledGrammar, Guide, GuideMaker, allowed, guides_of
 from shared.pair import load_pair
 from shared.vocabulary import end_ids, ids_below, load_tokenizer
 from tests.guided import PAIR, ids_of, masks_of
@@ -108,10 +110,6 @@ def test_a_text_that_leaves_the_grammar_is_refused_and_the_guide_goes_on() -> No
     assert guide.masks(ids_of('{"room": "den"')).any()
 
 
-def test_nothing_may_come() -> None:
-    assert not nothing(2, 64).any()
-
-
 def test_a_pairs_own_calls() -> None:
     schemas = {
         "Go": {
@@ -127,10 +125,19 @@ def test_a_pairs_own_calls() -> None:
         '{"name":"Go","arguments":{"to":"den"}}',
         '{"name":"Go","arguments":{"to":"den"}}\n{"name":"Go","arguments":{"to":"hall"}}\nOn my way.',
         "One line.\nAnother.",
+        "One.\n\nTwo.",
+        '"Hello" is what he said.',
+        "  - a list",
+        "20 degrees: that is warm, they say.",
     )
     for text in good:
         assert may_come(grammar.guide(), ids_of(text))[END], text
-    for text in ('{"name":"Stop"', '{"name":"Go","arguments":{"from"', "Hello.\n{", '{"a":1}'):
+    reader = CallReader(PAIR)
+    for text in (
+        '{"name":"Stop"', '{"name":"Go","arguments":{"from"', "Hello.\n{", '{"a":1}', ' {"name":"Go"', "}", "]", "[{",
+        'Done: {"name":"Go"', '"name": x', '"arguments": {', "Hello.\n  }",
+    ):  # fmt: skip
+        assert reader.read(f"{text}x").refused or reader.read(text).refused, text
         with pytest.raises(GrammarError):
             grammar.guide().follow(ids_of(text))
 
@@ -164,17 +171,18 @@ def test_what_nothing_can_follow_is_refused_in_a_sentence(schema: dict[str, Any]
     ],
 )
 def test_what_is_meant_to_take_long_ends_soon(schema: dict[str, Any]) -> None:
-    began = time.process_time()
-    try:
+    began, worst = time.monotonic(), 0.0
+    with suppress(GrammarError):
         guide, rng, ids = compiled(schema).guide(), random.Random(3), list[int]()
         for _ in range(100):
+            at = time.thread_time()
             options = np.flatnonzero(may_come(guide, ids)).tolist()
+            worst = max(worst, time.thread_time() - at)
             if options == [END]:
                 break
             ids.append(rng.choice([token for token in options if token != END]))
-    except GrammarError:
-        pass
-    assert time.process_time() - began < 5.0
+    assert worst < 0.25, "the engine's thread waits for that"
+    assert time.monotonic() - began < 20.0, "a trial is ended after two seconds of computing, on however busy a machine"
 
 
 def test_a_tokenizer_of_another_kind_is_refused(tmp_path: Any) -> None:

@@ -189,6 +189,12 @@ class OpenAITrial:
             self._trial.check(f"{name} is called", set(called) == {name}, message)
         arguments = json.loads(message.tool_calls[0].function.arguments)
         self._trial.check("its arguments fit", _fits(arguments), arguments)
+        cut = self._ask("hm", tools=[TOOL], tool_choice="required", max_tokens=4).choices[0]
+        self._trial.check("one that was cut calls nothing", cut.finish_reason == "length", cut)
+        huge = {"type": "function", "function": {**other, "parameters": {"minimum": 10**400}}}
+        self._trial.refused(
+            "a huge number", partial(self._ask, "hm", tools=[huge], tool_choice="required"), openai.BadRequestError
+        )
 
     def responses(self) -> None:
         """The newer API."""
