@@ -53,7 +53,7 @@ def test_a_chat_over_several_turns(bed: HubBed, columns: int) -> None:
     assert CALLS + SAID in said, "the terminal breaks the lines of an answer, and nobody else"
     assert said.count("Turned on") == 1
     assert NOT_DONE in said
-    assert '"kitchen"' in terminal.say("turn them off again")
+    assert '"kitchen"' in terminal.say("turn the kitchen lights off again")
     stats = terminal.say("/stats").replace("\n", " ")
     assert "rounds" in stats
     assert "seed 11" in stats
