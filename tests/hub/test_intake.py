@@ -11,7 +11,7 @@ from hub.engine.turns import Turns
 from hub.intake import Intake
 from hub.sessions.session import Limits
 from shared.codec import encode, encode_in, largest_frame
-from shared.limits import MAX_DRAFT
+from shared.limits import MAX_DRAFT, MAX_PACKED_GRAMMAR
 from shared.messages import AnyMessage, Close, Draft, Fault, FaultCode, Open, Verdict
 from shared.topics import Topics
 from tests.clock import Clock
@@ -81,7 +81,7 @@ def test_a_draft_that_no_context_could_hold_is_answered_by_its_refusal(length: i
 
 def test_the_session_in_front_does_not_make_a_draft_too_large() -> None:
     limits = Limits(context=9_000, vocab_size=16, end_ids=frozenset(), max_draft=4)
-    largest = largest_frame(limits.context + MAX_DRAFT)
+    largest = largest_frame(limits.context + MAX_DRAFT) + MAX_PACKED_GRAMMAR
     draft = encode(Draft(3, 0, 0, append=(2**30,) * 9_000)).ljust(largest, b"\0")
     read: list[tuple[int, bool]] = []
     for frame in (draft, draft + b"\0"):

@@ -70,7 +70,7 @@ def test_a_chat_goes_on_behind_lines_that_are_no_text(bed: HubBed) -> None:
     lines = (
         b"turn on the k\xfcche lights\n\0\n"
         + b"x" * 2**20
-        + b"y\n[bold]/stats[/]\n/nonsense\n/stats\nturn on the kitchen lights\n"
+        + b"y\n[bold]turn on the hall lights[/]\n/nonsense\n/stats\nturn on the kitchen lights\n"
     )
     said = _said(bed, "COLUMNS=\u00b2 LINES=0 TERM=[/] CHAT --system '[red]x[/red]'", lines)
     judge(Said(said.status, said.out.replace("x" * 600, ""), said.err), 0, "")
