@@ -166,12 +166,13 @@ class Guide:
         """Raise GrammarError where no answer goes on behind `ids`, or where that takes too long to tell."""
         same = common_length(self._ids, ids)
         if same < len(self._ids):
-            self._matcher.rollback(len(self._ids) - same)
-            del self._ids[same:]
+            # Not by rollback: of ten thousand places it left one at which llguidance 1.9.1 allowed other ids than a matcher that had come straight there.
+            self.renew()
+            same = 0
         fresh = list(ids[same:])
         taken = self._matcher.try_consume_tokens(fresh) if fresh else 0
         self._ids += fresh[:taken]
-        self._require_sound()
+        self._require_sound(self._matcher)
         if taken < len(fresh) or (self._ids and self._ids[-1] in self._end_ids):
             raise GrammarError(f"the text leaves the grammar at its id {same + taken}")
 
@@ -182,14 +183,13 @@ class Guide:
         """
         self.follow(ids)
         masks = np.full((len(drafted) + 1, self._words), 0xFFFFFFFF, np.uint32)
-        matcher, size, at = self._matcher, masks.strides[0], masks.ctypes.data
+        matcher, size, at = self._matcher.deep_copy() if drafted else self._matcher, masks.strides[0], masks.ctypes.data
         matcher.unsafe_compute_mask_ptr(at, size)
         for place, token in enumerate(drafted, start=1):
             if token in self._end_ids or not matcher.try_consume_tokens([token]):
                 break
-            self._ids.append(token)
             matcher.unsafe_compute_mask_ptr(at + place * size, size)
-        self._require_sound()
+        self._require_sound(matcher)
         return masks
 
     def certain(self, ids: Sequence[int]) -> list[int]:
@@ -201,9 +201,9 @@ class Guide:
         left = np.flatnonzero(allowed(self.masks(ids), self._words * _WORD_BITS)[0])
         return [int(left[0])] if len(left) == 1 else []
 
-    def _require_sound(self) -> None:
-        if self._matcher.is_error():
-            raise GrammarError(f"the grammar is too complex to be followed here: {_told(self._matcher)}")
+    def _require_sound(self, matcher: Any) -> None:
+        if matcher.is_error():
+            raise GrammarError(f"the grammar is too complex to be followed here: {_told(matcher)}")
 
 
 def allowed(masks: Masks, vocab_size: int) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_node.dialogue.calls import CallReader
+from edge_node.dialogue.calls import CallReader, schemas_of
 from shared.errors import GrammarError
 from shared.grammar import Grammar
 from shared.guide import CompiledGrammar, Guide, GuideMaker, allowed, guides_of
@@ -18,6 +18,8 @@ from shared.pair import load_pair
 from shared.vocabulary import end_ids, ids_below, load_tokenizer
 from tests.guided import PAIR, ids_of, masks_of
 from tools.bench.constrained import SCHEMAS
+from tools.home.data.generate import exchange
+from tools.home.data.invent import HELD_OUT
 
 TOKENIZER = load_tokenizer(PAIR)
 VOCAB = ids_below(TOKENIZER)
@@ -65,6 +67,23 @@ def test_what_may_come_depends_on_the_text_and_not_on_the_way_there() -> None:
         token = rng.choice(np.flatnonzero(mask).tolist())
         if token != END:
             texts.append([*ids, token])
+
+
+def test_wrong_drafts_leave_no_trace_in_thousands_of_places() -> None:
+    schemas = schemas_of(PAIR)
+    assert schemas is not None
+    grammar, rng = MAKER.compile(Grammar.of_own_calls(schemas.items())), random.Random(1)
+    answers = [ids_of(exchange(rng, HELD_OUT).answer) for _ in range(100)]
+    for answer in answers:
+        guide, place = grammar.guide(), 0
+        while place <= len(answer):
+            other = rng.choice(answers)
+            drafted = rng.choice(
+                (answer[place : place + 5], other[place : place + 4], answer[place : place + 2] + other[3:6])
+            )
+            masks = guide.masks(answer[:place], drafted)
+            assert (masks[0] == grammar.guide().masks(answer[:place])[0]).all(), TOKENIZER.decode(answer[:place])
+            place += rng.randrange(1, 4)
 
 
 def test_masks_behind_drafted_ids_are_those_of_the_longer_text() -> None:
