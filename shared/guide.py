@@ -77,10 +77,9 @@ class GuideMaker:
         """The tokenizer, as llguidance has it. Raises GrammarError."""
         from llguidance import LLTokenizer
 
+        described = self._described()
         try:
-            return LLTokenizer(self._described(), self._vocab_size, self._end_ids, _slices(self._vocab_size))
-        except GrammarError:
-            raise
+            return LLTokenizer(described, self._vocab_size, self._end_ids, _slices(self._vocab_size))
         except Exception as error:  # whatever the library makes of a file that it does not know
             raise GrammarError(f"answers by this pair's tokenizer can't be guided: {error}") from None
 

@@ -37,10 +37,13 @@ class AnswerInProgress:
         stats: RoundStats,
         clock: Callable[[], float] = time.monotonic,
         grammar: Grammar | None = None,
+        *,
+        must_keep: bool = False,
     ) -> None:
         """`limit` is the length of the whole text at which the answer ends at the latest; `grammar` is the one that `sampling` names."""
         self.sampling = sampling
         self.grammar = grammar
+        self.must_keep = must_keep  # whether the answer is of no use without its grammar
         self.stats = stats
         self.credit = Credit(settings, pace, times, limit)
         self.timing = Timing(times, clock)

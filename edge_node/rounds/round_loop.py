@@ -76,7 +76,6 @@ class RoundLoop:
             self._drafting = DraftingSchedule(settings, self._length, lookahead)
         self._alone = DraftingAlone(settings, self._drafting)
         self._answer: AnswerInProgress | None = None  # the last one that was begun in the session
-        self._must_keep = False  # whether that has to keep to its grammar
 
     @property
     def on_wait(self) -> Callable[[str], None]:
@@ -169,9 +168,8 @@ class RoundLoop:
         limit = min(len(prompt) + max_tokens, opened.context)
         if grammar is not None:
             sampling = replace(sampling, grammar=grammar.digest, grammar_from=len(prompt))
-        self._must_keep = must_keep
         answer = self._answer = AnswerInProgress(
-            self._settings, self.pace, self.times, sampling, limit, stats, self._clock, grammar
+            self._settings, self.pace, self.times, sampling, limit, stats, self._clock, grammar, must_keep=must_keep
         )
         if self._hub.channel is None:
             self.session = NodeSession()
@@ -213,7 +211,7 @@ class RoundLoop:
         answer.served_in(channel)
         if answer.grammar is None or self._hub.seen.info.get("grammars"):
             return
-        if self._must_keep:
+        if answer.must_keep:
             raise HubRefused(f"hub {channel.hub!r} can't keep an answer to a schema; update it")
         answer.do_without_grammar()
 

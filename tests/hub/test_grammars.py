@@ -19,7 +19,7 @@ from hub.model.target import Target
 from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings
 from shared.grammar import Grammar
-from shared.guide import guides_of
+from shared.guide import Guide, guides_of
 from shared.messages import AnyMessage, Close, Draft, Early, Fault, FaultCode, Finish, Open, Opened, Verdict
 from shared.sampling_parameters import Sampling
 from shared.vocabulary import end_ids, ids_below, load_tokenizer
@@ -174,6 +174,19 @@ def test_the_text_of_a_grammar_travels_once_in_a_session(bench: Bench) -> None:
     assert sizes == [len(GRAMMARS[3].packed), 0]
 
 
+def begun(bench: Bench, number: int, grammar: Grammar) -> tuple[SessionKey, NodeSession, Guide]:
+    """A session whose answer has one id, and the guide that the hub has for it."""
+    key, session = bench.open(number), NodeSession()
+    bench.send(key, session.compose(append=PROMPT, until=len(PROMPT) + 1, sampling=named(grammar), grammar=grammar))
+    verdict = bench.receive()
+    assert isinstance(verdict, Verdict)
+    session.receive(verdict)
+    held = bench.engine.book.get(key)
+    assert held is not None
+    assert held.guide is not None
+    return key, session, held.guide
+
+
 def refused(bench: Bench, number: int, draft: Draft) -> Fault:
     key = bench.open(number)
     bench.send(key, draft)
@@ -252,25 +265,19 @@ def test_who_leaves_while_a_grammar_is_compiled_leaves_nothing(bench: Bench) -> 
     assert bench.said.empty()
 
 
-def test_a_drafted_id_that_cannot_be_followed_costs_the_draft_alone(bench: Bench, oracle: Oracle) -> None:
+def test_a_drafted_id_that_cannot_be_followed_costs_the_draft_alone(
+    bench: Bench, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right = truth(oracle, SCHEMAS[2], Rule(0.0, 0, 1.0, 0))
-    key, session = bench.open(4900), NodeSession()
-    draft = session.compose(append=PROMPT, until=len(PROMPT) + 1, sampling=named(GRAMMARS[2]), grammar=GRAMMARS[2])
-    bench.send(key, draft)
-    verdict = bench.receive()
-    assert isinstance(verdict, Verdict)
-    session.receive(verdict)
-    held = bench.engine.book.get(key)
-    assert held is not None
-    assert held.guide is not None
-    masks = held.guide.masks
+    key, session, guide = begun(bench, 4900, GRAMMARS[2])
+    masks = guide.masks
 
     def fails(ids: Sequence[int], drafted: Sequence[int] = ()) -> Any:
         if drafted:
-            held.guide._matcher.consume_token(END)  # type: ignore[union-attr]
+            guide._matcher.consume_token(END)
         return masks(ids, drafted)
 
-    held.guide.masks = fails  # type: ignore[method-assign]
+    monkeypatch.setattr(guide, "masks", fails)
     while session.finish is Finish.NO:
         bench.send(key, session.compose(tokens=right[len(session) - len(PROMPT) :][:3], until=len(session) + 2))
         verdict = bench.receive()
@@ -282,17 +289,9 @@ def test_a_drafted_id_that_cannot_be_followed_costs_the_draft_alone(bench: Bench
 
 @pytest.mark.parametrize(("guides", "code"), [(1, FaultCode.BAD_REQUEST), (2, FaultCode.UNKNOWN_SESSION)])
 def test_an_answer_that_can_be_followed_no_further_ends_alone(bench: Bench, guides: int, code: FaultCode) -> None:
-    key, session = bench.open(5000 + guides), NodeSession()
-    grammar = GRAMMARS[1]
-    bench.send(key, session.compose(append=PROMPT, until=len(PROMPT) + 1, sampling=named(grammar), grammar=grammar))
-    verdict = bench.receive()
-    assert isinstance(verdict, Verdict)
-    session.receive(verdict)
-    held = bench.engine.book.get(key)
-    assert held is not None
-    assert held.guide is not None
-    held.guide.grammar.guides = guides  # what others have found out may be at fault, or nobody else has used it
-    held.guide._matcher.consume_token(END)  # which may not come here: the library follows no further from then on
+    key, session, guide = begun(bench, 5000 + guides, GRAMMARS[1])
+    guide.grammar.guides = guides  # what others have found out may be at fault, or nobody else has used it
+    guide._matcher.consume_token(END)  # which may not come here: the library follows no further from then on
     bench.send(key, session.compose(until=len(session) + 5))
     fault = bench.receive()
     assert isinstance(fault, Fault)

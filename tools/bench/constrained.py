@@ -11,25 +11,26 @@ import json
 import queue
 import random
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import fastjsonschema
 import torch
 from tokenizers import Tokenizer
 
-from edge_node.assembly import Node
+from edge_node.assembly import Node, connected
 from edge_node.dialogue.calls import schemas_of
 from edge_node.dialogue.conversation import Answer, Conversation, Ending
 from edge_node.dialogue.generation import Generation
-from edge_node.drafting import guided_drafter
 from edge_node.drafting.byte_vocabulary import ByteVocabulary
+from edge_node.drafting.guided_drafter import TextInGrammar
 from edge_node.settings import Mode, NodeSettings, Policy
 from shared.grammar import Grammar
 from shared.guide import guides_of
@@ -161,7 +162,7 @@ def _ask_all(cases: Sequence[Case], nodes: Sequence[NodeSettings]) -> None:
         bar = bars.add_task("asking", total=len(cases))
 
         def work(settings: NodeSettings) -> None:
-            with _conversation(settings) as conversation:
+            with connected(settings) as conversation:
                 while (case := waiting.get()) is not None:
                     rule = case.rule
                     generation = Generation(
@@ -175,15 +176,8 @@ def _ask_all(cases: Sequence[Case], nodes: Sequence[NodeSettings]) -> None:
                     case.answer = _asked(conversation, case.request, generation)
                     bars.advance(bar)
 
-        _at_once([lambda each=each: work(each) for each in nodes])  # type: ignore[misc]
-
-
-@contextmanager
-def _conversation(settings: NodeSettings) -> Iterator[Conversation]:
-    node = Node(settings)
-    node.connect()
-    with closing(node):
-        yield node.conversation()
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            list(pool.map(work, nodes))
 
 
 def _asked(conversation: Conversation, request: str, generation: Generation) -> Answer:
@@ -192,25 +186,6 @@ def _asked(conversation: Conversation, request: str, generation: Generation) -> 
     for _ in conversation.ask(request, generation, answer):
         pass
     return answer
-
-
-def _at_once(tasks: Sequence[Callable[[], None]]) -> None:
-    """Do all of them, each on a thread. Raises what the first of them raises."""
-    errors: list[BaseException] = []
-
-    def guarded(task: Callable[[], None]) -> None:
-        try:
-            task()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(task,)) for task in tasks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def _fits(case: Case) -> bool:
@@ -260,18 +235,16 @@ def _ask_at_once(settings: NodeSettings, rounds: int) -> list[tuple[int, ...]]:
     """So many requests of each of SESSIONS chats on one node, all at once: the ids of the answers."""
     node = Node(settings)
     node.connect()
-    written: list[tuple[int, ...]] = []
     rng = random.Random(rounds)
     asked = [[exchange(rng, HELD_OUT).request for _ in range(rounds)] for _ in range(SESSIONS)]
 
-    def work(requests: Sequence[str]) -> None:
+    def work(requests: Sequence[str]) -> list[tuple[int, ...]]:
         conversation = node.conversation()
         generation = Generation(temperature=0.0)
-        written.extend(_asked(conversation, request, generation).ids for request in requests)
+        return [_asked(conversation, request, generation).ids for request in requests]
 
-    with closing(node):
-        _at_once([lambda each=each: work(each) for each in asked])  # type: ignore[misc]
-    return written
+    with closing(node), ThreadPoolExecutor(SESSIONS) as pool:
+        return [ids for written in pool.map(work, asked) for ids in written]
 
 
 def _forced_share(written: Sequence[tuple[int, ...]]) -> float:
@@ -295,22 +268,24 @@ def _forced_share(written: Sequence[tuple[int, ...]]) -> float:
     return round(forced / total, 4)
 
 
+def _nothing(_: TextInGrammar) -> list[int]:
+    """Takes nothing for certain."""
+    return []
+
+
 def _speedup(settings: NodeSettings) -> tuple[float, dict[str, float]]:
     """How much faster answers to a schema come where what is certain is not computed by the draft, the two in turn."""
     grammar = Grammar.of_schema(SCHEMAS[2])
-    kept = guided_drafter.TextInGrammar.certain
     rng = random.Random(7)
     times: dict[str, list[float]] = {"forced": [], "computed": []}
-    with ExitStack() as stack:
-        conversation = stack.enter_context(_conversation(replace(settings, mode=Mode.SPECULATE)))
-        stack.callback(setattr, guided_drafter.TextInGrammar, "certain", kept)
+    with connected(replace(settings, mode=Mode.SPECULATE)) as conversation:
         for number in range(2 * _TIMED):
             request = exchange(rng, HELD_OUT).request
             for kind in ("forced", "computed") if number % 2 else ("computed", "forced"):
-                certain = kept if kind == "forced" else lambda _: []
-                setattr(guided_drafter.TextInGrammar, "certain", certain)  # noqa: B010 - mypy knows no other way
-                began = time.perf_counter()
-                answer = _asked(conversation, request, Generation(0.0, max_tokens=MAX_TOKENS, grammar=grammar))
-                times[kind].append(1e3 * (time.perf_counter() - began) / len(answer.ids))
+                certain = TextInGrammar.certain if kind == "forced" else _nothing
+                with patch.object(TextInGrammar, "certain", certain):
+                    began = time.perf_counter()
+                    answer = _asked(conversation, request, Generation(0.0, max_tokens=MAX_TOKENS, grammar=grammar))
+                    times[kind].append(1e3 * (time.perf_counter() - began) / len(answer.ids))
     ms = {kind: round(median(values), 3) for kind, values in times.items()}
     return round(ms["computed"] / ms["forced"], 3), ms

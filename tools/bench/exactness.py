@@ -15,9 +15,9 @@ import itertools
 import queue
 import random
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,30 +162,21 @@ def _ask_all(cases: list[Case], bed: HubBed) -> None:
         waiting.put(case)
     for _ in range(SESSIONS):
         waiting.put(None)
-    errors: list[BaseException] = []
     with progress() as bars:
         bar = bars.add_task("asking", total=len(cases))
 
         def work(name: str) -> None:
-            try:
-                with ExitStack() as stack:
-                    nodes: dict[tuple[str, str], Conversation] = {}
-                    while (case := waiting.get()) is not None:
-                        kind = (case.draft, case.way)
-                        if kind not in nodes:
-                            nodes[kind] = stack.enter_context(_node(bed, name, case))
-                        _ask(nodes[kind], case)
-                        bars.advance(bar)
-            except BaseException as error:
-                errors.append(error)
+            with ExitStack() as stack:
+                nodes: dict[tuple[str, str], Conversation] = {}
+                while (case := waiting.get()) is not None:
+                    kind = (case.draft, case.way)
+                    if kind not in nodes:
+                        nodes[kind] = stack.enter_context(_node(bed, name, case))
+                    _ask(nodes[kind], case)
+                    bars.advance(bar)
 
-        threads = [threading.Thread(target=work, args=(f"node-{i}",)) for i in range(SESSIONS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    if errors:
-        raise errors[0]
+        with ThreadPoolExecutor(SESSIONS) as pool:
+            list(pool.map(work, (f"node-{i}" for i in range(SESSIONS))))
 
 
 @contextmanager
