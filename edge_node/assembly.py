@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_node.dialogue.conversation import Conversation
+from edge_node.dialogue.doubts import doubts_of
 from edge_node.dialogue.guidance import Guidance
 from edge_node.dialogue.tokenizer import ChatTokenizer
 from edge_node.drafting.calibration import Calibration, kept_in
@@ -82,7 +83,8 @@ class Node:
             presumed = _presumed(settings, loaded.pair, loaded.tokenizer, drafter.context)
         link = HubLink(self.link)
         loop = RoundLoop(link, settings, drafter, calibration, presumed=presumed, drift=loaded.drift)
-        conversation = Conversation(loaded.tokenizer, loop, system, self._guidance, guided)
+        doubts = doubts_of(loaded.pair, loaded.tokenizer) if settings.asks_back else None
+        conversation = Conversation(loaded.tokenizer, loop, system, self._guidance, guided, doubts)
         self._members.append(
             _Member(conversation, link, loaded, calibration if drafter is not None else None, prefixes)
         )

@@ -172,6 +172,8 @@ class NodeSettings:
     """Whether to draft on from early verdicts while a verdict is awaited."""
     guided: bool = True
     """Whether answers keep to the form of the pair's calls, so that none can be invalid."""
+    asks_back: bool = True
+    """Whether calls of which the pair is not sure are asked back about ("Did you mean …?") and not made."""
     threads: int = 0
     """Threads of ONNX Runtime, from 0 to 256. 0 chooses by the size of the draft."""
     wait_s: float = 10.0

@@ -88,6 +88,7 @@ class Hub:
             "exact": target.is_exact,
             "context": target.context,
             "grammars": guides is not None,
+            "surprisal": True,
             "device": str(device),
             "version": version("sled-mqtt"),
         }

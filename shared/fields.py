@@ -107,12 +107,17 @@ def octets_up_to(longest: int) -> Check:
 
 def token_ids(most: int) -> Check:
     """At most `most` token ids, given back as a tuple."""
+    return integers(most, MAX_ID, "token ids")
+
+
+def integers(most: int, highest: int, what: str) -> Check:
+    """At most `most` ints in 0..highest, given back as a tuple; `what` they are, for a person."""
 
     def check(value: Any) -> tuple[int, ...]:
         if type(value) not in (list, tuple) or len(value) > most:
-            raise ValueError(f"must be a list of at most {most} token ids")
-        if not all(type(v) is int and 0 <= v <= MAX_ID for v in value):
-            raise ValueError(f"token ids must be whole numbers from 0 to {MAX_ID}")
+            raise ValueError(f"must be a list of at most {most} {what}")
+        if not all(type(v) is int and 0 <= v <= highest for v in value):
+            raise ValueError(f"{what} must be whole numbers from 0 to {highest}")
         return tuple(value)
 
     return check

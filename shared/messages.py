@@ -13,6 +13,7 @@ from shared.fields import (
     checked_ids,
     flag,
     integer,
+    integers,
     member,
     number,
     octets,
@@ -26,6 +27,7 @@ from shared.sampling_parameters import Sampling
 MAX_ROUND = 2**32 - 1
 MAX_MICROSECONDS = 2**32 - 1
 MAX_FILE = 2**40  # bytes of a file
+MAX_SURPRISAL = 65_535  # thousandths of a nat
 MAX_DETAIL = 300  # characters of a fault's sentence
 SHA256_BYTES = 32
 DIGEST_BYTES = 16  # of a piece's BLAKE2b digest
@@ -98,6 +100,7 @@ class Draft(Message):
     cut: bool = checked(flag, False)  # what the hub holds past base is void
     sampling: Sampling | None = checked(optional(_sampling), None, items=6)  # with the `append` that starts an answer
     grammar: bytes = checked(octets_up_to(MAX_PACKED_GRAMMAR), b"")  # the packed text of the one that `sampling` names
+    wants_surprisal: bool = checked(flag, False)  # of the answer's ids; with `sampling`, to a hub whose `info` has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,8 @@ class Verdict(Message):
     forward_us: int = checked(integer(0, MAX_MICROSECONDS), 0)  # the forward that this verdict came from
     queued_us: int = checked(integer(0, MAX_MICROSECONDS), 0)  # from the draft's arrival to that forward's start
     advised: int | None = checked(optional(integer(0, MAX_DRAFT)), None)  # block length that the hub would like next
+    # Of each id that is committed here -ln p by the target, in thousandths of a nat, where the node wants it.
+    surprisal: tuple[int, ...] = checked(integers(MAX_APPEND, MAX_SURPRISAL, "surprisals"), (), items=MAX_APPEND)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,12 @@ plain = true                     # optional: what people type reaches the model 
 [tools]                          # optional: the calls that answers make, as schemas
 file = "tools.json"
 
+[confidence]                     # optional: how sure answers with calls are (shared/confidence.py), measured by tools.home.calibrate
+offset = 0.1
+slope = 0.9
+ask_below = 0.7                  # what is less sure is asked back about, and not done
+asks = {turned = "turn"}         # optional: how a question says the first word of what is said
+
 [defaults]                       # generation defaults
 temperature = 0.0
 top_k = 0
@@ -50,6 +56,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.cache import data_folder
+from shared.confidence import Confidence
 from shared.errors import PairError
 from shared.file_hash import sha256_of
 from shared.manifest import Table, is_name
@@ -102,6 +109,7 @@ class Pair:
     defaults: Sampling
     sha256: dict[str, str]
     plain: bool = False  # whether the model is given what people type in plain characters
+    confidence: Confidence | None = None
 
     @property
     def draft(self) -> Draft | None:
@@ -237,7 +245,19 @@ def pair_folder(name_or_folder: str) -> Path | None:
 
 def _parse(folder: Path) -> Pair:
     path = folder / MANIFEST
-    tables = ("schema", "name", "target", "draft", "drafts", "exit", "tokenizer", "tools", "defaults", "sha256")
+    tables = (
+        "schema",
+        "name",
+        "target",
+        "draft",
+        "drafts",
+        "exit",
+        "tokenizer",
+        "tools",
+        "confidence",
+        "defaults",
+        "sha256",
+    )
     manifest = Table(read_toml(path, "the manifest", PairError), str(path), tables)
     if manifest.value("schema", object) != 1:
         raise PairError(f"{path} has schema {shown(manifest.value('schema', object))}; this version reads 1")
@@ -259,6 +279,7 @@ def _parse(folder: Path) -> Pair:
         defaults=manifest.table("defaults", "temperature", "top_k", "top_p").sampling(),
         sha256=manifest.table("sha256").hashes(),
         plain=tokenizer.has("plain") and tokenizer.value("plain", bool),
+        confidence=_confidence(manifest) if manifest.has("confidence") else None,
     )
     of_drafts = [file for draft in pair.drafts.values() for file in draft.files]
     for file in (pair.tokenizer, pair.chat_template, *of_drafts, pair.exit_head, pair.tools):
@@ -290,6 +311,16 @@ def _draft(name: str, table: Table, folder: Path) -> Draft:
         words=table.table("words").words(),
         acceptance=table.number("acceptance", 0, 1) if table.has("acceptance") else None,
         step_bytes=int(table.number("step_bytes", 1, 2**50)) if table.has("step_bytes") else None,
+    )
+
+
+def _confidence(manifest: Table) -> Confidence:
+    table = manifest.table("confidence", "offset", "slope", "ask_below", "asks")
+    return Confidence(
+        offset=table.number("offset", -50, 50),
+        slope=table.number("slope", 0, 50),
+        ask_below=table.number("ask_below", 0, 1),
+        asks=table.table("asks").words(),
     )
 
 

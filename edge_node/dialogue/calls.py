@@ -23,7 +23,7 @@ MAX_LENGTH = 4096  # characters of one call
 MAX_BRACKETS = 200  # of one call: how deep it can nest
 _TOO_MANY = f"an answer has at most {MAX_CALLS} calls"
 Check = Callable[[dict[str, Any]], None]  # raises ValueError with a sentence
-_STOP = "stop"  # the one call that is made of provisional text
+_STOPS = ("stop", "robotstop")  # calls that are made of provisional text too
 _ENTRY = {"name": str, "description": str, "parameters": dict}
 _FETCHED = ("http", "https", "ftp", "file", "data")  # what fastjsonschema would open for a $ref
 
@@ -122,17 +122,27 @@ class CallReader:
         return self._checks[name]
 
 
-def calls_that_may_be_made(reader: CallReader, text: str, provisional: str) -> tuple[Call, ...]:
+def stops(call: Call) -> bool:
+    """Whether a call stops something, which must not wait for a hub or a yes."""
+    return call.name.lower() in _STOPS
+
+
+def calls_that_may_be_made(
+    reader: CallReader, text: str, provisional: str, *, are_doubted: bool = False
+) -> tuple[Call, ...]:
     """The calls of an answer whose end is `provisional`: those in whole lines of the committed `text`, and those that stop something.
 
-    What a device has drafted without a hub is no reason to act, but a robot that should stop must not wait for a hub.
+    What a device has drafted without a hub is no reason to act, nor are calls that `are_doubted`, but a robot that should
+    stop must not wait for a hub.
     """
+    if are_doubted:
+        return tuple(filter(stops, reader.read(text + provisional).calls))
     if not provisional:
         return reader.read(text).calls
     committed = text[: text.rfind("\n") + 1]
     made = reader.read(committed).calls
     rest = reader.read((text + provisional)[len(committed) :]).calls
-    return made + tuple(call for call in rest if call.name.lower() == _STOP)
+    return made + tuple(filter(stops, rest))
 
 
 def schemas_of(pair: Pair) -> dict[str, dict[str, Any]] | None:

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from edge_node.dialogue.doubts import Doubts
 from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.guidance import Guidance
 from edge_node.dialogue.provisional import ProvisionalTurn, SettledTurn
@@ -38,8 +39,15 @@ class Answer:
     prompt_tokens: int = 0
     ids: tuple[int, ...] = ()
     sources: tuple[Source, ...] = ()  # where each of `ids` is from
+    surprisal: tuple[
+        int | None, ...
+    ] = ()  # of each of `ids`: -ln p by the target, thousandths of a nat; None where no hub has said
     sampling: Sampling = field(default_factory=Sampling)
     stats: RoundStats = field(default_factory=RoundStats)
+    confidence: float | None = (
+        None  # the chance that its calls are what was meant; None where it has none, or nobody can tell
+    )
+    question: str = ""  # what is asked in place of making its calls, where they are too unsure
     provisional: str = ""  # text behind `text` that this device has drafted without a hub: nothing may be done by it
     settled: list[SettledTurn] = field(default_factory=list)  # earlier turns that a hub has confirmed or amended before
 
@@ -59,11 +67,12 @@ class Conversation:
         system: str | None = None,
         guidance: Guidance | None = None,
         guided: GuidedDrafter | None = None,
+        doubts: Doubts | None = None,
     ) -> None:
-        """`guidance` has the grammars that answers keep to, `guided` is what drafts by them."""
+        """`guidance` has the grammars that answers keep to, `guided` is what drafts by them, `doubts` say how sure calls are."""
         self._tokenizer = tokenizer
         self.loop = loop
-        self._guidance, self._guided = guidance, guided
+        self._guidance, self._guided, self._doubts = guidance, guided, doubts
         self._opening = _opening(system)
         self._tools: tuple[Tool, ...] = ()
         self.turns: list[Turn] = list(self._opening)
@@ -243,15 +252,24 @@ class Conversation:
         must_keep = grammar is not None
         try:
             for progress in self.loop.answer(
-                prompt, answer.sampling, max_tokens, answer.stats, drafted, keeps_to, must_keep=must_keep
+                prompt,
+                answer.sampling,
+                max_tokens,
+                answer.stats,
+                drafted,
+                keeps_to,
+                must_keep=must_keep,
+                wants_surprisal=self._doubts is not None,
             ):
                 answer.ids += progress.committed
                 answer.sources += progress.sources
+                answer.surprisal += progress.surprisal
                 kept += (i for i in progress.committed if i not in end_ids)
                 text = self._tokenizer.decode(kept)
                 cut = _first(text, stop)
                 end = len(text) - _held_back(text, stop) if cut is None else cut
                 answer.text = text[:end]
+                self._look_for_doubt(answer)
                 self._drafted = tuple(i for i in progress.provisional if i not in end_ids)
                 provisional = self._tokenizer.decode([*kept, *self._drafted])[end:] if self._drafted else ""
                 changed, answer.provisional = provisional != answer.provisional, provisional
@@ -272,8 +290,14 @@ class Conversation:
             return
         answer.ending = Ending.END if answer.ids and answer.ids[-1] in end_ids else Ending.LENGTH
         answer.text = self._tokenizer.decode(kept)
+        self._look_for_doubt(answer)
         if len(answer.text) > visible:
             yield answer.text[visible:]
+
+    def _look_for_doubt(self, answer: Answer) -> None:
+        """Say of an answer with calls how sure they are, before anybody is told what it says of them."""
+        if self._doubts is not None:
+            answer.confidence, answer.question = self._doubts.about(answer.text, answer.ids, answer.surprisal)
 
     def _prompt(self, turns: Sequence[Turn]) -> list[int]:
         return self._tokenizer.prompt(turns, self._tools)

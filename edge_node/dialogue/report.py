@@ -9,16 +9,23 @@ from edge_node.dialogue.calls import CallReader, calls_that_may_be_made
 from edge_node.dialogue.conversation import Answer
 
 
+def told_doubt(answer: Answer) -> str:
+    """What a person is told of calls that the pair is not sure of."""
+    return f"not sure ({100 * (answer.confidence or 0):.0f} %): {answer.question}"
+
+
 def answer_json(answer: Answer, reader: CallReader, error: str = "") -> dict[str, Any]:
     """Its text, calls and figures; `error` is the sentence of what broke it off."""
     stats = answer.stats
     reading = reader.read(answer.text + answer.provisional)
-    calls = calls_that_may_be_made(reader, answer.text, answer.provisional)
+    calls = calls_that_may_be_made(reader, answer.text, answer.provisional, are_doubted=bool(answer.question))
     return {
         "text": answer.text + answer.provisional,
         "provisional": answer.provisional,
-        "calls": [{"name": call.name, "arguments": call.arguments} for call in calls],
-        "say": reading.say,
+        "calls": list(map(asdict, calls)),
+        "say": answer.question or reading.say,
+        "confidence": None if answer.confidence is None else round(answer.confidence, 3),
+        "doubted_calls": [asdict(call) for call in reading.calls if call not in calls] if answer.question else [],
         "refused_calls": [{"text": line.text, "error": line.error} for line in reading.refused],
         "finish": "error" if error else answer.ending.value,
         "mode": stats.mode,

@@ -17,6 +17,7 @@ class Speech:
         """Without calls all lines are spoken, whatever they begin with. With `holds` nothing is spoken or shown that stands behind a call."""
         self._lines = AnswerLines(has_calls=has_calls)
         self.holds = holds
+        self.is_doubted = False  # whether what is said of calls is not to be spoken, as they are not made
         self._called = False  # whether there was a call
         self.text = ""  # what is to be spoken so far
         self.sentences = 0  # characters of it that are whole sentences
@@ -45,7 +46,7 @@ class Speech:
             if part.is_call:
                 self._called = True
                 shown += f"{part.text}\n"
-            elif not (self.holds and self._called):
+            elif not (self._called and (self.holds or self.is_doubted)):
                 shown += part.text
                 spoken += part.text
         return shown, spoken

@@ -6,7 +6,7 @@ from edge_node.assembly import connected
 from edge_node.dialogue.calls import CallReader
 from edge_node.dialogue.conversation import Answer
 from edge_node.dialogue.generation import Generation
-from edge_node.dialogue.report import answer_json
+from edge_node.dialogue.report import answer_json, told_doubt
 from edge_node.frontends.request import PROVISIONAL, tell_wait
 from edge_node.settings import NodeSettings
 from shared.errors import SledError
@@ -38,3 +38,5 @@ def ask(settings: NodeSettings, generation: Generation, system: str | None, requ
             put_json(answer_json(answer, reader))
         else:
             put(f"{PROVISIONAL}{answer.provisional}\n" if answer.provisional else "\n")
+            if answer.question:
+                put(f"{told_doubt(answer)}\n")

@@ -2,64 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from edge_node.dialogue.calls import Call
+from edge_node.dialogue.calls import Call, stops
 from edge_node.home_assistant.carrier import Carrier, NeedsYes, Result
+from edge_node.home_assistant.confirming import CONFIRMED_S, NOT_SURE, Outcome, Question, reply_to
 from edge_node.home_assistant.follower import HomeFollower
 from edge_node.home_assistant.guard import ASKING, is_for_many, is_question, not_at_once, unsaid
 from edge_node.home_assistant.listing import listing
 from edge_node.home_assistant.rest import HomeAssistantRest
-from edge_node.home_assistant.wording import key
 from edge_node.settings import GUARDED
 
-_CONFIRMED_S = 45.0  # seconds within which a yes is one to what was asked back
-_YES = re.compile(
-    r"(?:please )?(?:yes|yeah|yep|yup|sure|of course|confirm|do it|go ahead|ok|okay)"
-    r"(?: (?:please|sure|do|do it|do that|go ahead|(?:open|close|lock|unlock) (?:it|them)|turn (?:it|them) (?:on|off)))*"
-)
-_NO = re.compile(
-    r"(?:no|nope|no thanks|no thank you|don't|do not|cancel|stop|never mind|nevermind)(?: (?:please|don't|thanks))*"
-)
-_AGREED = re.compile(r"ok|okay|sure|of course")  # what people say of an answer too
 _OURS = "Hass"  # what the names of Home Assistant's calls begin with
 _SEEN_BEFORE = 2  # requests of the chat that choose what is listed, beside the new one
-
-
-@dataclass(frozen=True)
-class Question:
-    """Calls that wait for a yes."""
-
-    calls: tuple[Call, ...]
-    until: float  # by time.monotonic
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an answer's calls: what is to be said, and what a yes would be to."""
-
-    say: str
-    results: tuple[Result, ...] = ()
-    question: Question | None = None
-    others: tuple[Call, ...] = ()  # calls that are not Home Assistant's
-
-    def as_json(self) -> dict[str, Any]:
-        """What an answer tells of it."""
-        results = [
-            {
-                "name": each.call.name,
-                "arguments": each.call.arguments,
-                "done": each.done,
-                "say": each.say,
-                "targets": list(each.targets),
-            }
-            for each in self.results
-        ]
-        return {"results": results, "asks": self.question is not None}
 
 
 class HomeAgent:
@@ -86,32 +42,31 @@ class HomeAgent:
         return None if home is None else listing(home, self._most_listed, said) or None
 
     def reply(self, request: str, question: Question | None, last: str) -> Outcome | None:
-        """What becomes of a yes or a no; None where the request is neither, or may be to what the pair has asked in its `last` answer."""
-        said = key(request)
-        yes, no = _YES.fullmatch(said), _NO.fullmatch(said)
-        if not (yes or no) or (question is None and last.rstrip().endswith("?")):
-            return None
-        if question is None:
-            return Outcome("All right." if no or _AGREED.fullmatch(said) else "I have not asked anything.")
-        if no:
-            return Outcome("All right.")
-        if self._clock() > question.until:
-            return Outcome("That was too long ago, so I have changed nothing. Please ask again.")
-        results = [self._carried_out(call, is_confirmed=True, many=True) for call in question.calls]
-        return Outcome(_said(results), tuple(results))
+        """What becomes of a yes or a no, as `reply_to` has it."""
+        return reply_to(request, question, last, self._clock(), self._confirmed)
+
+    def _confirmed(self, question: Question) -> Outcome:
+        own, others = _sorted(question.calls)
+        results = [self._carried_out(call, is_confirmed=True, many=True) for call in own]
+        return Outcome(_said(results) or "All right.", tuple(results), others=others)
 
     def carry_out(
-        self, calls: Sequence[Call], request: str, earlier: Sequence[str], listed: str, *, can_confirm: bool
+        self,
+        calls: Sequence[Call],
+        request: str,
+        earlier: Sequence[str],
+        listed: str,
+        *,
+        can_confirm: bool,
+        doubt: str = "",
     ) -> Outcome | None:
         """Carry out the calls of an answer; None where it has none for Home Assistant.
 
         The calls' words must be from the request or the last of the `earlier` ones in its chat, or be names that are `listed`.
-        `can_confirm`: whether somebody can say yes to what is asked back.
+        `can_confirm`: whether somebody can say yes to what is asked back. `doubt` is what is asked where the pair is not sure: nothing
+        is changed before a yes, then.
         """
-        own: list[Call] = []
-        for call in calls:
-            if call.name.startswith(_OURS) and call not in own:  # what is said twice is meant once
-                own.append(call)
+        own, others = _sorted(calls)
         if not own:
             return None
         results: list[Result] = []
@@ -123,21 +78,23 @@ class HomeAgent:
                 results.append(Result(call, done=True, say="All right."))
             elif wrong := _refusal(call, request, said, listed):
                 results.append(Result(call, done=False, say=f"{wrong}, so I have changed nothing."))
+            elif doubt and call.name not in ASKING:
+                waiting.append((call, ""))
             else:
                 try:
                     results.append(self._carried_out(call, is_confirmed=False, many=many))
                 except NeedsYes as needed:
                     waiting.append((call, str(needed)))
+        made, unsure = (tuple(filter(stops, others)), others) if doubt else (others, ())
         if not can_confirm:
-            says = ((call, f"I would {phrase} after a yes only; ask for it in a chat.") for call, phrase in waiting)
-            results += (Result(call, done=False, say=say) for call, say in says)
-            waiting = []
-        others = tuple(call for call in calls if not call.name.startswith(_OURS))
+            results += (Result(call, done=False, say=_unconfirmed(phrase, doubt)) for call, phrase in waiting)
+            waiting, unsure = [], ()
+        waits = (*(call for call, _ in waiting), *(call for call in unsure if call not in made))
         question, asked = None, ""
-        if waiting:
-            question = Question(tuple(call for call, _ in waiting), self._clock() + _CONFIRMED_S)
-            asked = f"Shall I {' and '.join(phrase for _, phrase in waiting)}?"
-        return Outcome(" ".join(filter(None, [_said(results), asked])), tuple(results), question, others)
+        if waits:
+            question = Question(waits, self._clock() + CONFIRMED_S)
+            asked = doubt or f"Shall I {' and '.join(phrase for _, phrase in waiting)}?"
+        return Outcome(" ".join(filter(None, [_said(results), asked])), tuple(results), question, made)
 
     def _carried_out(self, call: Call, *, is_confirmed: bool, many: bool) -> Result:
         home = self._follower.home
@@ -155,6 +112,22 @@ def _refusal(call: Call, request: str, said: str, listed: str) -> str:
             return wrong
     missing = unsaid(call, said, listed)
     return f"I have not heard “{missing}”" if missing else ""
+
+
+def _sorted(calls: Sequence[Call]) -> tuple[list[Call], tuple[Call, ...]]:
+    """Home Assistant's calls, each once, as what is said twice is meant once; and the others."""
+    own: list[Call] = []
+    for call in calls:
+        if call.name.startswith(_OURS) and call not in own:
+            own.append(call)
+    return own, tuple(call for call in calls if not call.name.startswith(_OURS))
+
+
+def _unconfirmed(phrase: str, doubt: str) -> str:
+    """What is said where nobody can say yes."""
+    if doubt:
+        return NOT_SURE
+    return f"I would {phrase} after a yes only; ask for it in a chat."
 
 
 def _said(results: Sequence[Result]) -> str:

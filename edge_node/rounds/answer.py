@@ -39,10 +39,12 @@ class AnswerInProgress:
         grammar: Grammar | None = None,
         *,
         must_keep: bool = False,
+        wants_surprisal: bool = False,
     ) -> None:
         """`limit` is the length of the whole text at which the answer ends at the latest; `grammar` is the one that `sampling` names."""
         self.sampling = sampling
         self.grammar = grammar
+        self.wants_surprisal = wants_surprisal  # of its ids, from a hub that can say
         self.must_keep = must_keep  # whether the answer is of no use without its grammar
         self.stats = stats
         self.credit = Credit(settings, pace, times, limit)

@@ -35,9 +35,12 @@ def sources_of(written: Sequence[int], drafted: Sequence[int]) -> tuple[Source, 
 class Progress:
     """Ids that were committed by this step, where each is from, and all that this device has drafted behind them without a hub.
 
+    `surprisal` is -ln p of each committed id by the target, in thousandths of a nat; None where no hub has said.
+
     Provisional ids are no part of the answer: a hub that comes back confirms them, which commits them, or writes others.
     """
 
     committed: tuple[int, ...] = ()
     provisional: tuple[int, ...] = ()
     sources: tuple[Source, ...] = ()
+    surprisal: tuple[int | None, ...] = ()

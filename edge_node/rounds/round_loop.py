@@ -155,6 +155,7 @@ class RoundLoop:
         grammar: Grammar | None = None,
         *,
         must_keep: bool = False,
+        wants_surprisal: bool = False,
     ) -> Iterator[Progress]:
         """Yield the ids of the answer to `prompt` as they are committed, the end-of-turn id included.
 
@@ -162,14 +163,23 @@ class RoundLoop:
         early leaves the hub streaming: call `cancel` then. Where the hub is lost and the settings say so, ids come that
         are provisional; an answer may end with such ids, if its hub does not come back before the draft ends it. `drafted`
         is such an answer's text, to be verified. The answer keeps to `grammar`, and where it `must_keep` to it HubRefused is
-        raised where the hub can't.
+        raised where the hub can't. `wants_surprisal`: the hub is to say how sure the target is of each id, if it can.
         """
         opened = self.open()
         limit = min(len(prompt) + max_tokens, opened.context)
         if grammar is not None:
             sampling = replace(sampling, grammar=grammar.digest, grammar_from=len(prompt))
         answer = self._answer = AnswerInProgress(
-            self._settings, self.pace, self.times, sampling, limit, stats, self._clock, grammar, must_keep=must_keep
+            self._settings,
+            self.pace,
+            self.times,
+            sampling,
+            limit,
+            stats,
+            self._clock,
+            grammar,
+            must_keep=must_keep,
+            wants_surprisal=wants_surprisal,
         )
         if self._hub.channel is None:
             self.session = NodeSession()
@@ -215,6 +225,10 @@ class RoundLoop:
             raise HubRefused(f"hub {channel.hub!r} can't keep an answer to a schema; update it")
         answer.do_without_grammar()
 
+    def _tells_surprisal(self, answer: AnswerInProgress) -> bool:
+        """Whether the answer's hub is to say how sure the target is. An older hub does not read a draft that asks for it."""
+        return answer.wants_surprisal and bool(self._hub.seen.info.get("surprisal"))
+
     def _begin(self, answer: AnswerInProgress, prompt: Sequence[int], drafted: Sequence[int]) -> Draft:
         """The draft that brings the hub from what it holds to `prompt`, and lets it stream."""
         held = self.session.ids
@@ -227,6 +241,7 @@ class RoundLoop:
             else len(prompt) + 1,
             sampling=answer.sampling,
             grammar=answer.grammar,
+            wants_surprisal=self._tells_surprisal(answer),
         )
 
     def _next(self, answer: AnswerInProgress) -> Draft | None:
@@ -269,7 +284,7 @@ class RoundLoop:
             if isinstance(arrival, HubMessage):
                 receipt = self._take_in(answer, arrival)
                 if receipt is not None:
-                    return Progress(receipt.committed, answer.provisional, receipt.sources)
+                    return Progress(receipt.committed, answer.provisional, receipt.sources, receipt.surprisal)
                 continue
             self._look(answer, arrival)
             if self._alone.goes_on(answer) and self._alone.write(answer, len(self.session), end_ids):
@@ -388,7 +403,13 @@ class RoundLoop:
             until = len(held) + 1  # the hub verifies what was drafted alone, in blocks
         self._publish(
             answer,
-            self.session.compose(append=held, until=until, sampling=answer.sampling, grammar=answer.grammar),
+            self.session.compose(
+                append=held,
+                until=until,
+                sampling=answer.sampling,
+                grammar=answer.grammar,
+                wants_surprisal=self._tells_surprisal(answer),
+            ),
         )
         answer.timing.disturb()
         answer.patience.reset()

@@ -43,6 +43,7 @@ class Receipt:
     ruling: VerdictRuling
     committed: tuple[int, ...] = ()
     sources: tuple[Source, ...] = ()
+    surprisal: tuple[int | None, ...] = ()  # of each id, in thousandths of a nat; None where the hub has not said
 
 
 class NodeSession:
@@ -81,6 +82,7 @@ class NodeSession:
         until: int = 0,
         sampling: Sampling | None = None,
         grammar: Grammar | None = None,
+        wants_surprisal: bool = False,
     ) -> Draft:
         """The next draft. `keep` cuts both sides to that length first; `append` and `tokens` follow.
 
@@ -100,6 +102,7 @@ class NodeSession:
             keep is not None,
             sampling,
             b"" if grammar is None or grammar.digest == self._held_grammar else grammar.packed,
+            wants_surprisal,
         )
         if grammar is not None:
             self._sent_grammar = grammar.digest
@@ -137,4 +140,6 @@ class NodeSession:
         if is_current:
             self.outstanding = None
         drafted = self._drafted if is_current and verdict.base == self._drafted_base else ()
-        return Receipt(ruling, fresh, sources_of(new, drafted)[held - verdict.base :])
+        told: tuple[int | None, ...] = verdict.surprisal if len(verdict.surprisal) == len(new) else (None,) * len(new)
+        old = held - verdict.base
+        return Receipt(ruling, fresh, sources_of(new, drafted)[old:], told[old:])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edge_node.dialogue.provisional import ProvisionalTurn
 from edge_node.dialogue.tokenizer import Turn
-from edge_node.home_assistant.agent import Question
+from edge_node.home_assistant.confirming import Question
 
 _MOST, _MOST_OF_ONE = 256, 64  # chats of all askers, and of one
 

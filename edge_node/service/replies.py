@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from edge_node.dialogue.calls import Call, CallReader
@@ -99,6 +100,8 @@ class Replies:
         content = {"id": job.asked.id, "chat": job.asked.chat, **answer_json(job.answer, self._reader, job.error)}
         if job.outcome is not None:
             content.update(text=job.shown, say=job.spoken, **job.outcome.as_json())
+            if not job.answer.ids:  # a yes to what was asked back about
+                content["calls"] = list(map(asdict, job.outcome.others))
         return content
 
     def _send(self, content: dict[str, Any], reply: Reply, topic: str) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge_node.assembly import Node
-from edge_node.dialogue.calls import Call, CallReader
+from edge_node.dialogue.calls import Call, CallReader, stops
 from edge_node.dialogue.conversation import Answer, Conversation, Ending
 from edge_node.dialogue.speech import Speech
 from edge_node.dialogue.tokenizer import Tool
-from edge_node.home_assistant.agent import HomeAgent, Outcome
+from edge_node.home_assistant.agent import HomeAgent
+from edge_node.home_assistant.confirming import CONFIRMED_S, NOT_SURE, Outcome, Question, reply_to
 from edge_node.service.begun import BegunRequests
 from edge_node.service.chats import Chat
 from edge_node.service.requests import Asked
@@ -151,7 +152,7 @@ class Worker:
         if question is not None:
             self._note_begin(job)
         last = chat.turns[-1].content if chat.turns else ""
-        if agent is not None and (outcome := agent.reply(asked.text, question, last)) is not None:
+        if (outcome := _reply(agent, asked.text, question, last)) is not None:
             job.outcome, job.answer.ending = outcome, Ending.END
             pieces.finish(outcome.say)
             return
@@ -172,7 +173,9 @@ class Worker:
             chat.turns, chat.unverified = tuple(conversation.said), tuple(conversation.unverified)
             if agent is not None:
                 job.outcome = self._outcome(agent, job, said, system or "")
-                chat.question = None if job.outcome is None else job.outcome.question
+            if job.outcome is None and asked.acts and job.answer.question and job.may_act:
+                job.outcome = _asked_back(job, self._reader)
+            chat.question = None if job.outcome is None else job.outcome.question
         finally:
             pieces.finish("" if job.outcome is None else job.outcome.say)
 
@@ -188,12 +191,40 @@ class Worker:
         if time.monotonic() > job.asked_at + GOOD_S:
             return Outcome("That took too long, so I have changed nothing.")
         self._note_begin(job)
-        return agent.carry_out(read.calls, job.asked.text, said, listed, can_confirm=job.chat.is_named)
+        return agent.carry_out(
+            read.calls,
+            job.asked.text,
+            said,
+            listed,
+            can_confirm=job.chat.is_named,
+            doubt=job.answer.question,
+        )
 
     def _note_begin(self, job: Job) -> None:
         """Its calls are about to be carried out: should this service end meanwhile, the next one is not to do it again."""
         if job.asked.has_own_id:
             self._begun.begin(job.asker, job.asked.id)
+
+
+def _reply(agent: HomeAgent | None, request: str, question: Question | None, last: str) -> Outcome | None:
+    """What becomes of a yes or a no; None where the request is for the pair to answer."""
+    if agent is not None:
+        return agent.reply(request, question, last)
+    if question is None:
+        return None
+    return reply_to(request, question, last, time.monotonic(), lambda asked: Outcome("All right.", others=asked.calls))
+
+
+def _asked_back(job: Job, reader: CallReader) -> Outcome | None:
+    """What becomes of calls that others would carry out, where the pair is not sure of them; None where all of them stop something."""
+    calls = reader.read(job.answer.text).calls
+    made = tuple(filter(stops, calls))
+    waits = tuple(call for call in calls if call not in made)
+    if not waits:
+        return None
+    if not job.chat.is_named:
+        return Outcome(NOT_SURE, others=made)
+    return Outcome(job.answer.question, question=Question(waits, time.monotonic() + CONFIRMED_S), others=made)
 
 
 class _Pieces:
@@ -206,6 +237,7 @@ class _Pieces:
 
     def take(self, piece: str) -> None:
         """A piece of the answer's text, or "" where only its provisional part has changed."""
+        self._speech.is_doubted = bool(self._job.answer.question)
         shown, said = self._speech.take(piece)
         self._job.shown += shown
         # Behind a call nothing is told that is not certain yet.

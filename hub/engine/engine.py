@@ -278,12 +278,12 @@ class Engine:
         """Commit what the target says, and publish it."""
         if forwarded is None:
             return
-        for row, drawn in zip(plan.rows, forwarded.drawn, strict=True):
+        for row, drawn, surprisal in zip(plan.rows, forwarded.drawn, forwarded.surprisals, strict=True):
             if drawn is None:
                 self._set_aside(row.session)
             elif row.wanted:
                 try:
-                    self._settle(row, drawn, forwarded.began, plan.price)
+                    self._settle(row, drawn, surprisal, forwarded.began, plan.price)
                 except Exception:
                     log.exception("a verdict for %s failed; its session is closed", row.session.key.node)
                     self._forget(row.session.key)
@@ -323,12 +323,14 @@ class Engine:
         """Go round the loop, from any thread."""
         self._inbox.put(Arrival("", 0, self._clock(), lambda: None))
 
-    def _settle(self, row: PlannedRow, drawn: Sequence[int], began: float, price: float | None) -> None:
+    def _settle(
+        self, row: PlannedRow, drawn: Sequence[int], surprisal: Sequence[int], began: float, price: float | None
+    ) -> None:
         session = row.session
         self.stats.speculated += bool(session.drafted)
         self.stats.trimmed += len(session.drafted) - (row.wanted - 1)
         verdict = replace(
-            session.commit(drawn),
+            session.commit(drawn, surprisal),
             forward_us=self.stats.last_forward_us,
             queued_us=min(int(max(0.0, began - self._work.since(session)) * 1e6), MAX_MICROSECONDS),
             advised=None if price is None else advised_length(session.acceptance.rate, price, session.limits.max_draft),

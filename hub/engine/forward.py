@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hub.engine.early import EarlyVerdicts
 from hub.engine.forward_time import ForwardTime
 from hub.engine.scheduler import PlannedRow
-from hub.model.sampling import draw_wanted, guided
+from hub.model.sampling import draw_wanted, guided, surprisals
 from hub.model.target import Target
 
 
@@ -22,6 +22,8 @@ class Forwarded:
     seconds: float  # of the whole forward, sampling included
     model_seconds: float  # of the model's own part
     guiding_seconds: float = 0.0  # in which grammars were followed, before it and in it
+    # For each row that wants them the surprisals of its tokens, in thousandths of a nat.
+    surprisals: Sequence[tuple[int, ...]] = ()
 
 
 class PlanForward:
@@ -52,30 +54,36 @@ class PlanForward:
         prepared = self._clock()
         logits = self._target.compute(inputs, asked)
         computed = self._clock()
-        logits = guided(logits, rows, self._vocab_size)
+        allowed = guided(logits, rows, self._vocab_size)
         masked = self._clock()
-        drawn = draw_wanted(logits, rows, self._vocab_size)
+        drawn = draw_wanted(allowed, rows, self._vocab_size)
+        told = surprisals(logits, rows, drawn, self._vocab_size)
         guiding = began - asked_at + masked - computed if any(row.masks is not None for row in rows) else 0.0
-        return Forwarded(drawn, began, self._clock() - began, computed - prepared, guiding)
+        return Forwarded(drawn, began, self._clock() - began, computed - prepared, guiding, told)
 
     def run_each(self, planned: Sequence[PlannedRow]) -> Forwarded:
         """Compute the rows of a plan one by one, after a forward over all of them failed; None is drawn for those that fail alone.
 
         Raises what the model raises when all of them do: then it is not for what a row holds.
         """
-        began, drawn, failed = self._clock(), [], None
+        began, failed = self._clock(), None
+        drawn: list[list[int] | None] = []
+        told: list[tuple[int, ...]] = []
         for plan in planned:
             try:
                 row = plan.row()
                 logits = self._target.compute(self._target.prepare([row]), None)
-                drawn += draw_wanted(guided(logits, [row], self._vocab_size), [row], self._vocab_size)
+                its = draw_wanted(guided(logits, [row], self._vocab_size), [row], self._vocab_size)
+                told += surprisals(logits, [row], its, self._vocab_size)
+                drawn += its
             except Exception as error:
                 drawn.append(None)
+                told.append(())
                 failed = error
         if failed is not None and not any(each is not None for each in drawn):
             raise failed
         seconds = self._clock() - began
-        return Forwarded(drawn, began, seconds, seconds)
+        return Forwarded(drawn, began, seconds, seconds, surprisals=told)
 
     def learn(self, rows: Sequence[PlannedRow], forwarded: Forwarded) -> None:
         """Take in how long a forward took: after its verdicts are on their way, as it takes a moment itself."""

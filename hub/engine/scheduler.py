@@ -43,7 +43,8 @@ class PlannedRow:
         """
         session, wanted = self.session, max(1, self.wanted)
         masks = session.masks(self.ids[len(self.ids) - wanted + 1 :]) if self.wanted else None
-        return Row(session.kv.pages[: pages_for(self.end)], self.start, self.ids, wanted, session.sampling, masks)
+        pages, tells = session.kv.pages[: pages_for(self.end)], session.tells_surprisal and self.wanted > 0
+        return Row(pages, self.start, self.ids, wanted, session.sampling, masks, tells)
 
 
 @dataclass(frozen=True)

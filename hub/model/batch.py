@@ -29,6 +29,7 @@ class Row:
     wanted: int
     sampling: Sampling = field(default_factory=Sampling)  # of the wanted tokens
     masks: Masks | None = None  # of the wanted tokens those that may come; None: any
+    wants_surprisal: bool = False  # of the wanted tokens
 
     @property
     def end(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from typing import cast
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from hub.model.batch import Row
 from shared.guide import Masks, allowed
+from shared.messages import MAX_SURPRISAL
 from shared.sampling import (
     LARGE_VOCAB,
     LOUD,
@@ -88,6 +90,33 @@ def guided(logits: Tensor, rows: Sequence[Row], vocab_size: int) -> Tensor:
         return _masked(logits, np.concatenate(masks))
     index = torch.tensor(places, device=logits.device)
     return logits.index_copy(0, index, _masked(logits[index], np.concatenate(masks)))
+
+
+def surprisals(
+    logits: Tensor, rows: Sequence[Row], drawn: Sequence[Sequence[int] | None], vocab_size: int
+) -> list[tuple[int, ...]]:
+    """Return for each row that wants it -ln p of the tokens that were drawn, in thousandths of a nat; nothing for the others.
+
+    p is the model's own: no mask, no temperature. `logits` [places, vocab] are those of all rows.
+    """
+    places: list[int] = []
+    tokens: list[int] = []
+    place = 0
+    for row, its in zip(rows, drawn, strict=True):
+        if row.wants_surprisal and its is not None:
+            places += range(place, place + row.wanted)
+            tokens += its
+        place += row.wanted
+    if not places:
+        return [()] * len(rows)
+    chosen = logits if len(places) == len(logits) else logits[torch.tensor(places, device=logits.device)]
+    chosen = chosen[:, :vocab_size].float()
+    nats = chosen.logsumexp(1) - chosen.gather(1, torch.tensor(tokens, device=chosen.device)[:, None])[:, 0]
+    told = iter((nats * 1e3).round().clamp(0, MAX_SURPRISAL).int().tolist())
+    return [
+        tuple(islice(told, row.wanted)) if row.wants_surprisal and its is not None else ()
+        for row, its in zip(rows, drawn, strict=True)
+    ]
 
 
 def _masked(logits: Tensor, masks: Masks) -> Tensor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shared.confidence import Confidence
 from shared.file_hash import sha256_of
 from shared.pair import DEFAULT, MANIFEST, Draft, Pair
 from shared.sampling_parameters import Sampling
@@ -29,6 +30,7 @@ class Written:
     exit_head: str | None = None
     defaults: Sampling = field(default_factory=Sampling)
     plain: bool = False
+    confidence: Confidence | None = None
 
 
 def written_of(pair: Pair) -> Written:
@@ -45,6 +47,7 @@ def written_of(pair: Pair) -> Written:
         exit_head=None if pair.exit_head is None else _place(pair, pair.exit_head),
         defaults=pair.defaults,
         plain=pair.plain,
+        confidence=pair.confidence,
     )
 
 
@@ -80,6 +83,8 @@ def write_manifest(
         tables["tokenizer",]["plain"] = True
     if written.tools is not None:
         tables["tools",] = {"file": written.tools}
+    if written.confidence is not None:
+        tables["confidence",] = asdict(written.confidence)
     chosen = written.defaults
     tables["defaults",] = {"temperature": chosen.temperature, "top_k": chosen.top_k, "top_p": chosen.top_p}
     tables["sha256",] = {**(known or {}), **{file: sha256_of(folder / file).hex() for file in files}}

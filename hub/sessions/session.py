@@ -84,7 +84,10 @@ class HubSession:
         self.sampling = Sampling()
         self.guide: Guide | None = None  # of the answer, where `sampling` names a grammar
         self.misguided = ""  # why its grammar could not be followed
+        self.tells_surprisal = False  # of the answer's ids
         self.finish = Finish.NO
+        self._surprisal: list[int] = []  # of the ids from `_surprisal_from` on
+        self._surprisal_from = 0
         self._answer_base = 0  # length at which the current round's answer begins
         self._to_feed = False  # whether ids were appended since the last forward that reached the end of the text
 
@@ -166,7 +169,8 @@ class HubSession:
         if draft.cut or draft.append:
             self.finish = Finish.NO
         if draft.sampling is not None:
-            self.sampling = draft.sampling
+            self.sampling, self.tells_surprisal = draft.sampling, draft.wants_surprisal
+            self._surprisal, self._surprisal_from = [], self.committed
         if self.committed == self.limits.context:
             self.finish = Finish.LENGTH
         elif draft.tokens:
@@ -219,12 +223,13 @@ class HubSession:
                 return accepted + 1, ()
         return len(drawn) - 1, (drawn[-1],)
 
-    def commit(self, drawn: Sequence[int]) -> Verdict:
-        """Commit what the target drew, in the form that `judged` takes."""
+    def commit(self, drawn: Sequence[int], surprisal: Sequence[int] = ()) -> Verdict:
+        """Commit what the target drew, in the form that `judged` takes, with the surprisal of each token where the node wants it."""
         base, drafted = self.committed, self.drafted[: len(drawn) - 1]
         accepted, own = self.judged(drawn)
         self.acceptance.add(accepted, rejected=accepted < len(drafted) and bool(own))
         self.transcript.extend((*drafted[:accepted], *own))
+        self._surprisal += surprisal[: self.committed - base]
         self.fed(base + accepted)
         self.drafted = ()
         if not own or own[-1] in self.limits.end_ids:
@@ -233,10 +238,11 @@ class HubSession:
             self.finish = Finish.LENGTH
         if self.finish is not Finish.NO:
             self.guide = None
-        return Verdict(self.round, base, accepted, own, self.finish)
+        return Verdict(self.round, base, accepted, own, self.finish, surprisal=self._surprisal_since(base))
 
     def _truncate(self, length: int) -> None:
         self.transcript.truncate(length)
+        del self._surprisal[max(0, length - self._surprisal_from) :]
         self.kv.truncate(length)
 
     def _refusal(self, draft: Draft) -> Fault | None:
@@ -251,4 +257,11 @@ class HubSession:
         return None
 
     def _since(self, base: int) -> Verdict:
-        return Verdict(self.round, base, 0, tuple(self.transcript.ids[base:]), self.finish)
+        ids = tuple(self.transcript.ids[base:])
+        return Verdict(self.round, base, 0, ids, self.finish, surprisal=self._surprisal_since(base))
+
+    def _surprisal_since(self, base: int) -> tuple[int, ...]:
+        """Of each id from there on, or nothing where it is not known of all of them."""
+        known = self.tells_surprisal and base >= self._surprisal_from
+        told = tuple(self._surprisal[base - self._surprisal_from :]) if known else ()
+        return told if len(told) == self.committed - base else ()

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from edge_node.dialogue.calls import Call
-from edge_node.home_assistant.agent import HomeAgent, Outcome
+from edge_node.home_assistant.agent import HomeAgent
+from edge_node.home_assistant.confirming import Outcome
 from edge_node.home_assistant.follower import HomeFollower
 from edge_node.home_assistant.rest import HomeAssistantRest
 from edge_node.settings import HomeAssistantSettings

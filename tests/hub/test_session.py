@@ -6,6 +6,7 @@ import pytest
 
 from hub.sessions.session import HubSession, Limits, SessionKey
 from shared.messages import Draft, Fault, FaultCode, Finish, Verdict
+from shared.sampling_parameters import Sampling
 from shared.transcript import Transcript
 
 END = 1
@@ -108,6 +109,25 @@ def test_what_is_refused_changes_nothing(draft: Draft, code: FaultCode) -> None:
     assert isinstance(reply, Fault)
     assert (reply.code, reply.round) == (code, 2)
     assert (list(made.transcript.ids), made.round) == ([5, 6], 1)
+
+
+def test_tells_how_sure_the_target_was_only_where_that_is_wanted_and_known() -> None:
+    made = session()
+    prompt = Draft(1, 0, digest([]), (7, 8), 2, (5,), sampling=Sampling(), wants_surprisal=True)
+    assert made.receive(prompt) is None
+    first = made.commit([7, 4, 9], [10, 20, 30])
+    assert first == Verdict(1, 1, accepted=1, ids=(4,), surprisal=(10, 20))
+    assert made.receive(Draft(2, 3, digest([5, 7, 4]), until=4)) is None
+    assert made.commit([6], [40]).surprisal == (40,)
+    missed = made.receive(Draft(3, 1, digest([5]), until=5))
+    assert missed == Verdict(3, 1, 0, (7, 4, 6), surprisal=(10, 20, 40))
+    cut = made.receive(Draft(4, 2, digest([5, 7]), cut=True))
+    assert cut == Verdict(4, 2)
+    assert made.receive(Draft(5, 2, digest([5, 7]), until=3)) is None
+    assert made.commit([3], [50]).surprisal == (50,)
+    again = Draft(6, 3, digest([5, 7, 3]), (), 5, (2,), sampling=Sampling())
+    assert made.receive(again) is None
+    assert made.commit([9]).surprisal == ()
 
 
 def test_tokens_behind_nothing_are_refused() -> None:

@@ -73,9 +73,17 @@ GOLDEN: list[tuple[AnyMessage, str]] = [
         ),
         "9b0103010000900493032804c296cb3fe999999999999a28cb3feccccccccccccdcf8000000000000000cf0123456789abcdef03c402789c",
     ),
+    (
+        Draft(1, 0, 0, until=4, append=(3, 40, 4), sampling=Sampling(), wants_surprisal=True),
+        "9c0103010000900493032804c294cb000000000000000000cb3ff000000000000000c400c3",
+    ),
     (Draft(7, 42, 0x0123456789ABCDEF, (5, 300, 2047)), "960103072acf0123456789abcdef9305cd012ccd07ff"),
     (Draft(8, 40, 1, cut=True), "990103082801900090c3"),
     (Verdict(7, 42, 2, (9,), Finish.NO, 9000, 350), "990104072a02910900cd2328cd015e"),
+    (
+        Verdict(7, 42, 2, (9,), Finish.NO, 9000, 350, surprisal=(0, 3, 1200)),
+        "9b0104072a02910900cd2328cd015ec0930003cd04b0",
+    ),
     (Verdict(9, 45, 0, (1,), Finish.END), "970104092d00910101"),
     (Early(7, 42, 3, (8,)), "960105072a039108"),
     (Fault(FaultCode.BUSY, "full", 2000, 7), "96010604a466756c6ccd07d007"),
@@ -185,7 +193,7 @@ def test_a_damaged_frame_is_decoded_or_refused(message: AnyMessage, data: st.Dat
         (msgpack.packb([1, 6, 1, "x" * 2000]), "detail"),
         (msgpack.packb([1, 7]) + b"\x00", "behind the array"),
         (bytes.fromhex("930103ddffffffff"), "lacks"),
-        (bytes.fromhex("ddffffffff0103"), "9 fields, not"),
+        (bytes.fromhex("ddffffffff0103"), "10 fields, not"),
     ],
 )
 def test_what_is_refused_and_how(frame: bytes, says: str) -> None:

@@ -20,6 +20,7 @@ from scipy.stats import chisquare
 from hub.model import sampling as on_torch
 from hub.model.batch import Row
 from shared.guide import allowed
+from shared.messages import MAX_SURPRISAL
 from shared.sampling import LARGE_VOCAB, LOUD, MAX_NOISE, draw, gumbel, loud_ids, noise_hash, position_key, surviving
 from shared.sampling_parameters import Sampling
 from tools.rig import oracle
@@ -351,3 +352,18 @@ def test_what_a_mask_leaves_out_is_not_there(vocab: int, dtype: torch.dtype) -> 
 def test_without_masks_logits_stay_as_they_are() -> None:
     logits = torch.zeros(2, 40)
     assert torch.equal(on_torch.guided(logits, [Row((), 0, (1,), 2)], 32), logits[:, :32])
+
+
+def test_surprisal_is_the_models_own_of_each_drawn_id_in_the_order_of_rows() -> None:
+    logits = 9 * torch.randn(7, 50, generator=torch.Generator().manual_seed(3))
+    logits[6, :48] = -1000.0
+    logits[6, 2] = 0.0
+    wants = (True, False, True, True)
+    rows = [Row((), 0, (1,) * n, n, wants_surprisal=w) for n, w in zip((2, 1, 3, 1), wants, strict=True)]
+    drawn: list[list[int] | None] = [[3, 41], [7], None, [2]]
+    own = -logits[:, :48].double().log_softmax(1)
+    told = on_torch.surprisals(logits, rows, drawn, 48)
+    assert told == [tuple(round(1e3 * float(own[place, token])) for place, token in ((0, 3), (1, 41))), (), (), (0,)]
+    assert on_torch.surprisals(logits, rows[1:2], [[7]], 48) == [()]
+    logits[0, 3] = -1e9
+    assert on_torch.surprisals(logits, rows, drawn, 48)[0][0] == MAX_SURPRISAL

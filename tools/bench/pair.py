@@ -4,7 +4,8 @@ All requests have names and areas that training never drew (but for bare nouns o
 one to four, some under a system message that lists the home; each is asked in its chat, behind the answers that were given
 there. `--requests` is the number of requests of each figure.
 
-    target_exact_match                the target's calls are exactly those that the request means; temperature 0
+    target_exact_match                the target's calls are exactly those that the request means, those among them that are asked
+                                      back about, which a yes leads to; temperature 0
     target_exact_match_new_phrasing   the same on phrasings that training never drew
     draft_exact_match                 the draft alone, greedy, on the requests of the first figure, with its own history
     exact_match_by_kind               the first two figures, taken apart: the first request of a chat, later ones, and
@@ -18,7 +19,10 @@ there. `--requests` is the number of requests of each figure.
                                       largest acceptance that any way of drawing two tokens, one from the target's
                                       distribution and one from the draft's, could have
     acted_wrongly                     of half as many requests that must change nothing, of twelve kinds, the share in which
-                                      something was done all the same; acted_wrongly_by_kind takes it apart
+                                      something was done all the same, without asking back; acted_wrongly_by_kind takes it apart
+    asked_back                        the share of answers that ask "Did you mean …?": of the first two figures, under a list in
+                                      both phrasings, and of what must change nothing
+    right_at_once                     the share of answers with exactly the calls that are meant, made without asking back
     exact_listed                      the calls are exactly right under a list of the home: a quarter as many requests in
                                       phrasings that training drew; exact_listed_new_phrasing in others
     exact_by_home_size                the same by the devices of the home, under the list that a service gives: an eighth each
@@ -53,7 +57,9 @@ from tools.bench.trust import (
     in_a_home,
     must_change_nothing,
     same_calls,
+    share_asked_back,
     share_right,
+    share_right_at_once,
     typed,
 )
 from tools.home.data.generate import Dialogue
@@ -83,6 +89,8 @@ def run(requests: int, pair_name: str, as_json: bool, errors: Path | None = None
         "target_exact_match": share_right(greedy["seen"]),
         "target_exact_match_new_phrasing": share_right(greedy["new"]),
         **trusted.figures,
+        "asked_back": {name: share_asked_back(told) for name, told in (*greedy.items(), *trusted.sets)},
+        "right_at_once": {name: share_right_at_once(told) for name, told in (*greedy.items(), *trusted.sets)},
         "exact_match_by_kind": {name: _by_kind(answered) for name, answered in greedy.items()},
         "draft_exact_match": drafter.exact_match(seen),
         "acceptance": _acceptance(cold),
@@ -114,6 +122,11 @@ class _Trusted:
 
     figures: dict[str, Any]
     answered: dict[str, list[AskedRequest]]
+
+    @property
+    def sets(self) -> list[tuple[str, list[AskedRequest]]]:
+        """The answers to what must change nothing, and to requests under a list of the home."""
+        return [(name, self.answered[name]) for name in ("nothing", "listed", "listed, new")]
 
 
 def _trust(bed: HubBed, requests: int) -> _Trusted:

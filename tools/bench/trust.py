@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from edge_node.home_assistant.home import Entity, Place
@@ -33,8 +33,8 @@ def must_change_nothing(count: int, seed: int) -> list[Dialogue]:
 
 
 def acted(asked: AskedRequest) -> bool:
-    """Whether an answer makes a call, or something that was to be one."""
-    return calls_of(asked.answer.text) != []
+    """Whether an answer makes a call without asking back, or something that was to be one."""
+    return not asked.answer.question and calls_of(asked.answer.text) != []
 
 
 def acted_by_kind(answered: Sequence[AskedRequest]) -> dict[str, float]:
@@ -107,7 +107,19 @@ def _folded(asked: AskedRequest) -> str:
     return repr(calls_of(asked.answer.text)).casefold()
 
 
-def share_right(answered: Sequence[AskedRequest]) -> float | None:
-    """The share of answers whose calls are exactly those that were meant."""
-    good = [right(each.answer.text, each.exchange.calls) for each in answered]
+def share_asked_back(answered: Sequence[AskedRequest]) -> float:
+    """The share of answers whose calls are asked back about ("Did you mean …?")."""
+    return round(sum(each.answer.question != "" for each in answered) / len(answered), 4)
+
+
+def share_right_at_once(answered: Sequence[AskedRequest]) -> float | None:
+    """The share of answers whose calls are exactly those that were meant, and made without asking back."""
+    return share_right(answered, lambda each: not each.answer.question)
+
+
+def share_right(
+    answered: Sequence[AskedRequest], also: Callable[[AskedRequest], bool] = lambda _: True
+) -> float | None:
+    """The share of answers whose calls are exactly those that were meant, of which `also` holds."""
+    good = [right(each.answer.text, each.exchange.calls) and also(each) for each in answered]
     return round(sum(good) / len(good), 4) if good else None

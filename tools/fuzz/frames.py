@@ -12,6 +12,7 @@ from shared.codec import encode
 from shared.grammar import Grammar
 from shared.limits import MAX_DRAFT, MAX_FRAME, MAX_PIECE
 from shared.messages import (
+    MAX_SURPRISAL,
     AnyMessage,
     Close,
     Draft,
@@ -75,8 +76,10 @@ class Frames:
         if rng.random() < 0.1:
             append = tuple(rng.randrange(2000) for _ in range(rng.randint(1, 24)))
             until, (digest, packed) = len(append) + rng.randrange(2), self._grammar()
-            sampling = Sampling(seed=7, grammar=digest, grammar_from=rng.choice((len(append), self._number(0, 2**24))))
-            return Draft(1, 0, 0, until=until, append=append, sampling=sampling, grammar=packed)
+            begins = rng.choice((len(append), self._number(0, 2**24))) if digest else 0
+            sampling = Sampling(seed=7, grammar=digest, grammar_from=begins)
+            wants = rng.random() < 0.5
+            return Draft(1, 0, 0, until=until, append=append, sampling=sampling, grammar=packed, wants_surprisal=wants)
         sampling = Sampling(rng.uniform(0.01, 100), rng.randrange(2**20), rng.random(), rng.getrandbits(64))
         return Draft(
             self._number(1, 2**32 - 1), self._number(0, 2**24), rng.getrandbits(64), self._ids(rng.randrange(MAX_DRAFT + 1)),
@@ -102,6 +105,7 @@ class Frames:
         return Verdict(
             self._number(1, 2**32 - 1), self._number(0, 2**24), rng.randint(0, MAX_DRAFT), self._ids(rng.randrange(300)),
             rng.choice(list(Finish)), self._number(0, 2**32 - 1), self._number(0, 2**32 - 1), rng.choice((None, 0, MAX_DRAFT)),
+            tuple(rng.randrange(MAX_SURPRISAL + 1) for _ in range(rng.choice((0, 9)))),
         )  # fmt: skip
 
     def early(self) -> Early:

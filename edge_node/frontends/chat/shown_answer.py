@@ -8,6 +8,7 @@ from collections.abc import Callable
 from edge_node.dialogue.calls import Call, CallReader, RefusedCall
 from edge_node.dialogue.conversation import Answer
 from edge_node.dialogue.lines import AnswerLines, Part
+from edge_node.dialogue.report import told_doubt
 from edge_node.frontends.chat.screen import CALL, DIM, RED, Screen
 from edge_node.rounds.progress import Source
 from shared.program import sentence
@@ -50,7 +51,9 @@ class ShownAnswer:
         for part in self._lines.finish():
             self._show(part)
         self._screen.fresh()
-        if self._calls:
+        if self._answer.question:
+            self._screen.line(told_doubt(self._answer), style=DIM)
+        elif self._calls:
             self._screen.line(_NOT_DONE, style=DIM)
 
     def _tell_settled(self) -> None:

@@ -87,14 +87,14 @@ def _misheard(parts: list[str], rng: random.Random) -> str:
     return "".join(parts)
 
 
-def filled(text: str, rng: random.Random, fillers: list[str]) -> str:
-    """The marked `text` with one of `fillers` at a space that touches no value, of which it could seem a part."""
+def filled(text: str, rng: random.Random, fillers: list[str], *, touching: bool = False) -> str:
+    """The marked `text` with one of `fillers` at a space, by default one that touches no value, of which it could seem a part."""
     parts = _VALUE.split(text)
     places = [
         (i, at)
         for i, part in enumerate(parts)
         if not part.startswith(_OPEN)
-        for at in range(1 if i else 0, len(part) - (i + 1 < len(parts)))
+        for at in range(1 if i and not touching else 0, len(part) - (i + 1 < len(parts) and not touching))
         if part[at] == " "
     ]
     if not places:

@@ -53,8 +53,8 @@ _FREE = frozenset({"command", "item", "message", "query", "task"})
 _EXCHANGES = (0.6, 0.22, 0.12, 0.06)  # shares of dialogues of one, two … exchanges; the chat template keeps no more
 UNKNOWN = "unknown"  # the kind of a request for what the list of the home has not
 _TOLD = 0.06  # share of the requests with one call after which what came of it is told
-_UNKNOWN = 0.3  # share of the requests under a list of the home that may be for something that it has not
-_REMOVED = 0.35  # share of the homes that lose what the first request is for, if that is something they have
+_UNKNOWN = 0.35  # share of the requests under a list of the home that may be for something that it has not
+_REMOVED = 0.6  # share of the homes that lose what the first request is for, if that is something they have
 _FOLLOWING = 0.6  # share of later requests in a dialogue that refer to the one before
 
 
@@ -104,7 +104,7 @@ def dialogue(rng: random.Random, source: Source) -> Dialogue:
             if not exchanges and rng.random() < _REMOVED:
                 home = _removed(clauses, home, rng)
             clauses = _known(clauses, home)
-        exchanges.append(_exchange(clauses, rng, source))
+        exchanges.append(_exchange(clauses, rng, source, home))
         if len(exchanges[-1].calls) == 1 and len(exchanges) < len(_EXCHANGES) and rng.random() < _TOLD:
             exchanges.append(_result(exchanges[-1], rng, source))
     return Dialogue(plain_lines(home.listed(rng)) if home else None, tuple(exchanges))
@@ -160,6 +160,12 @@ def exchange(rng: random.Random, source: Source) -> Exchange:
 def _lacking(clauses: list[Clause], home: Home) -> list[str]:
     """What the actions name and the home's list has not."""
     return [name for clause in clauses for name in clause.things if not home.has(name)]
+
+
+def _told_by(clauses: list[Clause], home: Home) -> bool:
+    """Whether the home's list tells every name in these actions from the words around it."""
+    free = any(_FREE & clause.drawn.keys() for clause in clauses)
+    return not free and any(clause.things for clause in clauses) and not _lacking(clauses, home)
 
 
 def _known(clauses: list[Clause], home: Home) -> list[Clause]:
@@ -302,7 +308,7 @@ def _follow(clause: Clause, rng: random.Random, source: Source, home: Home | Non
     return Clause(Entry(chosen.becomes, chosen.say, args=renamed), text, {})
 
 
-def _exchange(clauses: list[Clause], rng: random.Random, source: Source) -> Exchange:
+def _exchange(clauses: list[Clause], rng: random.Random, source: Source, home: Home | None = None) -> Exchange:
     """The request as somebody types it, and its answer."""
     text = clauses[0].text
     for clause in clauses[1:]:
@@ -311,6 +317,9 @@ def _exchange(clauses: list[Clause], rng: random.Random, source: Source) -> Exch
         text = f"{rng.choice(_wraps()['call'])} {text}"
     if rng.random() < 0.04:
         text = filled(text, rng, _wraps()["fillers"])
+    if home and _told_by(clauses, home) and rng.random() < source.strewn:
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            text = filled(text, rng, _wraps()["strewn"], touching=True)
     if rng.random() < source.misspelt:
         text = misspelt(text, rng)
     if rng.random() < 0.3:

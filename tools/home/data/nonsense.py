@@ -1,4 +1,4 @@
-"""What means nothing: keys hit at random, words without sense; and times of day, at which nothing can be done."""
+"""What means nothing: keys hit at random, words without sense, marks of programs; and times of day, at which nothing can be done."""
 
 from __future__ import annotations
 
@@ -49,6 +49,19 @@ def salad(rng: random.Random, source: Source) -> str:
     words = [any_word(rng, source) if rng.random() < 0.65 else rng.choice(_JOINTS) for _ in range(rng.randint(3, 7))]
     rng.shuffle(words)
     return " ".join(words)
+
+
+def markup(rng: random.Random, source: Source) -> str:
+    """A word or two among the marks of a program, a page or a chat."""
+    first, second = (any_word(rng, source) if rng.random() < 0.6 else mash(rng) for _ in range(2))
+    return rng.choice(
+        (
+            f"[{first}]{second}[/{first}]", f"[{first}]{second}[/]", f"[{first}]", f"({first})", f"<{first}>{second}</{first}>", f"<{first}/>",
+            f"{{{{{first}}}}}", f"{{{first}: {second}}}", f"${{{first}}}", f"${first}", f"{first}({second})", f"{first}[0]", f"**{first}**", f"_{first}_",
+            f"#{first}", f"@{first}", f"/{first}", f"{first}.{second}", f"{first}={second}", f"{first}; {second};", f"&{first};", f"\\{first}", f"`{first}`",
+            f'"{first}": "{second}"', f"%{first}%", f"{first}://{second}", f"{first}@{second}.com", f"# {first}", f"- {first}", f"> {first}", f"{first}\\n{second}",
+        )
+    )  # fmt: skip
 
 
 def clock(rng: random.Random) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tools.home.data import nonsense
 from tools.home.data.homes import Home
-from tools.home.data.invent import Source, heads, listed_word
+from tools.home.data.invent import Source, heads, invented_word, listed_word
 from tools.home.data.names import Names, options, slots
 from tools.home.data.numbers import distance, duration, read_duration, same_unit, spoken_number
 
@@ -64,6 +64,7 @@ class Values:
             "zone": self._zone, "classed": self._classed, "command": self._commanded, "target": lambda: self._target("name", "lamp"), "bright_target": lambda: self._target("lamp"),
             "warm_target": lambda: self._target("thermostat"), "more_time": self._more_time, "target_where": self._target_where,
             "order": self._ordered, "mash": lambda: Value("", nonsense.mash(self._rng), ""), "salad": lambda: Value("", nonsense.salad(self._rng, self._source), ""),
+            "markup": lambda: Value("", nonsense.markup(self._rng, self._source), ""), "made": lambda: Value("", invented_word(self._rng, self._source), ""),
             "foreign": lambda: Value("", listed_word("foreign", self._rng, self._source), ""), "clock": lambda: Value("", nonsense.clock(self._rng), ""),
             "excess": lambda: self._beyond(self._excess()), "below": lambda: self._beyond(-self._rng.randint(1, 90)), "extreme": lambda: self._beyond(self._extreme()),
             "lit_target": self._lit_target, "thing_unsaid": lambda: Value("", self._names.listed("things"), ""), "person_unsaid": lambda: Value("", self._names.listed("people"), ""),

@@ -1,0 +1,43 @@
+"""How sure a pair is that the calls of an answer are what was meant: calibrated numbers of its manifest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_LEAST_NATS = 1e-6  # smaller surprisals are rounding
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """The [confidence] table of a pair. Below `ask_below` calls are asked back about.
+
+    With P the target's own probability of the calls' text, the share of answers that are right is 1 / (1 + e^-z) where
+    z = offset + slope · ln(P / (1 - P)) (Platt scaling), fitted on requests that training never drew. `asks` has the form in
+    which a question says the first word of a sentence about a call: "turned" becomes "turn".
+    """
+
+    offset: float
+    slope: float
+    ask_below: float
+    asks: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, nats: float) -> float:
+        """The chance, 0 to 1, that calls are right whose text has so many nats of surprisal in all."""
+        nats = max(nats, _LEAST_NATS)
+        log_odds = -nats - math.log(-math.expm1(-nats))
+        z = self.offset + self.slope * log_odds
+        return 1 / (1 + math.exp(-z)) if z > -500 else 0.0
+
+    def question(self, said: str) -> str:
+        """What is asked in place of a sentence about calls: "Turned on the lamp." becomes "Did you mean: turn on the lamp?"."""
+        words = said.strip().rstrip(".!").split()
+        for at, word in enumerate(words):
+            if at == 0 or words[at - 1] == "and":
+                words[at] = self.asks.get(word.lower(), word)
+        return (
+            f"Did you mean: {' '.join(words)}?"
+            if words
+            else "I am not sure what you mean. Please say it in other words."
+        )
