@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from edge_node.dialogue.calls import Call, stops
-from edge_node.home_assistant.carrier import Carrier, NeedsYes, Result
+from edge_node.home_assistant.carrier import Carrier, NeedsYes, Result, YesFor
 from edge_node.home_assistant.confirming import CONFIRMED_S, NOT_SURE, Outcome, Question, reply_to
 from edge_node.home_assistant.follower import HomeFollower
 from edge_node.home_assistant.guard import ASKING, is_for_many, is_question, not_at_once, unsaid
@@ -47,7 +47,7 @@ class HomeAgent:
 
     def _confirmed(self, question: Question) -> Outcome:
         own, others = _sorted(question.calls)
-        results = [self._carried_out(call, is_confirmed=True, many=True) for call in own]
+        results = [self._carried_out(call, YesFor.NOTHING, many=True) for call in own]
         return Outcome(_said(results) or "All right.", tuple(results), others=others)
 
     def carry_out(
@@ -63,14 +63,14 @@ class HomeAgent:
         """Carry out the calls of an answer; None where it has none for Home Assistant.
 
         The calls' words must be from the request or the last of the `earlier` ones in its chat, or be names that are `listed`.
-        `can_confirm`: whether somebody can say yes to what is asked back. `doubt` is what is asked where the pair is not sure: nothing
-        is changed before a yes, then.
+        `can_confirm`: whether somebody can say yes to what is asked back. `doubt` is what is asked where the pair is not sure of them, if it
+        is also about others than Home Assistant's: nothing is changed before a yes, then.
         """
         own, others = _sorted(calls)
         if not own:
             return None
         results: list[Result] = []
-        waiting: list[tuple[Call, str]] = []
+        waiting: list[tuple[Call, NeedsYes]] = []
         many = is_for_many(request)
         said = "\n".join([*earlier[-_SEEN_BEFORE:], request])
         for call in own:
@@ -78,29 +78,28 @@ class HomeAgent:
                 results.append(Result(call, done=True, say="All right."))
             elif wrong := _refusal(call, request, said, listed):
                 results.append(Result(call, done=False, say=f"{wrong}, so I have changed nothing."))
-            elif doubt and call.name not in ASKING:
-                waiting.append((call, ""))
             else:
                 try:
-                    results.append(self._carried_out(call, is_confirmed=False, many=many))
+                    results.append(self._carried_out(call, YesFor.ALL if doubt else YesFor.GUARDED, many=many))
                 except NeedsYes as needed:
-                    waiting.append((call, str(needed)))
-        made, unsure = (tuple(filter(stops, others)), others) if doubt else (others, ())
+                    waiting.append((call, needed))
+        made = tuple(filter(stops, others)) if doubt else others
+        unsure = tuple(call for call in others if call not in made)
         if not can_confirm:
-            results += (Result(call, done=False, say=_unconfirmed(phrase, doubt)) for call, phrase in waiting)
+            results += (Result(call, done=False, say=_unconfirmed(needed)) for call, needed in waiting)
             waiting, unsure = [], ()
-        waits = (*(call for call, _ in waiting), *(call for call in unsure if call not in made))
+        waits = (*(call for call, _ in waiting), *unsure)
         question, asked = None, ""
         if waits:
             question = Question(waits, self._clock() + CONFIRMED_S)
-            asked = doubt or f"Shall I {' and '.join(phrase for _, phrase in waiting)}?"
+            asked = doubt if unsure else _question([needed for _, needed in waiting])
         return Outcome(" ".join(filter(None, [_said(results), asked])), tuple(results), question, made)
 
-    def _carried_out(self, call: Call, *, is_confirmed: bool, many: bool) -> Result:
+    def _carried_out(self, call: Call, needs_yes: YesFor, *, many: bool) -> Result:
         home = self._follower.home
         if home is None:
             return Result(call, done=False, say=f"I can't do that now: {self._follower.trouble}.")
-        return self._carrier.carry_out(call, home, is_confirmed=is_confirmed, many=many)
+        return self._carrier.carry_out(call, home, needs_yes, many=many)
 
 
 def _refusal(call: Call, request: str, said: str, listed: str) -> str:
@@ -123,11 +122,15 @@ def _sorted(calls: Sequence[Call]) -> tuple[list[Call], tuple[Call, ...]]:
     return own, tuple(call for call in calls if not call.name.startswith(_OURS))
 
 
-def _unconfirmed(phrase: str, doubt: str) -> str:
+def _question(waiting: Sequence[NeedsYes]) -> str:
+    """What is asked back."""
+    would = " and ".join(map(str, waiting))
+    return f"Shall I {would}?" if any(each.opens for each in waiting) else f"Did you mean: {would}?"
+
+
+def _unconfirmed(needed: NeedsYes) -> str:
     """What is said where nobody can say yes."""
-    if doubt:
-        return NOT_SURE
-    return f"I would {phrase} after a yes only; ask for it in a chat."
+    return f"I would {needed} after a yes only; ask for it in a chat." if needed.opens else NOT_SURE
 
 
 def _said(results: Sequence[Result]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from edge_node.dialogue.calls import Call
@@ -39,8 +40,20 @@ _TIMERS = "Home Assistant keeps timers for its own voice devices only."
 _MOST_FAILED = 8  # names that are told
 
 
+class YesFor(Enum):
+    """What is carried out after a yes only."""
+
+    NOTHING = "there was one"
+    GUARDED = "what opens the house"
+    ALL = "whatever changes something"
+
+
 class NeedsYes(Exception):
-    """The call is to be confirmed first; the text says what it would do."""
+    """The call is to be confirmed first; the text says what it would do. `opens` is whether it would open the house."""
+
+    def __init__(self, what: str, *, opens: bool = False) -> None:
+        super().__init__(what)
+        self.opens = opens
 
 
 @dataclass(frozen=True)
@@ -60,17 +73,19 @@ class Carrier:
         """`guarded` are the domains of entities that are switched after a yes only."""
         self._rest, self._guarded = rest, guarded
 
-    def carry_out(self, call: Call, home: Home, *, is_confirmed: bool, many: bool) -> Result:
+    def carry_out(self, call: Call, home: Home, needs_yes: YesFor, *, many: bool) -> Result:
         """Carry a call out, or answer it, once; `many` is whether it may be about several entities without a place. Raises NeedsYes."""
         try:
-            return self._attempt(call, home, is_confirmed, many)
+            return self._attempt(call, home, needs_yes, many)
         except (Unfound, HomeAssistantError) as error:
             return _failed(call, error)
 
-    def _attempt(self, call: Call, home: Home, is_confirmed: bool, many: bool) -> Result:
+    def _attempt(self, call: Call, home: Home, needs_yes: YesFor, many: bool) -> Result:
         if "Timer" in call.name:
             raise Unfound(_TIMERS)
         if call.name in _UNTARGETED:
+            if needs_yes is YesFor.ALL and call.name not in ASKING:
+                raise NeedsYes(to_do(call, Targets(()), home.temperature_unit))
             return _told(call, Targets(()), self._rest.handle(call.name, call.arguments), home)
         states = {str(state.get("entity_id")): state for state in self._rest.states()}
         values = {entity: str(state.get("state")) for entity, state in states.items()}
@@ -80,8 +95,9 @@ class Carrier:
         attributes = {entity: state.get("attributes") or {} for entity, state in states.items()}
         if wrong := out_of_range(call, targets.entities, attributes, home.temperature_unit):
             raise Unfound(wrong)
-        if not is_confirmed and any(map(self._opens, targets.entities)):
-            raise NeedsYes(to_do(call, targets, home.temperature_unit))
+        opens = any(map(self._opens, targets.entities))
+        if needs_yes is YesFor.ALL or (opens and needs_yes is YesFor.GUARDED):
+            raise NeedsYes(to_do(call, targets, home.temperature_unit), opens=opens)
         return self._switched(call, targets, home)
 
     def _opens(self, entity: Entity) -> bool:

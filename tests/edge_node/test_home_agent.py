@@ -11,7 +11,7 @@ import pytest
 
 from edge_node.dialogue.calls import Call
 from edge_node.home_assistant.agent import HomeAgent
-from edge_node.home_assistant.confirming import Outcome
+from edge_node.home_assistant.confirming import NOT_SURE, Outcome
 from edge_node.home_assistant.follower import HomeFollower
 from edge_node.home_assistant.rest import HomeAssistantRest
 from edge_node.settings import HomeAssistantSettings
@@ -57,8 +57,8 @@ class _House:
         rest = HomeAssistantRest(home.url, TOKEN, timeout_s=2)
         self.agent = HomeAgent(follower, rest, unasked=unasked, most_listed=12, clock=self.clock)
 
-    def hear(self, request: str, *calls: Call, can_confirm: bool = True) -> Outcome:
-        outcome = self.agent.carry_out(calls, request, [], LISTED, can_confirm=can_confirm)
+    def hear(self, request: str, *calls: Call, can_confirm: bool = True, doubt: str = "") -> Outcome:
+        outcome = self.agent.carry_out(calls, request, [], LISTED, can_confirm=can_confirm, doubt=doubt)
         assert outcome is not None
         return outcome
 
@@ -286,6 +286,47 @@ def test_one_answer_does_the_one_and_asks_about_the_other(house: _House, home: S
     assert outcome.say == "Turned on Bed Light. Shall I unlock Front Door?"
     assert [told["data"] for told in home.handled] == [{"name": "light.bed"}]
     assert outcome.others == (Call("RobotStop", {}),)
+
+
+def test_what_the_pair_is_not_sure_of_waits_for_a_yes(house: _House, home: ScriptedHomeAssistant) -> None:
+    asked = house.hear("turn on the bed light", _ON, doubt="Did you mean: turn on the bed light?")
+    assert asked.say == "Did you mean: turn on Bed Light?"
+    assert not home.handled
+    agreed = house.agent.reply("yes", asked.question, asked.say)
+    assert agreed is not None
+    assert agreed.say == "Turned on Bed Light."
+    assert [told["data"] for told in home.handled] == [{"name": "light.bed"}]
+
+
+def test_a_door_that_the_pair_is_not_sure_of_is_asked_about_as_doors_are(house: _House) -> None:
+    assert house.hear("unlock the front door", _UNLOCK, doubt="Did you mean?").say == "Shall I unlock Front Door?"
+
+
+def test_a_question_is_answered_however_unsure_and_a_mistake_told_at_once(
+    house: _House, home: ScriptedHomeAssistant
+) -> None:
+    told = house.hear("is the bed light on", Call("HassGetState", {"name": "bed light"}), doubt="Did you mean?")
+    assert "Bed Light is" in told.say
+    lost = house.hear("turn on the cellar lamp", Call("HassTurnOn", {"name": "cellar lamp"}), doubt="Did you mean?")
+    assert not lost.question
+    assert not lost.results[0].done
+    assert not home.handled
+
+
+def test_who_can_not_say_yes_is_told_that_nothing_has_changed(house: _House, home: ScriptedHomeAssistant) -> None:
+    outcome = house.hear("turn on the bed light", _ON, can_confirm=False, doubt="Did you mean?")
+    assert outcome.say == NOT_SURE
+    assert outcome.question is None
+    assert not home.handled
+
+
+def test_a_robot_waits_for_the_yes_too_but_stops_at_once(house: _House, home: ScriptedHomeAssistant) -> None:
+    turn, halt = Call("RobotTurn", {"direction": "left"}), Call("RobotStop", {})
+    asked = house.hear("turn on the bed light and turn left", _ON, turn, halt, doubt="Did you mean both?")
+    assert (asked.say, asked.others) == ("Did you mean both?", (halt,))
+    agreed = house.agent.reply("yes", asked.question, asked.say)
+    assert agreed is not None
+    assert (agreed.others, agreed.results[0].done) == ((turn,), True)
 
 
 def test_an_answer_without_calls_is_none_of_its_business(house: _House) -> None:
