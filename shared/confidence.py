@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 _LEAST_NATS = 1e-6  # smaller surprisals are rounding
+_ITEMS = re.compile(r"[,;:\n]|\. ")  # what stands between the names of a list
 
 
 @dataclass(frozen=True)
@@ -14,21 +17,34 @@ class Confidence:
     """The [confidence] table of a pair. Below `ask_below` calls are asked back about.
 
     With P the target's own probability of the calls' text, the share of answers that are right is 1 / (1 + e^-z) where
-    z = offset + slope · ln(P / (1 - P)) (Platt scaling), fitted on requests that training never drew. `asks` has the form in
-    which a question says the first word of a sentence about a call: "turned" becomes "turn".
+    z = offset + slope · ln(P / (1 - P)) (Platt scaling), fitted on requests that training never drew; z is `unlisted` more where
+    a call names something that the list of the home has not. That can be told of the arguments `names` under a system message with one
+    of the `titles`. `asks` has the form in which a question says the first word of a sentence about a call: "turned" becomes "turn".
     """
 
     offset: float
     slope: float
     ask_below: float
     asks: Mapping[str, str] = field(default_factory=dict)
+    unlisted: float = 0.0
+    names: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
 
-    def of(self, nats: float) -> float:
+    def of(self, nats: float, *, is_unlisted: bool = False) -> float:
         """The chance, 0 to 1, that calls are right whose text has so many nats of surprisal in all."""
         nats = max(nats, _LEAST_NATS)
         log_odds = -nats - math.log(-math.expm1(-nats))
-        z = self.offset + self.slope * log_odds
+        z = self.offset + self.slope * log_odds + (self.unlisted if is_unlisted else 0.0)
         return 1 / (1 + math.exp(-z)) if z > -500 else 0.0
+
+    def is_unlisted(self, arguments: Mapping[str, Any], system: str) -> bool:
+        """Whether a call's arguments name something that the system message lists nowhere, though it lists the home."""
+        lower = system.casefold()
+        if not any(f"{title}:" in lower for title in self.titles):
+            return False
+        listed = {item.strip() for item in _ITEMS.split(lower)}
+        named = (arguments.get(name) for name in self.names)
+        return any(isinstance(name, str) and name.strip().casefold() not in listed for name in named)
 
     def question(self, said: str) -> str:
         """What is asked in place of a sentence about calls: "Turned on the lamp." becomes "Did you mean: turn on the lamp?"."""

@@ -36,6 +36,9 @@ offset = 0.1
 slope = 0.9
 ask_below = 0.7                  # what is less sure is asked back about, and not done
 asks = {turned = "turn"}         # optional: how a question says the first word of what is said
+unlisted = -3.0                  # optional: less sure where one of the arguments
+names = ["name", "area"]         # names what is not
+titles = ["areas", "devices"]    # listed under one of these in the system message
 
 [defaults]                       # generation defaults
 temperature = 0.0
@@ -315,12 +318,15 @@ def _draft(name: str, table: Table, folder: Path) -> Draft:
 
 
 def _confidence(manifest: Table) -> Confidence:
-    table = manifest.table("confidence", "offset", "slope", "ask_below", "asks")
+    table = manifest.table("confidence", "offset", "slope", "ask_below", "asks", "unlisted", "names", "titles")
     return Confidence(
         offset=table.number("offset", -50, 50),
         slope=table.number("slope", 0, 50),
         ask_below=table.number("ask_below", 0, 1),
         asks=table.table("asks").words(),
+        unlisted=table.number("unlisted", -50, 50) if table.has("unlisted") else 0.0,
+        names=table.texts("names") if table.has("names") else (),
+        titles=table.texts("titles") if table.has("titles") else (),
     )
 
 

@@ -297,7 +297,9 @@ class Conversation:
     def _look_for_doubt(self, answer: Answer) -> None:
         """Say of an answer with calls how sure they are, before anybody is told what it says of them."""
         if self._doubts is not None:
-            answer.confidence, answer.question = self._doubts.about(answer.text, answer.ids, answer.surprisal)
+            answer.confidence, answer.question = self._doubts.about(
+                answer.text, answer.ids, answer.surprisal, self.system
+            )
 
     def _prompt(self, turns: Sequence[Turn]) -> list[int]:
         return self._tokenizer.prompt(turns, self._tools)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edge_node.dialogue.calls import parse_call
 from edge_node.dialogue.lines import AnswerLines
 from edge_node.dialogue.tokenizer import ChatTokenizer
 from shared.confidence import Confidence
@@ -23,10 +24,12 @@ class Doubts:
     def __init__(self, confidence: Confidence, tokenizer: ChatTokenizer) -> None:
         self._confidence, self._tokenizer = confidence, tokenizer
 
-    def about(self, text: str, ids: Sequence[int], surprisal: Sequence[int | None]) -> tuple[float | None, str]:
+    def about(
+        self, text: str, ids: Sequence[int], surprisal: Sequence[int | None], system: str = ""
+    ) -> tuple[float | None, str]:
         """How sure the calls in `text` are, and what is asked in place of making them, if they are too unsure.
 
-        `surprisal` is of each of `ids`, in thousandths of a nat. None and no question where there are no calls yet, or no hub has
+        `system` is the chat's system message, which may list the home. `surprisal` is of each of `ids`, in thousandths of a nat. None and no question where there are no calls yet, or no hub has
         said how sure one is.
         """
         lines = AnswerLines()
@@ -38,9 +41,16 @@ class Doubts:
         told = [each for each in thousandths if each is not None]
         if len(told) < len(thousandths):
             return None, ""
-        sure = self._confidence.of(sum(told) / 1e3)
+        is_unlisted = any(self._names_unlisted(part.text, system) for part in parts if part.is_call)
+        sure = self._confidence.of(sum(told) / 1e3, is_unlisted=is_unlisted)
         said = "".join(part.text for part in parts if not part.is_call)
         return sure, self._confidence.question(said) if sure < self._confidence.ask_below else ""
+
+    def _names_unlisted(self, call: str, system: str) -> bool:
+        try:
+            return self._confidence.is_unlisted(parse_call(call).arguments, system)
+        except ValueError:
+            return False
 
     def _ids_up_to(self, end: int, ids: Sequence[int]) -> int:
         """How many of the ids make up the first `end` characters."""

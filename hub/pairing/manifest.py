@@ -84,7 +84,9 @@ def write_manifest(
     if written.tools is not None:
         tables["tools",] = {"file": written.tools}
     if written.confidence is not None:
-        tables["confidence",] = asdict(written.confidence)
+        tables["confidence",] = {
+            key: value for key, value in asdict(written.confidence).items() if value not in ((), {})
+        }
     chosen = written.defaults
     tables["defaults",] = {"temperature": chosen.temperature, "top_k": chosen.top_k, "top_p": chosen.top_p}
     tables["sha256",] = {**(known or {}), **{file: sha256_of(folder / file).hex() for file in files}}

@@ -76,3 +76,37 @@ def test_where_a_hub_has_not_said_how_sure_it_is_nothing_is_doubted() -> None:
 )
 def test_a_question_says_what_would_be_done(said: str, question: str) -> None:
     assert AS_SAID.question(said) == question
+
+
+LISTED = "Areas: kitchen, living room\nDevices: bed light, Sofa Lamp"
+WITH_A_LIST = Confidence(0.0, 1.0, 0.5, unlisted=-3.0, names=("name", "area"), titles=("areas", "devices"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_unlisted"),
+    [
+        ({"name": "sofa lamp"}, False),
+        ({"name": "Bed Light ", "area": "living room"}, False),
+        ({"name": "bed"}, True),
+        ({"name": "bed light", "area": "cellar"}, True),
+        ({"item": "milk"}, False),
+        ({"name": 3}, False),
+        ({}, False),
+    ],
+)
+def test_a_name_counts_as_listed_only_as_a_whole(arguments: dict[str, object], *, is_unlisted: bool) -> None:
+    assert WITH_A_LIST.is_unlisted(arguments, LISTED) == is_unlisted
+    assert not WITH_A_LIST.is_unlisted(arguments, "You are a butler, and brief.")
+    assert not AS_SAID.is_unlisted(arguments, LISTED)
+
+
+def test_what_the_list_has_not_is_less_sure() -> None:
+    calls = ids(f"{CALL}\n")
+    sure = [
+        Doubts(WITH_A_LIST, TOKENIZER).about(f"{CALL}\n", calls, [2] * len(calls), system)[0]
+        for system in (LISTED, LISTED.replace("kitchen", "hall"))
+    ]
+    assert sure[0] is not None
+    assert sure[1] is not None
+    odds = [each / (1 - each) for each in sure if each is not None]
+    assert odds[0] / odds[1] == pytest.approx(math.exp(3))

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow  # each starts a hub of its own
 
 
 def test_exactness() -> None:
-    figures = bench("exactness", "--requests", "16")
+    figures = bench("exactness", "--requests", "12")
     assert figures["mismatches"] == 0
     assert figures["compared_tokens"] > 1000
     rows = figures["rounds"] + figures["streamed"]
@@ -25,24 +25,24 @@ def test_exactness() -> None:
 
 
 def test_exactness_in_bfloat16() -> None:
-    figures = bench("exactness", "--requests", "4", "--dtype", "bfloat16")
+    figures = bench("exactness", "--requests", "3", "--dtype", "bfloat16")
     assert (figures["mismatches"], figures["dtype"], figures["weights"]) == (0, "bfloat16", "auto")
     assert figures["plain_positions"] == figures["compared_tokens"] > 200
     assert 0 <= figures["plain_flips_greedy"] <= figures["plain_flips"] < 0.1 * figures["plain_positions"]
 
 
 def test_pair(tmp_path: Path) -> None:
-    figures = bench("pair", "--requests", "100", "--errors", str(tmp_path / "errors.txt"))
-    # 0.8 again once the pair is trained on the data, which have grown since.
-    assert figures["target_exact_match"] >= 0.6
+    figures = bench("pair", "--requests", "60", "--errors", str(tmp_path / "errors.txt"))
+    assert figures["target_exact_match"] >= 0.75
     assert figures["committed_per_round"] >= 3.0
     assert 0 < figures["acceptance_t08"] <= figures["best_coupling_t08"] + 0.03  # the one is a mean over chances
     errors = (tmp_path / "errors.txt").read_text()
     wrong = errors.count("[seen]\n") + errors.count("[new]\n")
     shares = (figures["target_exact_match"], figures["target_exact_match_new_phrasing"])
-    assert wrong == round(sum(100 * (1 - share) for share in shares))
-    assert figures["must_change_nothing"] == 50
-    assert 0 <= figures["acted_wrongly"] <= 1
+    assert wrong == round(sum(60 * (1 - share) for share in shares))
+    assert figures["must_change_nothing"] == 30
+    assert figures["acted_wrongly"] <= 0.1
+    assert 0 < figures["asked_back"]["nothing"] < 1
     assert figures["typed_variants"] > 0.9
     assert set(figures["exact_by_home_size"]) == {"5", "20", "50", "100", "400"}
     assert bool(wrong) == any(figures["confusion"].values())
@@ -83,8 +83,8 @@ def test_early_verdicts_of_the_pair() -> None:
 
 
 def test_constrained() -> None:
-    figures = bench("constrained", "--answers", "40")
-    assert (figures["answers"], figures["invalid"], figures["mismatches"]) == (40, 0, 0)
+    figures = bench("constrained", "--answers", "20")
+    assert (figures["answers"], figures["invalid"], figures["mismatches"]) == (20, 0, 0)
     assert figures["compared_tokens"] > 100
     assert 0 < figures["mask_share"] < 0.3
     assert 0 < figures["forced_share"] < 1

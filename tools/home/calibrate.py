@@ -4,7 +4,7 @@
 
 Through a broker and a hub it asks what training never drew: requests in familiar and in new phrasings, with and without a list of
 the home, and requests that must change nothing. From the target's probability of each answer's calls it fits the chance that
-they are right (Platt scaling), and takes the lowest confidence below which to ask back, so that of the requests that must change
+they are right (Platt scaling; less where the list of the home has not what they name), and takes the lowest confidence below which to ask back, so that of the requests that must change
 nothing no more than a given share is still acted on.
 """
 
@@ -30,33 +30,41 @@ from shared.errors import PairError
 from shared.pair import load_pair
 from shared.program import run
 from tools.bench.asking import NODES, AskedRequest, ask_all, drawn
-from tools.bench.confusion import right
+from tools.bench.confusion import calls_of, right
 from tools.bench.trust import must_change_nothing
 from tools.home.data.invent import HELD_OUT, NEW_PHRASING
 from tools.rig.testbed import running_hub
 
 _SEED = 20_261_128  # not that of the benches
 _ASKS = Path(__file__).parent / "data" / "asks.toml"
+_NAMES = ("name", "area", "floor")  # arguments that name what a home's list has
+_TITLES = ("areas", "rooms", "floors", "devices")
 _STEPS = 50  # of Newton's method
 _console = Console(stderr=True)
 
 
-def log_odds(asked: AskedRequest) -> float | None:
-    """ln(P / (1 - P)) with P the target's probability of the answer's calls; None for an answer without calls."""
-    sure = asked.answer.confidence
-    return None if sure is None else float(np.log(sure / max(1 - sure, 1e-12)))
+def told_by(asked: AskedRequest, probed: Confidence) -> tuple[float, float, float] | None:
+    """1, ln(P / (1 - P)) with P the target's probability of the answer's calls, and whether they name what is not listed; None without calls.
+
+    The answers' confidences are P itself: `probed` says so.
+    """
+    answer = asked.answer
+    if answer.confidence is None:
+        return None
+    system = next((turn.content for turn in asked.turns if turn.role == "system"), "")
+    unlisted = any(probed.is_unlisted(arguments, system) for _, arguments in calls_of(answer.text) or ())
+    return 1.0, float(np.log(answer.confidence / max(1 - answer.confidence, 1e-12))), float(unlisted)
 
 
-def fitted(odds: np.ndarray, is_right: np.ndarray) -> tuple[float, float]:
-    """The offset and the slope [2] of the most likely logistic curve through answers [n], by Newton's method."""
-    inputs = np.stack([np.ones_like(odds), odds], axis=1)
-    weights = np.array([0.0, 1.0])
+def fitted(inputs: np.ndarray, is_right: np.ndarray) -> np.ndarray:
+    """The weights [k] of the most likely logistic curve through answers [n, k], by Newton's method."""
+    weights = np.zeros(inputs.shape[1])
     for _ in range(_STEPS):
         chance = 1 / (1 + np.exp(-inputs @ weights))
         slopes = inputs.T @ (is_right - chance) - 1e-3 * weights
-        curve = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + 1e-3 * np.eye(2)
+        curve = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + 1e-3 * np.eye(len(weights))
         weights = weights + np.linalg.solve(curve, slopes)
-    return float(weights[0]), float(weights[1])
+    return weights
 
 
 def ask_below(sure: np.ndarray, requests: int, share: float) -> float:
@@ -75,7 +83,8 @@ def calibrate(
 ) -> None:
     """Write the table [confidence] of a pair's manifest."""
     asks = tomllib.loads(_ASKS.read_text())
-    _write(pair, Confidence(0.0, 1.0, 0.0, asks))
+    probed = Confidence(0.0, 1.0, 0.0, asks, 0.0, _NAMES, _TITLES)
+    _write(pair, probed)
     listed = [replace(source, homes=1.0) for source in (HELD_OUT, NEW_PHRASING)]
     with running_hub(NODES, pair, ["--threads", "1"]) as bed:
         wanted = [
@@ -85,20 +94,20 @@ def calibrate(
             for asked in ask_all(bed, drawn(count, source, _SEED), 0.0, "what a home asks")
         ]
         nothing = ask_all(bed, must_change_nothing(requests, _SEED), 0.0, "what must change nothing")
-    told = [(each, its) for each in (*wanted, *nothing) if (its := log_odds(each)) is not None]
-    odds = np.array([each for _, each in told])
+    told = [(each, its) for each in (*wanted, *nothing) if (its := told_by(each, probed)) is not None]
+    inputs = np.array([each for _, each in told])
     is_right = np.array([right(asked.answer.text, asked.exchange.calls) for asked, _ in told])
     if is_right.all() or not is_right.any():
         raise PairError("all answers with calls are right, or none is: there is nothing to calibrate with")
-    offset, slope = (round(each, 4) for each in fitted(odds, is_right))
-    confidence = Confidence(offset, slope, 0.0, asks)
-    sure = 1 / (1 + np.exp(-(offset + slope * odds)))
+    offset, slope, unlisted = (round(float(each), 4) for each in fitted(inputs, is_right))
+    confidence = replace(probed, offset=offset, slope=slope, unlisted=unlisted)
+    sure = 1 / (1 + np.exp(-inputs @ (offset, slope, unlisted)))
     of_nothing = np.array([chance for (asked, _), chance in zip(told, sure, strict=True) if asked.exchange.kind])
     confidence = replace(confidence, ask_below=ask_below(of_nothing, len(nothing), wrongly))
     _write(pair, confidence)
     asked_back = sure < confidence.ask_below
     _console.print(
-        f"offset {offset}, slope {slope}, ask_below {confidence.ask_below}: of {len(told)} answers with calls {is_right.mean():.3f} are right; "
+        f"offset {offset}, slope {slope}, unlisted {unlisted}, ask_below {confidence.ask_below}: of {len(told)} answers with calls {is_right.mean():.3f} are right; "
         f"asked back about are {(asked_back & is_right).sum() / is_right.sum():.3f} of these and {(asked_back & ~is_right).sum() / (~is_right).sum():.3f} of the others"
     )
 
