@@ -39,6 +39,8 @@ asks = {turned = "turn"}         # optional: how a question says the first word 
 unlisted = -3.0                  # optional: less sure where one of the arguments
 names = ["name", "area"]         # names what is not
 titles = ["areas", "devices"]    # listed under one of these in the system message
+denied = -2.0                    # optional: and where the request
+denials = ["don't", "never"]     # has one of these words
 
 [defaults]                       # generation defaults
 temperature = 0.0
@@ -74,6 +76,7 @@ TOKENIZER_CONFIG = "tokenizer_config.json"  # as models have it, beside the toke
 CURRENT = "current"  # of the versions of a fetched pair the one to use: a link beside them
 _BUILT_IN = Path(__file__).parent / "pairs"
 _OF_DRAFT = ("model", "tokenizer", "words", "acceptance", "step_bytes")  # keys of a draft's table
+_OF_CONFIDENCE = ("unlisted", "names", "titles", "denied", "denials")  # keys of that table that may be missing
 _MOST_FOLDERS = 200  # that are listed
 _WEIGHTS = (".safetensors", ".safetensors.index.json")  # ends of the names of a target's files of weights
 
@@ -318,7 +321,7 @@ def _draft(name: str, table: Table, folder: Path) -> Draft:
 
 
 def _confidence(manifest: Table) -> Confidence:
-    table = manifest.table("confidence", "offset", "slope", "ask_below", "asks", "unlisted", "names", "titles")
+    table = manifest.table("confidence", "offset", "slope", "ask_below", "asks", *_OF_CONFIDENCE)
     return Confidence(
         offset=table.number("offset", -50, 50),
         slope=table.number("slope", 0, 50),
@@ -327,6 +330,8 @@ def _confidence(manifest: Table) -> Confidence:
         unlisted=table.number("unlisted", -50, 50) if table.has("unlisted") else 0.0,
         names=table.texts("names") if table.has("names") else (),
         titles=table.texts("titles") if table.has("titles") else (),
+        denied=table.number("denied", -50, 50) if table.has("denied") else 0.0,
+        denials=table.texts("denials") if table.has("denials") else (),
     )
 
 

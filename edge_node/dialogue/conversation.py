@@ -165,7 +165,7 @@ class Conversation:
         answer.prompt_tokens = len(prompt)
         end_ids = frozenset(opened.end_ids)
         yield from self._generate(
-            prompt, generation.max_tokens, generation.stop, end_ids, answer, grammar=generation.grammar
+            request, prompt, generation.max_tokens, generation.stop, end_ids, answer, grammar=generation.grammar
         )
         kept = tuple(i for i in answer.ids if i not in end_ids)
         if answer.provisional or self._provisional:
@@ -217,7 +217,9 @@ class Conversation:
             prompt = self._prompt([*before, turn.turns[0]])
             drafted = () if any(settled.amended for settled in answer.settled) else turn.ids
             end_ids = frozenset(self.loop.open().end_ids)
-            for _ in self._generate(prompt, turn.max_tokens, turn.stop, end_ids, again, drafted, turn.grammar):
+            for _ in self._generate(
+                turn.request, prompt, turn.max_tokens, turn.stop, end_ids, again, drafted, turn.grammar
+            ):
                 pass
             answer.stats.notices += again.stats.notices
             if again.provisional:
@@ -236,6 +238,7 @@ class Conversation:
 
     def _generate(
         self,
+        request: str,
         prompt: list[int],
         max_tokens: int,
         stop: tuple[str, ...],
@@ -269,7 +272,7 @@ class Conversation:
                 cut = _first(text, stop)
                 end = len(text) - _held_back(text, stop) if cut is None else cut
                 answer.text = text[:end]
-                self._look_for_doubt(answer)
+                self._look_for_doubt(answer, request)
                 self._drafted = tuple(i for i in progress.provisional if i not in end_ids)
                 provisional = self._tokenizer.decode([*kept, *self._drafted])[end:] if self._drafted else ""
                 changed, answer.provisional = provisional != answer.provisional, provisional
@@ -290,15 +293,15 @@ class Conversation:
             return
         answer.ending = Ending.END if answer.ids and answer.ids[-1] in end_ids else Ending.LENGTH
         answer.text = self._tokenizer.decode(kept)
-        self._look_for_doubt(answer)
+        self._look_for_doubt(answer, request)
         if len(answer.text) > visible:
             yield answer.text[visible:]
 
-    def _look_for_doubt(self, answer: Answer) -> None:
+    def _look_for_doubt(self, answer: Answer, request: str) -> None:
         """Say of an answer with calls how sure they are, before anybody is told what it says of them."""
         if self._doubts is not None:
             answer.confidence, answer.question = self._doubts.about(
-                answer.text, answer.ids, answer.surprisal, self.system
+                answer.text, answer.ids, answer.surprisal, request, self.system
             )
 
     def _prompt(self, turns: Sequence[Turn]) -> list[int]:

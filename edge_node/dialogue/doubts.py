@@ -25,11 +25,11 @@ class Doubts:
         self._confidence, self._tokenizer = confidence, tokenizer
 
     def about(
-        self, text: str, ids: Sequence[int], surprisal: Sequence[int | None], system: str = ""
+        self, text: str, ids: Sequence[int], surprisal: Sequence[int | None], request: str, system: str = ""
     ) -> tuple[float | None, str]:
         """How sure the calls in `text` are, and what is asked in place of making them, if they are too unsure.
 
-        `system` is the chat's system message, which may list the home. `surprisal` is of each of `ids`, in thousandths of a nat. None and no question where there are no calls yet, or no hub has
+        `request` is what they answer, `system` the chat's system message, which may list the home. `surprisal` is of each of `ids`, in thousandths of a nat. None and no question where there are no calls yet, or no hub has
         said how sure one is.
         """
         lines = AnswerLines()
@@ -42,7 +42,8 @@ class Doubts:
         if len(told) < len(thousandths):
             return None, ""
         is_unlisted = any(self._names_unlisted(part.text, system) for part in parts if part.is_call)
-        sure = self._confidence.of(sum(told) / 1e3, is_unlisted=is_unlisted)
+        is_denied = self._confidence.is_denied(request)
+        sure = self._confidence.of(sum(told) / 1e3, is_unlisted=is_unlisted, is_denied=is_denied)
         said = "".join(part.text for part in parts if not part.is_call)
         return sure, self._confidence.question(said) if sure < self._confidence.ask_below else ""
 

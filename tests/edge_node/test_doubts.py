@@ -39,7 +39,7 @@ def test_confidence_falls_as_surprisal_rises_and_never_leaves_0_to_1() -> None:
 def test_what_is_said_behind_the_calls_does_not_count() -> None:
     calls, said = ids(f"{CALL}\n"), ids(SAID)
     doubts = Doubts(AS_SAID, TOKENIZER)
-    sure, question = doubts.about(f"{CALL}\n{SAID}", [*calls, *said], [*[1] * len(calls), *[5000] * len(said)])
+    sure, question = doubts.about(f"{CALL}\n{SAID}", [*calls, *said], [*[1] * len(calls), *[5000] * len(said)], "")
     assert sure == pytest.approx(math.exp(-len(calls) / 1e3), abs=2e-3)
     assert question == ""
 
@@ -48,21 +48,24 @@ def test_one_unsure_id_of_a_call_asks_back() -> None:
     calls, said = ids(f"{CALL}\n"), ids(SAID)
     surprisal = [0] * len(calls) + [0] * len(said)
     surprisal[4] = 1200
-    sure, question = Doubts(AS_SAID, TOKENIZER).about(f"{CALL}\n{SAID}", [*calls, *said], surprisal)
+    sure, question = Doubts(AS_SAID, TOKENIZER).about(f"{CALL}\n{SAID}", [*calls, *said], surprisal, "")
     assert sure == pytest.approx(math.exp(-1.2), abs=1e-3)
     assert question == "Did you mean: turn on the kitchen?"
 
 
 def test_an_answer_without_calls_has_no_confidence() -> None:
     said = ids("There is no cellar in this home.")
-    assert Doubts(AS_SAID, TOKENIZER).about("There is no cellar in this home.", said, [9000] * len(said)) == (None, "")
+    assert Doubts(AS_SAID, TOKENIZER).about("There is no cellar in this home.", said, [9000] * len(said), "") == (
+        None,
+        "",
+    )
 
 
 def test_where_a_hub_has_not_said_how_sure_it_is_nothing_is_doubted() -> None:
     calls = ids(f"{CALL}\n")
     told: list[int | None] = [9000] * len(calls)
     told[2] = None
-    assert Doubts(AS_SAID, TOKENIZER).about(f"{CALL}\n", calls, told) == (None, "")
+    assert Doubts(AS_SAID, TOKENIZER).about(f"{CALL}\n", calls, told, "") == (None, "")
 
 
 @pytest.mark.parametrize(
@@ -103,10 +106,35 @@ def test_a_name_counts_as_listed_only_as_a_whole(arguments: dict[str, object], *
 def test_what_the_list_has_not_is_less_sure() -> None:
     calls = ids(f"{CALL}\n")
     sure = [
-        Doubts(WITH_A_LIST, TOKENIZER).about(f"{CALL}\n", calls, [2] * len(calls), system)[0]
+        Doubts(WITH_A_LIST, TOKENIZER).about(f"{CALL}\n", calls, [2] * len(calls), "", system)[0]
         for system in (LISTED, LISTED.replace("kitchen", "hall"))
     ]
     assert sure[0] is not None
     assert sure[1] is not None
     odds = [each / (1 - each) for each in sure if each is not None]
     assert odds[0] / odds[1] == pytest.approx(math.exp(3))
+
+
+@pytest.mark.parametrize(
+    ("request_", "is_denied"),
+    [
+        ("Don't turn on the lamp", True),
+        ("don\u2019t you dare", True),
+        ("never, ever", True),
+        ("turn on the knot lamp", False),
+        ("nevermind", False),
+        ("", False),
+    ],
+)
+def test_what_denies_is_a_word_of_its_own(request_: str, *, is_denied: bool) -> None:
+    doubts = Confidence(0.0, 1.0, 0.5, denied=-2.0, denials=("don't", "never", "not"))
+    assert doubts.is_denied(request_) == is_denied
+    assert not AS_SAID.is_denied(request_)
+
+
+def test_a_denied_request_is_less_sure() -> None:
+    odds = [
+        chance / (1 - chance)
+        for chance in (Confidence(0.0, 1.0, 0.5, denied=-2.0).of(0.1, is_denied=denied) for denied in (False, True))
+    ]
+    assert odds[0] / odds[1] == pytest.approx(math.exp(2))

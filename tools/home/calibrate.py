@@ -4,8 +4,8 @@
 
 Through a broker and a hub it asks what training never drew: requests in familiar and in new phrasings, with and without a list of
 the home, and requests that must change nothing. From the target's probability of each answer's calls it fits the chance that
-they are right (Platt scaling; less where the list of the home has not what they name), and takes the lowest confidence below which to ask back, so that of the requests that must change
-nothing no more than a given share is still acted on.
+they are right (Platt scaling; less where the list of the home has not what they name, or the request has a word that denies). Below a confidence c a question is cheaper
+than the act: what is asked in vain costs 1 with the chance c, what is done wrongly costs the price with the chance 1 - c.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ _SEED = 20_261_128  # not that of the benches
 _ASKS = Path(__file__).parent / "data" / "asks.toml"
 _NAMES = ("name", "area", "floor")  # arguments that name what a home's list has
 _TITLES = ("areas", "rooms", "floors", "devices")
+_DENIALS = ("don't", "dont", "not", "never", "no", "won't", "mustn't", "shouldn't", "needn't", "forbidden", "nobody")
 _STEPS = 50  # of Newton's method
 _console = Console(stderr=True)
 
 
-def told_by(asked: AskedRequest, probed: Confidence) -> tuple[float, float, float] | None:
-    """1, ln(P / (1 - P)) with P the target's probability of the answer's calls, and whether they name what is not listed; None without calls.
+def told_by(asked: AskedRequest, probed: Confidence) -> tuple[float, ...] | None:
+    """1, ln(P / (1 - P)) with P the target's probability of the answer's calls, whether they name what is not listed, and whether the request denies; None without calls.
 
     The answers' confidences are P itself: `probed` says so.
     """
@@ -53,7 +54,8 @@ def told_by(asked: AskedRequest, probed: Confidence) -> tuple[float, float, floa
         return None
     system = next((turn.content for turn in asked.turns if turn.role == "system"), "")
     unlisted = any(probed.is_unlisted(arguments, system) for _, arguments in calls_of(answer.text) or ())
-    return 1.0, float(np.log(answer.confidence / max(1 - answer.confidence, 1e-12))), float(unlisted)
+    log_odds = float(np.log(answer.confidence / max(1 - answer.confidence, 1e-12)))
+    return 1.0, log_odds, float(unlisted), float(probed.is_denied(asked.turns[-1].content))
 
 
 def fitted(inputs: np.ndarray, is_right: np.ndarray) -> np.ndarray:
@@ -67,23 +69,14 @@ def fitted(inputs: np.ndarray, is_right: np.ndarray) -> np.ndarray:
     return weights
 
 
-def ask_below(sure: np.ndarray, requests: int, share: float) -> float:
-    """The lowest confidence above which no more than that share of `requests` is acted on; `sure` [n] is that of those with calls."""
-    spared = int(share * requests)
-    falling = np.sort(sure)[::-1]
-    return 0.0 if len(falling) <= spared else float(min(1.0, np.ceil(1e3 * falling[spared] + 1e-9) / 1e3))
-
-
 def calibrate(
     pair: Annotated[str, typer.Argument(help="name or folder")] = "home",
     requests: Annotated[int, typer.Option(min=20, help="of each kind; half as many under a list of the home")] = 600,
-    wrongly: Annotated[
-        float, typer.Option(min=0, max=1, help="share of what must change nothing that may be acted on without asking")
-    ] = 0.02,
+    price: Annotated[float, typer.Option(min=0, help="needless questions that are as bad as one wrong act")] = 4.0,
 ) -> None:
     """Write the table [confidence] of a pair's manifest."""
     asks = tomllib.loads(_ASKS.read_text())
-    probed = Confidence(0.0, 1.0, 0.0, asks, 0.0, _NAMES, _TITLES)
+    probed = Confidence(0.0, 1.0, 0.0, asks, names=_NAMES, titles=_TITLES, denials=_DENIALS)
     _write(pair, probed)
     listed = [replace(source, homes=1.0) for source in (HELD_OUT, NEW_PHRASING)]
     with running_hub(NODES, pair, ["--threads", "1"]) as bed:
@@ -99,16 +92,15 @@ def calibrate(
     is_right = np.array([right(asked.answer.text, asked.exchange.calls) for asked, _ in told])
     if is_right.all() or not is_right.any():
         raise PairError("all answers with calls are right, or none is: there is nothing to calibrate with")
-    offset, slope, unlisted = (round(float(each), 4) for each in fitted(inputs, is_right))
-    confidence = replace(probed, offset=offset, slope=slope, unlisted=unlisted)
-    sure = 1 / (1 + np.exp(-inputs @ (offset, slope, unlisted)))
-    of_nothing = np.array([chance for (asked, _), chance in zip(told, sure, strict=True) if asked.exchange.kind])
-    confidence = replace(confidence, ask_below=ask_below(of_nothing, len(nothing), wrongly))
-    _write(pair, confidence)
-    asked_back = sure < confidence.ask_below
+    weights = [round(float(each), 4) for each in fitted(inputs, is_right)]
+    offset, slope, unlisted, denied = weights
+    bound = round(price / (1 + price), 4)
+    _write(pair, replace(probed, offset=offset, slope=slope, ask_below=bound, unlisted=unlisted, denied=denied))
+    asked_back = 1 / (1 + np.exp(-inputs @ weights)) < bound
+    acted = (~asked_back)[len(told) - sum(each.answer.confidence is not None for each in nothing) :].sum()
     _console.print(
-        f"offset {offset}, slope {slope}, unlisted {unlisted}, ask_below {confidence.ask_below}: of {len(told)} answers with calls {is_right.mean():.3f} are right; "
-        f"asked back about are {(asked_back & is_right).sum() / is_right.sum():.3f} of these and {(asked_back & ~is_right).sum() / (~is_right).sum():.3f} of the others"
+        f"offset {offset}, slope {slope}, unlisted {unlisted}, denied {denied}, asked back below {bound}: of {len(told)} answers with calls {is_right.mean():.3f} are right; asked back about are "
+        f"{(asked_back & is_right).sum() / is_right.sum():.3f} of these and {(asked_back & ~is_right).sum() / (~is_right).sum():.3f} of the others; {acted / len(nothing):.3f} of what must change nothing is acted on"
     )
 
 
