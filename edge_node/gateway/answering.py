@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from edge_node.dialogue.calls import Call
 from edge_node.dialogue.tokenizer import Turn
 from edge_node.gateway.tool_text import TaggedText, calls_among, calls_in_lines, in_a_line, in_tags
 from edge_node.gateway.wanted import Unanswerable, Wanted, WriteCall, read_grammar
+from edge_node.home_assistant.confirming import CONFIRMED_S, Outcome, Question, reply_to
 from edge_node.service.requests import Asked
 from shared.grammar import Grammar
 
 _ASKER = ".http"  # who asks; no user of a broker is called so
 _LOOK_S = 0.25  # seconds between two looks whether a client that waits is still there
 _NO_SUCH_TOOL = "I can't do that here."
-_REMEMBERED = 256  # answers with calls
+_REMEMBERED = 256  # answers with calls, and questions
+V = TypeVar("V")
 _LONGEST_ERROR = 500  # characters of what a tool says
 _FIGURES = (
     "mode", "rounds", "drafted", "accepted", "streamed", "tokens", "ms_per_token", "first_token_ms", "rtt_ms", "seed", "temperature", "notice",
@@ -67,6 +70,8 @@ class Answering:
         self._service, self._has_calls = service, has_calls
         # By request and calls, as the pair writes them.
         self._said_with: OrderedDict[tuple[str, str], str] = OrderedDict()
+        # By request and what was asked back about it.
+        self._asked_back: OrderedDict[tuple[str, str], Question] = OrderedDict()
 
     @property
     def write_call(self) -> WriteCall:
@@ -81,6 +86,11 @@ class Answering:
         if self._has_calls and wanted.turns[-1].role == "tool":
             yield self._what_came_of(wanted)
             yield Finished((), is_cut=False, prompt_tokens=0, tokens=0, figures={})
+            return
+        if self._has_calls and wanted.tools and (outcome := self._confirmed(wanted)) is not None:
+            if not outcome.others:
+                yield outcome.say
+            yield Finished(outcome.others, is_cut=False, prompt_tokens=0, tokens=0, figures={})
             return
         if wanted.must_call:
             style = "called lines" if self._has_calls else "tags"
@@ -111,11 +121,23 @@ class Answering:
         """What a pair with calls says now; what it says of calls is kept until the program has carried them out."""
         said: str = message["say"].strip()
         if calls:
-            self._said_with[_asked_and_called(wanted.turns, "\n".join(map(in_a_line, calls)))] = said
-            while len(self._said_with) > _REMEMBERED:
-                self._said_with.popitem(last=False)
+            _remember(self._said_with, _asked_and_called(wanted.turns, "\n".join(map(in_a_line, calls))), said)
             return ""
+        if doubted := calls_among(message["doubted_calls"], wanted.tool_names):
+            question = Question(doubted, time.monotonic() + CONFIRMED_S)
+            _remember(self._asked_back, (wanted.turns[-1].content, said), question)
         return _NO_SUCH_TOOL if message["calls"] else said
+
+    def _confirmed(self, wanted: Wanted) -> Outcome | None:
+        """What a yes or a no to what was asked back leads to; None where the request is for the pair to answer."""
+        *before, request = wanted.turns
+        if len(before) < 2 or request.role != "user":
+            return None
+        question = self._asked_back.pop((before[-2].content, before[-1].content), None)
+        if question is None:
+            return None
+        last, now = before[-1].content, time.monotonic()
+        return reply_to(request.content, question, last, now, lambda asked: Outcome("", others=asked.calls))
 
     def _what_came_of(self, wanted: Wanted) -> str:
         """A sentence on calls that the program has carried out: what was said with them, or what went wrong."""
@@ -155,6 +177,13 @@ class Answering:
         finally:
             if not is_over:
                 self._service.cancel(_ASKER, asked.id)
+
+
+def _remember(memory: OrderedDict[tuple[str, str], V], key: tuple[str, str], value: V) -> None:
+    """Keep what is newest."""
+    memory[key] = value
+    while len(memory) > _REMEMBERED:
+        memory.popitem(last=False)
 
 
 def _require_answer(message: dict[str, Any], *, is_bound: bool) -> None:
