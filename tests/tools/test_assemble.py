@@ -14,6 +14,7 @@ from shared.pair import MANIFEST, load_pair
 from shared.sampling_parameters import Sampling
 from tools.exits.manifest import record
 from tools.home.assemble import assemble
+from tools.home.calibrate import write_confidence
 from tools.home.training.model import home_config, new_model
 
 
@@ -27,6 +28,8 @@ def test_an_assembled_pair_is_the_built_in_one_but_for_its_draft(tmp_path: Path)
     assert home.exit_head is not None
     shutil.copy(home.exit_head, out)
     record(out / MANIFEST, home.exit_head.name)
+    assert home.confidence is not None
+    write_confidence(str(out), home.confidence)
     pair = load_pair(str(out))
     exported = hashlib.sha256((out / "draft.onnx").read_bytes()).hexdigest()
     assert pair.sha256 == {**home.sha256, "draft.onnx": exported}

@@ -12,11 +12,11 @@ pytestmark = pytest.mark.slow  # each starts a hub of its own
 
 
 def test_exactness() -> None:
-    figures = bench("exactness", "--requests", "12")
+    figures = bench("exactness", "--requests", "16")
     assert figures["mismatches"] == 0
     assert figures["compared_tokens"] > 1000
     rows = figures["rounds"] + figures["streamed"]
-    assert 2 * figures["target_forwards"] <= rows, "a forward is shared by two rows and more"
+    assert 3 * figures["target_forwards"] <= 2 * rows, "forwards are shared"
     assert all(figures[counter] > 0 for counter in ("trimmed", "shared_tokens", "preempted"))
     histogram = figures["accepted_histogram"]
     assert histogram["0"] > 0, "the random draft is rejected"

@@ -77,7 +77,7 @@ def calibrate(
     """Write the table [confidence] of a pair's manifest."""
     asks = tomllib.loads(_ASKS.read_text())
     probed = Confidence(0.0, 1.0, 0.0, asks, names=_NAMES, titles=_TITLES, denials=_DENIALS)
-    _write(pair, probed)
+    write_confidence(pair, probed)
     listed = [replace(source, homes=1.0) for source in (HELD_OUT, NEW_PHRASING)]
     with running_hub(NODES, pair, ["--threads", "1"]) as bed:
         wanted = [
@@ -95,7 +95,9 @@ def calibrate(
     weights = [round(float(each), 4) for each in fitted(inputs, is_right)]
     offset, slope, unlisted, denied = weights
     bound = round(price / (1 + price), 4)
-    _write(pair, replace(probed, offset=offset, slope=slope, ask_below=bound, unlisted=unlisted, denied=denied))
+    write_confidence(
+        pair, replace(probed, offset=offset, slope=slope, ask_below=bound, unlisted=unlisted, denied=denied)
+    )
     asked_back = 1 / (1 + np.exp(-inputs @ weights)) < bound
     acted = (~asked_back)[len(told) - sum(each.answer.confidence is not None for each in nothing) :].sum()
     _console.print(
@@ -104,7 +106,8 @@ def calibrate(
     )
 
 
-def _write(name: str, confidence: Confidence) -> None:
+def write_confidence(name: str, confidence: Confidence) -> None:
+    """Write it into the manifest of the pair of that name, or in that folder."""
     pair = load_pair(name)
     write_manifest(pair.folder, replace(written_of(pair), confidence=confidence), (), pair.sha256)
 
