@@ -117,7 +117,7 @@ class OpenAITrial:
         later = self._client.chat.completions.create(model=self._served.model, messages=chat, temperature=0.0)
         said = later.choices[0].message.content
         self._trial.check("what was said before counts", '"area":"bedroom"' in said, said)
-        listed = [{"role": "system", "content": "Areas: den\nDevices: den light"}, chat[0]]
+        listed = [{"role": "system", "content": "Areas: kitchen, den\nDevices: den light"}, chat[0]]
         told = self._client.chat.completions.create(model=self._served.model, messages=listed, temperature=0.0)
         over_mqtt = self._served.answer(LIGHTS, system=listed[0]["content"], temperature=0.0)["text"]
         said = told.choices[0].message.content
