@@ -76,7 +76,7 @@ def main(
     with (
         tempfile.TemporaryDirectory(prefix="sled-robot-") as folder,
         running_hub([_NODE], homes=[_HOUSE], crowds=[_ROBOT]) as bed,
-        running_service(bed.broker.settings(_NODE), _NODE, Path(folder) / "service.log"),
+        running_service(bed.broker.settings(_NODE), _NODE, Path(folder) / "service.log", ["--no-asks-back"]),
         closing(Household(bed.broker.settings(_HOUSE), _HOUSE, _NODE)) as house,
         closing(RobotOnMqtt(bed.broker.settings(_ROBOT), _ROBOT, _NODE)) as robot,
     ):

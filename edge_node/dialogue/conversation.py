@@ -272,7 +272,7 @@ class Conversation:
                 cut = _first(text, stop)
                 end = len(text) - _held_back(text, stop) if cut is None else cut
                 answer.text = text[:end]
-                self._look_for_doubt(answer, request)
+                self._look_for_doubt(answer, request, grammar)
                 self._drafted = tuple(i for i in progress.provisional if i not in end_ids)
                 provisional = self._tokenizer.decode([*kept, *self._drafted])[end:] if self._drafted else ""
                 changed, answer.provisional = provisional != answer.provisional, provisional
@@ -293,13 +293,13 @@ class Conversation:
             return
         answer.ending = Ending.END if answer.ids and answer.ids[-1] in end_ids else Ending.LENGTH
         answer.text = self._tokenizer.decode(kept)
-        self._look_for_doubt(answer, request)
+        self._look_for_doubt(answer, request, grammar)
         if len(answer.text) > visible:
             yield answer.text[visible:]
 
-    def _look_for_doubt(self, answer: Answer, request: str) -> None:
-        """Say of an answer with calls how sure they are, before anybody is told what it says of them."""
-        if self._doubts is not None:
+    def _look_for_doubt(self, answer: Answer, request: str, grammar: Grammar | None) -> None:
+        """Say of an answer with calls how sure they are, before anybody is told what it says of them. What keeps to a schema has none."""
+        if self._doubts is not None and grammar is None:
             answer.confidence, answer.question = self._doubts.about(
                 answer.text, answer.ids, answer.surprisal, request, self.system
             )

@@ -90,7 +90,7 @@ def typed(count: int, seed: int) -> list[list[Dialogue]]:
     groups: list[list[Dialogue]] = []
     while len(groups) < count:
         asked = exchange(rng, HELD_OUT)
-        if asked.request[-1] in ".!?":
+        if asked.request[-1] in ".!?" or " " not in asked.request:
             continue
         forms = [asked.request, *spellings(asked.request)]
         groups.append([Dialogue(None, (replace(asked, request=form),)) for form in forms])
