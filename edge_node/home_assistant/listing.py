@@ -8,8 +8,7 @@ from typing import TypeVar
 from edge_node.home_assistant.home import Entity, Home, Place
 from edge_node.home_assistant.wording import DULL, key, singular, words
 
-_MOST_AREAS, _MOST_FLOORS = 12, 2  # as many as a home of the built-in pair's training has at most
-_MOST_NAMES = 3  # of one thing
+_MOST_AREAS, _MOST_FLOORS = 5, 2  # as many as a home of the built-in pair's training has at most
 
 Named = TypeVar("Named", Entity, Place)
 
@@ -17,7 +16,6 @@ Named = TypeVar("Named", Entity, Place)
 def listing(home: Home, most: int, said: Sequence[str]) -> str:
     """Areas, floors and devices of a home in the form in which the built-in pair was trained with them, at most `most` devices.
 
-    What goes by several names is listed by each, as any of them may be said.
     A home that has no more is listed whole, and always alike. Of another one the part is listed that has words in common with
     what was `said`, the last request first; nothing where no name has.
     """
@@ -29,9 +27,7 @@ def listing(home: Home, most: int, said: Sequence[str]) -> str:
         floors = _best(floors, _MOST_FLOORS, rank)
     lines = (("Areas", areas), ("Floors", floors), ("Devices", devices))
     return "\n".join(
-        f"{title}: {', '.join(dict.fromkeys(key(name) for each in named for name in each.names[:_MOST_NAMES]))}"
-        for title, named in lines
-        if named
+        f"{title}: {', '.join(dict.fromkeys(key(each.name) for each in named))}" for title, named in lines if named
     )
 
 

@@ -127,9 +127,3 @@ def test_the_words_that_tell_devices_apart_count_most() -> None:
     entities = (*dull, Entity("light.x", ("Moon Lamp",)))
     home = Home((), (), entities, frozenset(entity.id for entity in entities))
     assert "moon lamp" in listing(home, 3, ["turn on the moon lamp light"])
-
-
-def test_what_goes_by_several_names_is_listed_by_each() -> None:
-    entities = (Entity("light.bed", ("Bed Light", "Night Light", "Moon")),)
-    home = Home((), (), entities, frozenset({"light.bed"}))
-    assert listing(home, 12, []) == "Devices: bed light, night light, moon"
