@@ -14,6 +14,7 @@ import httpx
 import openai
 import pydantic
 
+from edge_node.home_assistant.confirming import NOT_SURE
 from tools.gateway.served import LIGHTS, TOOL, Trial
 
 SCHEMA: dict[str, Any] = {
@@ -117,11 +118,12 @@ class OpenAITrial:
         later = self._client.chat.completions.create(model=self._served.model, messages=chat, temperature=0.0)
         said = later.choices[0].message.content
         self._trial.check("what was said before counts", '"area":"bedroom"' in said, said)
-        listed = [{"role": "system", "content": "Areas: kitchen, den\nDevices: den light"}, chat[0]]
+        listed = [{"role": "system", "content": "Devices: kitchen lights"}, chat[0]]
         told = self._client.chat.completions.create(model=self._served.model, messages=listed, temperature=0.0)
         over_mqtt = self._served.answer(LIGHTS, system=listed[0]["content"], temperature=0.0)["text"]
         said = told.choices[0].message.content
-        self._trial.check("a system message counts", said == over_mqtt, said)
+        target = over_mqtt.removesuffix(f"\n{NOT_SURE}")  # what a service says behind calls that it does not make
+        self._trial.check("a system message counts", said == target and said != first, said)
 
     def tools(self) -> None:
         """Calls are the program's to carry out."""
