@@ -56,11 +56,9 @@ class Confidence:
     def question(self, said: str) -> str:
         """What is asked in place of a sentence about calls: "Turned on the lamp." becomes "Did you mean: turn on the lamp?"."""
         words = said.strip().rstrip(".!").split()
+        if not words:
+            return "I am not sure what you mean. Please say it in other words."
         for at, word in enumerate(words):
             if at == 0 or words[at - 1] == "and":
                 words[at] = self.asks.get(word.lower(), word)
-        return (
-            f"Did you mean: {' '.join(words)}?"
-            if words
-            else "I am not sure what you mean. Please say it in other words."
-        )
+        return f"Did you mean: {' '.join(words)}?"

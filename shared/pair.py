@@ -75,6 +75,9 @@ DEFAULT = "default"  # the name of the draft in [draft]
 TOKENIZER_CONFIG = "tokenizer_config.json"  # as models have it, beside the tokenizer; of a pair's files it is the only one that may be missing
 CURRENT = "current"  # of the versions of a fetched pair the one to use: a link beside them
 _BUILT_IN = Path(__file__).parent / "pairs"
+_TABLES = (
+    "schema", "name", "target", "draft", "drafts", "exit", "tokenizer", "tools", "confidence", "defaults", "sha256",
+)  # fmt: skip
 _OF_DRAFT = ("model", "tokenizer", "words", "acceptance", "step_bytes")  # keys of a draft's table
 _OF_CONFIDENCE = ("unlisted", "names", "titles", "denied", "denials")  # keys of that table that may be missing
 _MOST_FOLDERS = 200  # that are listed
@@ -251,20 +254,7 @@ def pair_folder(name_or_folder: str) -> Path | None:
 
 def _parse(folder: Path) -> Pair:
     path = folder / MANIFEST
-    tables = (
-        "schema",
-        "name",
-        "target",
-        "draft",
-        "drafts",
-        "exit",
-        "tokenizer",
-        "tools",
-        "confidence",
-        "defaults",
-        "sha256",
-    )
-    manifest = Table(read_toml(path, "the manifest", PairError), str(path), tables)
+    manifest = Table(read_toml(path, "the manifest", PairError), str(path), _TABLES)
     if manifest.value("schema", object) != 1:
         raise PairError(f"{path} has schema {shown(manifest.value('schema', object))}; this version reads 1")
     target = manifest.table("target", "checkpoint", "dtype")

@@ -39,13 +39,12 @@ class Answer:
     prompt_tokens: int = 0
     ids: tuple[int, ...] = ()
     sources: tuple[Source, ...] = ()  # where each of `ids` is from
-    surprisal: tuple[
-        int | None, ...
-    ] = ()  # of each of `ids`: -ln p by the target, thousandths of a nat; None where no hub has said
+    # Of each of `ids` -ln p by the target, in thousandths of a nat; None where no hub has said.
+    surprisal: tuple[int | None, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     stats: RoundStats = field(default_factory=RoundStats)
     confidence: float | None = (
-        None  # the chance that its calls are what was meant; None where it has none, or nobody can tell
+        None  # the chance that its calls are what was meant; None without calls, or if nobody can tell
     )
     question: str = ""  # what is asked in place of making its calls, where they are too unsure
     provisional: str = ""  # text behind `text` that this device has drafted without a hub: nothing may be done by it
@@ -262,7 +261,7 @@ class Conversation:
                 drafted,
                 keeps_to,
                 must_keep=must_keep,
-                wants_surprisal=self._doubts is not None,
+                wants_surprisal=self._doubts is not None and not must_keep,
             ):
                 answer.ids += progress.committed
                 answer.sources += progress.sources

@@ -29,8 +29,8 @@ class Doubts:
     ) -> tuple[float | None, str]:
         """How sure the calls in `text` are, and what is asked in place of making them, if they are too unsure.
 
-        `request` is what they answer, `system` the chat's system message, which may list the home. `surprisal` is of each of `ids`, in thousandths of a nat. None and no question where there are no calls yet, or no hub has
-        said how sure one is.
+        `request` is what they answer, `system` the chat's system message, which may list the home. `surprisal` is of each of `ids`,
+        in thousandths of a nat. None and no question where there are no calls yet, or no hub has said how sure one is.
         """
         lines = AnswerLines()
         parts = [*lines.take(text), *lines.finish()]
