@@ -24,7 +24,8 @@ _EVENTS = (
 _QUIET_S = 1.0  # seconds without a change, after which the home is read again
 _MOST_OF_BURST = 200  # changes after which the home is read, though others follow
 _OFTEN_ENOUGH_S = 600.0  # not all changes have an event: those of entities without a unique id have none
-_LOOK_S = 1.0
+_LOOK_S = 0.2  # seconds between two looks whether to end
+_END_S = 2.0  # seconds to wait for that
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 
 
@@ -47,7 +48,7 @@ class HomeFollower:
         """Follow no more."""
         self._ends.set()
         if self._thread.is_alive():
-            self._thread.join(2 * _LOOK_S)
+            self._thread.join(_END_S)
 
     def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S

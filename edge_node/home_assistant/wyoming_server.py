@@ -29,6 +29,7 @@ _MOST_LINE, _MOST_DATA = 16_384, 65_536  # bytes of an event's head, and of what
 _MOST_CLIENTS = 32
 _IDLE_S = 60.0  # seconds without an event, after which a client is left
 _LOOK_S = 0.25  # seconds between two looks whether a client that waits is still there
+_POLL_S = 0.1  # seconds between two looks whether to end
 _LONGEST_S = 300.0  # seconds that an answer may take
 _LOOPBACK = ("127.0.0.1", "::1")
 _MOST_NAME = 64  # characters of a chat's name
@@ -161,7 +162,7 @@ class WyomingServer(socketserver.ThreadingTCPServer):
 
     def start(self) -> None:
         """Answer, on threads of its own."""
-        threading.Thread(target=self.serve_forever, name="wyoming", daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(_POLL_S,), name="wyoming", daemon=True).start()
 
     def close(self) -> None:
         """Listen no more."""
