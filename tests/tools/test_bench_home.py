@@ -43,6 +43,7 @@ def test_pair(tmp_path: Path) -> None:
     assert figures["must_change_nothing"] == 50
     assert figures["acted_wrongly"] <= 0.1
     assert 0 < figures["asked_back"]["nothing"] < 1
+    assert figures["usual"] >= 0.9
     assert figures["typed_variants"] > 0.9
     assert set(figures["exact_by_home_size"]) == {"5", "20", "50", "100", "400"}
     assert bool(wrong) == any(figures["confusion"].values())

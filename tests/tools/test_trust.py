@@ -7,10 +7,21 @@ from collections import Counter
 import pytest
 
 from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.calls import CallReader
 from edge_node.dialogue.tokenizer import Turn
+from shared.pair import load_pair
 from shared.typed_text import plain_line
 from tools.bench.asking import AskedRequest
-from tools.bench.trust import acted, acted_by_kind, in_a_home, must_change_nothing, same_calls, share_right, typed
+from tools.bench.trust import (
+    acted,
+    acted_by_kind,
+    in_a_home,
+    must_change_nothing,
+    same_calls,
+    share_right,
+    typed,
+    usual,
+)
 from tools.home.data.generate import Exchange, refusal_kinds
 
 CALL = '{"name":"HassTurnOn","arguments":{"area":"Hall"}}'
@@ -33,6 +44,16 @@ def test_a_call_and_what_was_to_be_one_are_acts(text: str, is_act: bool) -> None
     answer = asked(text, Exchange("x", (), "I see.", "report"))
     assert acted(answer) == is_act
     assert acted_by_kind([answer, asked("No.", answer.exchange)]) == {"report": 0.5 * is_act}
+
+
+def test_what_people_say_most_is_answered_by_calls_that_the_pair_has() -> None:
+    asked_most, reader = usual(), CallReader(load_pair("home"))
+    assert len(asked_most) > 100
+    for each in asked_most:
+        (one,) = each.exchanges
+        read = reader.read(one.answer)
+        assert [(call.name, call.arguments) for call in read.calls] == list(one.calls), one.request
+        assert not read.refused
 
 
 def test_the_spellings_of_a_request_reach_the_model_alike() -> None:

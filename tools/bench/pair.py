@@ -1,8 +1,8 @@
 """The pair: how often its calls are right, and how well the draft drafts.
 
-All requests have names and areas that training never drew (but for bare nouns of a kind: "tv"). They come in dialogues of
-one to four, some under a system message that lists the home; each is asked in its chat, behind the answers that were given
-there. `--requests` is the number of requests of each figure.
+All requests but those of `usual` have names and areas that training never drew (but for bare nouns of a kind: "tv"). They come in
+dialogues of one to four, some under a system message that lists the home; each is asked in its chat, behind the answers that were
+given there. `--requests` is the number of requests of each figure, or what the figure says of it.
 
     target_exact_match                the target's calls are exactly those that the request means, those among them that are asked
                                       back about, which a yes leads to; temperature 0
@@ -26,6 +26,8 @@ there. `--requests` is the number of requests of each figure.
     exact_listed                      the calls are exactly right under a list of the home: a quarter as many requests in
                                       phrasings that training drew; exact_listed_new_phrasing in others
     exact_by_home_size                the same by the devices of the home, under the list that a service gives: an eighth each
+    usual                             of about a hundred requests that people make most (usual.toml), the share with exactly the
+                                      right calls, made without asking back
     typed_variants                    of ten spellings each of a twentieth as many requests, the share with the same calls
     confusion                         by call, expected and got, most frequent first; the same name on both sides means
                                       that its arguments are wrong
@@ -61,6 +63,7 @@ from tools.bench.trust import (
     share_right,
     share_right_at_once,
     typed,
+    usual,
 )
 from tools.home.data.generate import Dialogue
 from tools.home.data.invent import HELD_OUT, NEW_PHRASING
@@ -140,6 +143,7 @@ def _trust(bed: HubBed, requests: int) -> _Trusted:
         size: ask_all(bed, in_a_home(size, max(1, requests // 8), _SEED), 0.0, f"homes of {size} devices")
         for size in SIZES
     }
+    often = ask_all(bed, usual(), 0.0, "what people say most")
     groups = typed(max(1, requests // 20), _SEED)
     spelled = ask_all(bed, [each for group in groups for each in group], 0.0, "spellings")
     length = len(groups[0])
@@ -150,9 +154,10 @@ def _trust(bed: HubBed, requests: int) -> _Trusted:
         "exact_listed": share_right(listed["familiar"]),
         "exact_listed_new_phrasing": share_right(listed["new"]),
         "exact_by_home_size": {str(size): share_right(answered) for size, answered in sizes.items()},
+        "usual": share_right_at_once(often),
         "typed_variants": same_calls([spelled[at : at + length] for at in range(0, len(spelled), length)]),
     }
-    told = {"nothing": nothing, "listed": listed["familiar"], "listed, new": listed["new"]}
+    told = {"nothing": nothing, "usual": often, "listed": listed["familiar"], "listed, new": listed["new"]}
     return _Trusted(figures, told | {f"{size} devices": answered for size, answered in sizes.items()})
 
 

@@ -6,6 +6,10 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tomllib
 
 from edge_node.home_assistant.home import Entity, Place
 from edge_node.home_assistant.home import Home as ListedHome
@@ -13,12 +17,13 @@ from edge_node.home_assistant.listing import listing
 from edge_node.settings import HomeAssistantSettings
 from tools.bench.asking import AskedRequest
 from tools.bench.confusion import calls_of, right
-from tools.home.data.generate import Dialogue, exchange, refusal, refusal_kinds, request_at
+from tools.home.data.generate import Dialogue, Exchange, exchange, refusal, refusal_kinds, request_at
 from tools.home.data.homes import Home, draw_home
 from tools.home.data.invent import HELD_OUT, NEW_PHRASING
 from tools.home.data.names import Names
 
 SIZES = (5, 20, 50, 100, 400)  # devices of a home
+_USUAL = Path(__file__).with_name("usual.toml")
 _FAMILIAR = replace(HELD_OUT, misspelt=0.0)
 
 
@@ -30,6 +35,16 @@ def must_change_nothing(count: int, seed: int) -> list[Dialogue]:
         refusal(rng, NEW_PHRASING if number // len(kinds) % 2 else HELD_OUT, kinds[number % len(kinds)])
         for number in range(count)
     ]
+
+
+def usual() -> list[Dialogue]:
+    """What people ask of a home most, each in a chat of its own."""
+    told = tomllib.loads(_USUAL.read_text())["requests"]
+    return [Dialogue(None, (Exchange(request, tuple(map(_call, calls)), ""),)) for request, calls in told.items()]
+
+
+def _call(told: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return told["call"], {name: value for name, value in told.items() if name != "call"}
 
 
 def acted(asked: AskedRequest) -> bool:
