@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
 
+from edge_node.dialogue.answer import Answer, Ending
 from edge_node.dialogue.doubts import Doubts
 from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.guidance import Guidance
@@ -13,47 +12,9 @@ from edge_node.dialogue.provisional import ProvisionalTurn, SettledTurn
 from edge_node.dialogue.tokenizer import Asking, ChatTokenizer, Tool, Turn
 from edge_node.drafting.guided_drafter import GuidedDrafter
 from edge_node.link.channel import Channel
-from edge_node.rounds.progress import Source
 from edge_node.rounds.round_loop import RoundLoop
-from edge_node.rounds.round_stats import RoundStats
 from shared.errors import AnswerCancelled, PromptTooLong
 from shared.grammar import Grammar
-from shared.sampling_parameters import Sampling
-
-
-class Ending(str, Enum):
-    """How an answer came to its end."""
-
-    END = "end"  # the target ended its turn
-    LENGTH = "length"  # as long as it may be, or as the context has room for
-    STOP = "stop"  # a stop string came up
-    CANCELLED = "cancelled"  # nobody wanted more of it, or it broke off
-
-
-@dataclass
-class Answer:
-    """An answer, complete when the iteration over its text has ended."""
-
-    text: str = ""
-    ending: Ending = Ending.CANCELLED
-    prompt_tokens: int = 0
-    ids: tuple[int, ...] = ()
-    sources: tuple[Source, ...] = ()  # where each of `ids` is from
-    # Of each of `ids` -ln p by the target, in thousandths of a nat; None where no hub has said.
-    surprisal: tuple[int | None, ...] = ()
-    sampling: Sampling = field(default_factory=Sampling)
-    stats: RoundStats = field(default_factory=RoundStats)
-    confidence: float | None = (
-        None  # the chance that its calls are what was meant; None without calls, or if nobody can tell
-    )
-    question: str = ""  # what is asked in place of making its calls, where they are too unsure
-    provisional: str = ""  # text behind `text` that this device has drafted without a hub: nothing may be done by it
-    settled: list[SettledTurn] = field(default_factory=list)  # earlier turns that a hub has confirmed or amended before
-
-    @property
-    def notice(self) -> str:
-        """What the user should know about how it came about, sentence by sentence; nothing most of the time."""
-        return "; ".join(self.stats.notices)
 
 
 class Conversation:
@@ -148,19 +109,19 @@ class Conversation:
         yield from self._settle(answer)
         answer.sampling = generation.sampling(opened)
         turns = [*self.turns, Turn(role, request)]
-        newest = _newest(turns)
-        alone = self._prompt([*self._opening, *newest])
-        if len(alone) >= opened.context:
-            raise PromptTooLong(
-                f"the prompt has {len(alone)} tokens and the context of {opened.target!r} holds {opened.context}; shorten it"
-            )
         prompt = self._prompt(turns)
-        room = min(generation.max_tokens, opened.context // 8)
-        if len(prompt) + room > opened.context and len(prompt) > len(alone):
-            self.clear()
-            opened = self.loop.open()
-            turns, prompt = [*self.turns, *newest], alone
-            answer.stats.notices.append("the context was full: earlier turns are forgotten")
+        if len(prompt) + max(1, min(generation.max_tokens, opened.context // 8)) > opened.context:
+            newest = _newest(turns)
+            alone = self._prompt([*self._opening, *newest])
+            if len(alone) >= opened.context:
+                raise PromptTooLong(
+                    f"the prompt has {len(alone)} tokens and the context of {opened.target!r} holds {opened.context}; shorten it"
+                )
+            if len(prompt) > len(alone):
+                self.clear()
+                opened = self.loop.open()
+                turns, prompt = [*self.turns, *newest], alone
+                answer.stats.notices.append("the context was full: earlier turns are forgotten")
         answer.prompt_tokens = len(prompt)
         end_ids = frozenset(opened.end_ids)
         yield from self._generate(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.calls import CallReader, calls_that_may_be_made
-from edge_node.dialogue.conversation import Answer
 
 
 def told_doubt(answer: Answer) -> str:

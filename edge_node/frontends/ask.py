@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edge_node.assembly import connected
+from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.calls import CallReader
-from edge_node.dialogue.conversation import Answer
 from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.report import answer_json, told_doubt
 from edge_node.frontends.request import PROVISIONAL, tell_wait

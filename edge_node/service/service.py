@@ -13,8 +13,8 @@ from importlib.metadata import version
 from typing import Any
 
 from edge_node.assembly import Node
+from edge_node.dialogue.answer import Ending
 from edge_node.dialogue.calls import Call, CallReader
-from edge_node.dialogue.conversation import Ending
 from edge_node.home_assistant.agent import HomeAgent
 from edge_node.service.begun import BegunRequests
 from edge_node.service.chats import Chat, Chats

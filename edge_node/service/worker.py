@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge_node.assembly import Node
+from edge_node.dialogue.answer import Answer, Ending
 from edge_node.dialogue.calls import Call, CallReader, stops
-from edge_node.dialogue.conversation import Answer, Conversation, Ending
+from edge_node.dialogue.conversation import Conversation
 from edge_node.dialogue.speech import Speech
 from edge_node.dialogue.tokenizer import Tool
 from edge_node.home_assistant.agent import HomeAgent

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_node.dialogue.answer import Answer, Ending
 from edge_node.dialogue.calls import CallReader
-from edge_node.dialogue.conversation import Answer, Conversation, Ending
+from edge_node.dialogue.conversation import Conversation
 from edge_node.dialogue.provisional import ProvisionalTurn, SettledTurn
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.frontends.chat import kept_history

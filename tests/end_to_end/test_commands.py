@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.generation import Generation
 from edge_node.settings import Mode
 from shared.codec import decode, encode

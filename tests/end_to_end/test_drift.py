@@ -14,7 +14,8 @@ import pytest
 from onnx import numpy_helper
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer, Conversation
+from edge_node.dialogue.answer import Answer
+from edge_node.dialogue.conversation import Conversation
 from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.tokenizer import ChatTokenizer
 from edge_node.doctor import examine

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.tokenizer import ChatTokenizer
 from edge_node.drafting import prefix_drafter

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.drafting.drafter import first_tokens
 from edge_node.drafts import load_drafter

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.answer import Answer
 from shared.errors import PairError
 from tools.smollm2.__main__ import WAYS, differing
 from tools.smollm2.pair_folder import smollm2_pair

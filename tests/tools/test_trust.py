@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.calls import CallReader
 from edge_node.dialogue.tokenizer import Turn
 from shared.pair import load_pair

@@ -27,8 +27,9 @@ import torch
 from tokenizers import Tokenizer
 
 from edge_node.assembly import Node, connected
+from edge_node.dialogue.answer import Answer, Ending
 from edge_node.dialogue.calls import schemas_of
-from edge_node.dialogue.conversation import Answer, Conversation, Ending
+from edge_node.dialogue.conversation import Conversation
 from edge_node.dialogue.generation import Generation
 from edge_node.drafting.byte_vocabulary import ByteVocabulary
 from edge_node.drafting.guided_drafter import TextInGrammar

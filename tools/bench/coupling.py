@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from transformers import AutoModelForCausalLM
 
-from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.answer import Answer
 from edge_node.drafting.onnx_drafter import OnnxDrafter
 from shared.sampling_parameters import Sampling
 

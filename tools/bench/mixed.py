@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.generation import Generation
 from edge_node.dialogue.tokenizer import ChatTokenizer, Turn
 from edge_node.settings import DrafterKind, Mode, NodeSettings

@@ -6,7 +6,8 @@ import random
 from typing import Any
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer, Conversation
+from edge_node.dialogue.answer import Answer
+from edge_node.dialogue.conversation import Conversation
 from edge_node.dialogue.generation import Generation
 from edge_node.settings import Mode
 from hub.model.device import pick_device, pick_dtype

@@ -27,7 +27,7 @@ import onnx
 import torch
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.generation import Generation
 from edge_node.settings import Mode
 from hub.distil.distilling import Lesson, distil

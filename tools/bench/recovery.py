@@ -13,7 +13,8 @@ from itertools import pairwise
 from typing import Any
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer, Conversation
+from edge_node.dialogue.answer import Answer
+from edge_node.dialogue.conversation import Conversation
 from edge_node.dialogue.generation import Generation
 from edge_node.settings import Mode, NodeSettings
 from shared.errors import SledError

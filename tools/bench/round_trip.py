@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.generation import Generation
 from edge_node.doctor import examine
 from edge_node.settings import Mode

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.generation import Generation
 from edge_node.settings import Mode
 from tools.bench.report import progress, show

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer
+from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.generation import Generation
 from edge_node.settings import NodeSettings
 from shared.settings import load

@@ -27,7 +27,8 @@ from typing import Annotated, Any
 import typer
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer, Conversation
+from edge_node.dialogue.answer import Answer
+from edge_node.dialogue.conversation import Conversation
 from edge_node.dialogue.generation import Generation
 from edge_node.settings import Mode, Policy
 from shared.program import run

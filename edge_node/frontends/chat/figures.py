@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edge_node.dialogue.conversation import Answer, Ending
+from edge_node.dialogue.answer import Answer, Ending
 from edge_node.dialogue.provisional import ProvisionalTurn
 from edge_node.dialogue.tokenizer import Turn
 from edge_node.frontends.chat.shown_answer import COLOURS

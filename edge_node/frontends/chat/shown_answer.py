@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.calls import Call, CallReader, RefusedCall
-from edge_node.dialogue.conversation import Answer
 from edge_node.dialogue.lines import AnswerLines, Part
 from edge_node.dialogue.report import told_doubt
 from edge_node.frontends.chat.screen import CALL, DIM, RED, Screen
