@@ -12,7 +12,8 @@ BIN_5 := $(VENV_5)/bin
 # What runs the model: by itself, under the engine, and in a real hub's process.
 TESTS_5 := tests/hub/test_target.py tests/hub/test_row_bits.py tests/hub/test_identity.py tests/hub/test_checkpoint.py tests/hub/test_self_check.py tests/hub/test_architectures.py tests/hub/test_poison.py tests/hub/test_exits.py tests/hub/test_engine.py tests/shared/test_mqtt.py
 
-# Compiling all that torch and transformers hold takes longer than installing it; what is imported is compiled then, and kept.
+# Compiling all that torch and transformers hold takes longer than installing it. What is imported is compiled then, and kept
+# whatever the environment says of that.
 PIP := pip install --disable-pip-version-check --no-compile
 export PYTHONDONTWRITEBYTECODE :=
 # As a path, not as a finder of modules, which would take a tenth of the time that a command needs to start.

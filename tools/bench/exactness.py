@@ -27,7 +27,8 @@ import torch
 from tokenizers import Tokenizer
 
 from edge_node.assembly import connected
-from edge_node.dialogue.conversation import Answer, Conversation
+from edge_node.dialogue.answer import Answer
+from edge_node.dialogue.conversation import Conversation
 from edge_node.dialogue.generation import Generation
 from edge_node.rounds.gate import Gate
 from edge_node.rounds.pace import Pace
@@ -149,8 +150,9 @@ def _cases(count: int, drafts: tuple[str, str]) -> list[Case]:
     settings = itertools.cycle(combinations)
     cases = []
     for number, (sampling, turns, draft, way) in enumerate(itertools.islice(settings, count)):
+        hub = (number + number // len(combinations)) % 2  # each combination meets both in turn
         asked = tuple(exchange(rng, HELD_OUT).request for _ in range(turns))
-        cases.append(Case(rng.choice(SYSTEMS), asked, sampling, draft, way, rng.getrandbits(64), number % 2))
+        cases.append(Case(rng.choice(SYSTEMS), asked, sampling, draft, way, rng.getrandbits(64), hub))
     cases.sort(key=lambda case: len(case.requests))  # long chats come together, and fill a small memory
     return cases
 
