@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from edge_node.home_assistant.home import Entity, Home, Place
-from edge_node.home_assistant.wording import DULL, key, singular, words
+from edge_node.home_assistant.wording import DULL, holds, key, singular, words
 
 _MOST_AREAS, _MOST_FLOORS = 5, 2  # as many as a home of the built-in pair's training has at most
 
@@ -16,8 +16,8 @@ Named = TypeVar("Named", Entity, Place)
 def listing(home: Home, most: int, said: Sequence[str]) -> str:
     """Areas, floors and devices of a home in the form in which the built-in pair was trained with them, at most `most` devices.
 
-    A home that has no more is listed whole, and always alike. Of another one the part is listed that has words in common with
-    what was `said`, the last request first; nothing where no name has.
+    A home that has no more is listed whole. Of another one the part is listed that has words in common with what was `said`, the
+    last request first; nothing where no name has. What was called by an alias is listed by it: a pair finds no other name in a list.
     """
     devices, areas, floors = list(home.devices), list(home.inhabited), list(home.storeys)
     if len(devices) > most or len(areas) > _MOST_AREAS or len(floors) > _MOST_FLOORS:
@@ -26,9 +26,21 @@ def listing(home: Home, most: int, said: Sequence[str]) -> str:
         areas = _best(areas, _MOST_AREAS, rank)
         floors = _best(floors, _MOST_FLOORS, rank)
     lines = (("Areas", areas), ("Floors", floors), ("Devices", devices))
+    turns = [words(text) for text in reversed(said)]
     return "\n".join(
-        f"{title}: {', '.join(dict.fromkeys(key(each.name) for each in named))}" for title, named in lines if named
+        f"{title}: {', '.join(dict.fromkeys(_as_said(each, turns) for each in named))}"
+        for title, named in lines
+        if named
     )
+
+
+def _as_said(named: Entity | Place, turns: Sequence[list[str]]) -> str:
+    """The name by which something was called last, the longest where that holds several; its own where it was not called."""
+    for turn in turns:
+        called = [own for name in named.names if not DULL.issuperset(own := words(name)) and holds(turn, own)]
+        if called:
+            return " ".join(max(called, key=len))
+    return key(named.name)
 
 
 def _ranking(said: Sequence[str]) -> Callable[[str], float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,6 +101,23 @@ def test_a_small_home_is_listed_whole_and_always_alike() -> None:
     home = Home((_KITCHEN,), (_GROUND,), _ENTITIES[:2], frozenset({"light.sink", "light.stove"}))
     whole = "Areas: kitchen\nFloors: ground floor\nDevices: sink light, stove"
     assert listing(home, 12, ["turn on the sink light"]) == listing(home, 12, ["what time is it"]) == whole
+
+
+def test_what_was_called_by_an_alias_is_listed_by_it() -> None:
+    sofa = Entity("light.sofa", ("Light 3", "Reading lights", "light"))
+    home = Home((Place("r", ("Living room", "Lounge")),), (), (replace(sofa, area="r"),), frozenset({"light.sofa"}))
+
+    def listed(*said: str) -> str:
+        return listing(home, 12, said)
+
+    own = "Areas: living room\nDevices: light 3"
+    assert listed("what time is it") == listed("turn on Light 3") == listed() == own
+    assert listed("turn on the reading light") == "Areas: living room\nDevices: reading lights"
+    assert listed("turn on the reading light", "turn it off") == "Areas: living room\nDevices: reading lights"
+    assert listed("turn on the reading light", "dim light 3") == own
+    assert listed("lights on in the lounge") == "Areas: lounge\nDevices: light 3", (
+        "a word for all of a kind is no alias here"
+    )
 
 
 def _large() -> Home:
