@@ -72,7 +72,7 @@ def fitted(inputs: np.ndarray, is_right: np.ndarray) -> np.ndarray:
 def calibrate(
     pair: Annotated[str, typer.Argument(help="name or folder")] = "home",
     requests: Annotated[int, typer.Option(min=20, help="of each kind; half as many under a list of the home")] = 600,
-    price: Annotated[float, typer.Option(min=0, help="needless questions that are as bad as one wrong act")] = 4.0,
+    price: Annotated[float, typer.Option(min=0, help="needless questions that are as bad as one wrong act")] = 6.0,
 ) -> None:
     """Write the table [confidence] of a pair's manifest."""
     asks = tomllib.loads(_ASKS.read_text())
