@@ -39,7 +39,8 @@ def _as_said(named: Entity | Place, turns: Sequence[list[str]]) -> str:
     for turn in turns:
         called = [own for name in named.names if not DULL.issuperset(own := words(name)) and holds(turn, own)]
         if called:
-            return " ".join(max(called, key=len))
+            longest = max(called, key=len)
+            return " ".join(longest)
     return key(named.name)
 
 
