@@ -19,8 +19,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # As a path, not as a finder of modules, which would take a tenth of the time that a command needs to start.
 EDITABLE := --config-settings editable_mode=compat --editable
 
-# Two workers, as tests wait for processes that start. All tests of a file are run by one of them, which has its own hub.
-PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers on two cores, as tests wait for processes that start. All tests of a file are run by one of them, which has its own hub.
+PYTEST := -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup demo test test-quick check mosquitto
 
