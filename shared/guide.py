@@ -6,13 +6,11 @@ has drafted, and the text depends on no more than without a grammar.
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,6 @@ from shared.text_file import read_text
 from shared.transcript import common_length
 
 _WORD_BITS = 32
-_ANYTHING = 0xFFFFFFFF
 _LARGE_VOCAB = 8192  # ids
 # A grammar that is meant well stays far below these; one that is not ends in an error in a fraction of a second: docs/grammars.md.
 _LIMITS: dict[str, Any] = {
@@ -73,7 +70,7 @@ class GuideMaker:
         compiled = CompiledGrammar(
             grammar.digest, matcher, -(-self._vocab_size // _WORD_BITS), frozenset(self._end_ids)
         )
-        Guide(compiled).mask(())
+        Guide(compiled).masks(())
         return compiled
 
     def _loaded(self) -> Any:
@@ -174,80 +171,38 @@ class Guide:
         fresh = list(ids[same:])
         taken = self._matcher.try_consume_tokens(fresh) if fresh else 0
         self._ids += fresh[:taken]
-        _require_sound(self._matcher)
+        self._require_sound(self._matcher)
         if taken < len(fresh) or (self._ids and self._ids[-1] in self._end_ids):
             raise GrammarError(f"the text leaves the grammar at its id {same + taken}")
 
-    def mask(self, ids: Sequence[int]) -> Masks:
-        """What may come behind `ids` [1, words]. Raises GrammarError where the text leaves the grammar or has ended, or that proves too complex here."""
-        self.follow(ids)
-        mask = np.full((1, self._words), _ANYTHING, np.uint32)
-        self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
-        _require_sound(self._matcher)
-        return mask
+    def masks(self, ids: Sequence[int], drafted: Sequence[int] = ()) -> Masks:
+        """What may come behind `ids`, and behind each of `drafted` too [len(drafted) + 1, words]; behind one that may not come or that ends the answer, anything.
 
-    def ahead(self, ids: Sequence[int], drafted: Sequence[int]) -> Ahead:
-        """For the masks behind `ids` and behind each of `drafted`. Raises GrammarError as `mask` does."""
+        Raises GrammarError where the text leaves the grammar or has ended, or that proves too complex here.
+        """
         self.follow(ids)
-        end = next((at for at, token in enumerate(drafted) if token in self._end_ids), len(drafted))
-        return Ahead(self._matcher.deep_copy(), tuple(drafted[:end]), len(drafted) + 1, self.grammar)
+        masks = np.full((len(drafted) + 1, self._words), 0xFFFFFFFF, np.uint32)
+        matcher, size, at = self._matcher.deep_copy() if drafted else self._matcher, masks.strides[0], masks.ctypes.data
+        matcher.unsafe_compute_mask_ptr(at, size)
+        for place, token in enumerate(drafted, start=1):
+            if token in self._end_ids or not matcher.try_consume_tokens([token]):
+                break
+            matcher.unsafe_compute_mask_ptr(at + place * size, size)
+        self._require_sound(matcher)
+        return masks
 
     def certain(self, ids: Sequence[int]) -> list[int]:
-        """What comes behind `ids` whatever the model says, none where there is a choice. Raises GrammarError as `mask` does."""
+        """What comes behind `ids` whatever the model says, none where there is a choice. Raises GrammarError as `masks` does."""
         self.follow(ids)
         forced: list[int] = self._matcher.compute_ff_tokens()
         if forced:
             return forced
-        left = np.flatnonzero(allowed(self.mask(ids), self._words * _WORD_BITS)[0])
+        left = np.flatnonzero(allowed(self.masks(ids), self._words * _WORD_BITS)[0])
         return [int(left[0])] if len(left) == 1 else []
 
-
-@dataclass(frozen=True)
-class Ahead:
-    """A place in an answer, and what is drafted behind it, up to an id that ends the answer; `places` masks are wanted, and behind such an id any may come."""
-
-    matcher: Any
-    drafted: tuple[int, ...]
-    places: int
-    grammar: CompiledGrammar
-
-
-class MaskMaker:
-    """Makes the masks of many answers at once."""
-
-    def __init__(self, threads: int) -> None:
-        """On so many threads of its own."""
-        from llguidance import LLExecutor
-
-        self._executor = LLExecutor(num_threads=threads)
-
-    def masks(self, asked: Sequence[Ahead]) -> list[Masks | GrammarError]:
-        """For each what may come behind its ids, and behind each of the drafted ones [places, words]; behind one that may not come or that ends the answer, anything.
-
-        An error where the grammar proves too complex. All are of one vocabulary.
-        """
-        if not asked:
-            return []
-        # The library wants a drafted id for each. What it writes for one that ends an answer, no place has.
-        lent = [(each.matcher, (*each.drafted, min(each.grammar.end_ids))) for each in asked]
-        firsts = [0, *itertools.accumulate(each.places + 1 for each in asked)]
-        masks = np.full((firsts[-1], asked[0].grammar.words), _ANYTHING, np.uint32)
-        ahead = [(matcher, at, list(ids)) for (matcher, ids), at in zip(lent, firsts, strict=False)]
-        self._executor.unsafe_compute_mask_ptr_with_draft_token(ahead, masks.ctypes.data, masks.strides[0], len(masks))
-        return [self._made(each, masks[at : at + each.places]) for each, at in zip(asked, firsts, strict=False)]
-
-    def _made(self, ahead: Ahead, masks: Masks) -> Masks | GrammarError:
-        try:
-            _require_sound(ahead.matcher)
-        except GrammarError as error:
-            return error
-        masks[len(ahead.drafted) + 1 :] = _ANYTHING
-        return masks
-
-
-def _require_sound(matcher: Any) -> None:
-    if matcher.is_error():
-        raise GrammarError(f"the grammar is too complex to be followed here: {_told(matcher)}")
+    def _require_sound(self, matcher: Any) -> None:
+        if matcher.is_error():
+            raise GrammarError(f"the grammar is too complex to be followed here: {_told(matcher)}")
 
 
 def allowed(masks: Masks, vocab_size: int) -> NDArray[np.bool_]:

@@ -81,6 +81,6 @@ class TextInGrammar:
 
     def draw(self, logits: npt.NDArray[np.floating[Any]], sampling: Sampling, position: int) -> int:
         """The id that `logits` give among those that may come; the others are -inf in them from then on."""
-        masks = self._guide.mask(self.ids[self._begins :])
+        masks = self._guide.masks(self.ids[self._begins :])
         logits[~allowed(masks, len(logits))[0]] = -np.inf
         return draw(logits, sampling, position)

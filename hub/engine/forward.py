@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from hub.engine.early import EarlyVerdicts
 from hub.engine.forward_time import ForwardTime
-from hub.engine.row_masks import RowMasks
 from hub.engine.scheduler import PlannedRow
 from hub.model.sampling import draw_wanted, guided, surprisals
 from hub.model.target import Target
@@ -44,12 +43,11 @@ class PlanForward:
         self._early = early
         self._vocab_size = vocab_size
         self._clock = clock
-        self._masks = RowMasks()
 
     def run(self, planned: Sequence[PlannedRow]) -> Forwarded:
         """Compute the rows of a plan; their early verdicts are sent on the way. Raises what the model raises."""
         asked_at = self._clock()
-        rows = [plan.row(masks) for plan, masks in zip(planned, self._masks.of(planned), strict=True)]
+        rows = [plan.row() for plan in planned]
         began = self._clock()
         asked = self._early.asked_of(planned, rows, self._time.estimate(len(rows), _ids(planned)))
         inputs = self._target.prepare(rows)
@@ -73,7 +71,7 @@ class PlanForward:
         told: list[tuple[int, ...]] = []
         for plan in planned:
             try:
-                row = plan.row(*self._masks.of([plan]))
+                row = plan.row()
                 logits = self._target.compute(self._target.prepare([row]), None)
                 its = draw_wanted(guided(logits, [row], self._vocab_size), [row], self._vocab_size)
                 told += surprisals(logits, [row], its, self._vocab_size)

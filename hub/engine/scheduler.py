@@ -13,7 +13,6 @@ from hub.engine.forward_time import ForwardTime
 from hub.kv.pages import PAGE_SIZE, pages_for
 from hub.model.batch import Row
 from hub.sessions.session import HubSession
-from shared.guide import Masks
 
 _LEAST_GAIN = (
     1.1  # times streaming's tokens per second; for less, luck sets sessions further apart than drafting helps them
@@ -36,18 +35,14 @@ class PlannedRow:
         """One past the last position."""
         return self.start + len(self.ids)
 
-    @property
-    def drafted(self) -> tuple[int, ...]:
-        """The ids behind the first place whose token is wanted."""
-        return self.ids[len(self.ids) - max(1, self.wanted) + 1 :]
-
-    def row(self, masks: Masks | None = None) -> Row:
-        """The row for the model, with what may come at the places that it wants. The session must hold pages up to `end`.
+    def row(self) -> Row:
+        """The row for the model. The session must hold pages up to `end`.
 
         Of a row that wants nothing the last place is looked at all the same: where an id gives no numbers, what attends to it has none.
         Others must not find pages of such a row, not even those before that id: masked, it still spoils what is computed with it.
         """
         session, wanted = self.session, max(1, self.wanted)
+        masks = session.masks(self.ids[len(self.ids) - wanted + 1 :]) if self.wanted else None
         pages, tells = session.kv.pages[: pages_for(self.end)], session.tells_surprisal and self.wanted > 0
         return Row(pages, self.start, self.ids, wanted, session.sampling, masks, tells)
 

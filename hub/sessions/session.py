@@ -9,7 +9,7 @@ from enum import Enum
 from hub.sessions.acceptance import Acceptance
 from hub.sessions.held_kv import HeldKV
 from shared.errors import GrammarError
-from shared.guide import Ahead, CompiledGrammar, Guide
+from shared.guide import CompiledGrammar, Guide, Masks, nothing
 from shared.messages import MAX_DETAIL, Draft, Fault, FaultCode, Finish, Verdict
 from shared.sampling_parameters import Sampling
 from shared.transcript import Transcript
@@ -187,20 +187,19 @@ class HubSession:
         guide.follow((*held, *draft.append[max(0, begins - draft.base) :]))
         return guide
 
-    def ahead(self, drafted: Sequence[int]) -> Ahead | None:
-        """The end of the committed ids and what is drafted behind it, in a guided answer; None where the grammar can't be followed: `misguided` says why, then."""
-        assert self.guide is not None
-        try:
-            return self.guide.ahead(self.transcript.ids[self.sampling.grammar_from :], drafted)
-        except GrammarError as error:
-            self.misguide(error)
-            return None
+    def masks(self, drafted: Sequence[int]) -> Masks | None:
+        """What may come behind the committed ids, and behind each of `drafted`; None where any id may.
 
-    def misguide(self, error: GrammarError) -> None:
-        """The grammar can't be followed here."""
-        assert self.guide is not None
-        self.misguided = str(error)
-        self.guide.renew()
+        Nothing may where the grammar can't be followed: `misguided` says why, then.
+        """
+        if self.guide is None:
+            return None
+        try:
+            return self.guide.masks(self.transcript.ids[self.sampling.grammar_from :], drafted)
+        except GrammarError as error:
+            self.misguided = str(error)
+            self.guide.renew()
+            return nothing(len(drafted) + 1, self.guide.grammar.words)
 
     def drop_draft(self) -> None:
         """Go on without the drafted tokens, of which the target can say nothing; its own are still wanted."""

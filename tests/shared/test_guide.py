@@ -13,7 +13,7 @@ import pytest
 from edge_node.dialogue.calls import CallReader, schemas_of
 from shared.errors import GrammarError
 from shared.grammar import Grammar
-from shared.guide import CompiledGrammar, Guide, GuideMaker, MaskMaker, Masks, allowed, guides_of
+from shared.guide import CompiledGrammar, Guide, GuideMaker, allowed, guides_of
 from shared.pair import load_pair
 from shared.vocabulary import end_ids, ids_below, load_tokenizer
 from tests.guided import PAIR, ids_of, masks_of
@@ -34,7 +34,6 @@ def maker() -> GuideMaker:
 
 
 MAKER = maker()
-MASK_MAKER = MaskMaker(2)
 
 
 def compiled(schema: dict[str, Any]) -> CompiledGrammar:
@@ -42,14 +41,8 @@ def compiled(schema: dict[str, Any]) -> CompiledGrammar:
 
 
 def may_come(guide: Guide, ids: list[int]) -> np.ndarray[Any, Any]:
-    mask: np.ndarray[Any, Any] = allowed(guide.mask(ids), VOCAB)[0]
+    mask: np.ndarray[Any, Any] = allowed(guide.masks(ids), VOCAB)[0]
     return mask
-
-
-def masks(guide: Guide, ids: list[int], drafted: list[int]) -> Masks:
-    (made,) = MASK_MAKER.masks([guide.ahead(ids, drafted)])
-    assert not isinstance(made, GrammarError)
-    return made
 
 
 @pytest.mark.parametrize("number", range(len(SCHEMAS)))
@@ -88,81 +81,38 @@ def test_wrong_drafts_leave_no_trace_in_thousands_of_places() -> None:
             drafted = rng.choice(
                 (answer[place : place + 5], other[place : place + 4], answer[place : place + 2] + other[3:6])
             )
-            made = masks(guide, answer[:place], drafted)
-            assert (made[0] == grammar.guide().mask(answer[:place])[0]).all(), TOKENIZER.decode(answer[:place])
+            masks = guide.masks(answer[:place], drafted)
+            assert (masks[0] == grammar.guide().masks(answer[:place])[0]).all(), TOKENIZER.decode(answer[:place])
             place += rng.randrange(1, 4)
 
 
 def test_masks_behind_drafted_ids_are_those_of_the_longer_text() -> None:
     guide = compiled(ROOM).guide()
     drafted = ids_of('{"room": "hall", "on": true')
-    made = allowed(masks(guide, drafted[:2], drafted[2:]), VOCAB)
-    assert len(made) == len(drafted) - 1
+    masks = allowed(guide.masks(drafted[:2], drafted[2:]), VOCAB)
+    assert len(masks) == len(drafted) - 1
     for place in range(2, len(drafted) + 1):
-        assert made[place - 2].tolist() == may_come(compiled(ROOM).guide(), drafted[:place]).tolist()
-    assert may_come(guide, drafted[:2]).tolist() == made[0].tolist(), "drafting must leave no trace"
-
-
-def test_masks_of_many_answers_at_once_are_those_of_each_alone() -> None:
-    rng = random.Random(5)
-    texts = [ids_of('{"room": "hall", "on": true, "percent": 7}'), ids_of("[true, false, true]"), ids_of('"perhaps"')]
-    grammars = [compiled(SCHEMAS[number]) for number in (0, 3, 4)]
-    for _ in range(50):
-        asked, alone = [], []
-        for grammar, text in rng.choices(list(zip(grammars, texts, strict=True)), k=9):
-            at = rng.randrange(len(text) + 1)
-            drafted = [rng.choice((token, rng.randrange(VOCAB))) for token in [*text, END, 5][at : at + 6]]
-            asked.append(grammar.guide().ahead(text[:at], drafted))
-            alone.append((grammar, text[:at], drafted))
-        for made, (grammar, ids, drafted) in zip(MASK_MAKER.masks(asked), alone, strict=True):
-            assert not isinstance(made, GrammarError)
-            for place in range(len(drafted) + 1):
-                follows = place == 0 or (
-                    allowed(made, VOCAB)[place - 1][drafted[place - 1]] and drafted[place - 1] != END
-                )
-                if not follows:
-                    assert allowed(made, VOCAB)[place:].all()
-                    break
-                assert (made[place] == grammar.guide().mask([*ids, *drafted[:place]])[0]).all()
-
-
-def test_an_answer_that_can_be_followed_no_further_spoils_no_other() -> None:
-    grammar = compiled(ROOM)
-    broken, sound = (grammar.guide().ahead([], ids_of('{"room')) for _ in range(2))
-    broken.matcher.consume_token(END)
-    error, made = MASK_MAKER.masks([broken, sound])
-    assert isinstance(error, GrammarError)
-    assert not isinstance(made, GrammarError)
-    assert (made == masks(grammar.guide(), [], ids_of('{"room'))).all()
+        assert masks[place - 2].tolist() == may_come(compiled(ROOM).guide(), drafted[:place]).tolist()
+    assert may_come(guide, drafted[:2]).tolist() == masks[0].tolist(), "drafting must leave no trace"
 
 
 def test_a_drafted_id_that_may_not_come_changes_nothing() -> None:
     guide = compiled(ROOM).guide()
     ids = ids_of('{"room": "')
-    before = guide.mask(ids)
-    assert masks(guide, ids, [END, 5, 7])[0].tolist() == before[0].tolist()
-    assert guide.mask(ids).tolist() == before.tolist()
+    before = guide.masks(ids)
+    assert guide.masks(ids, [END, 5, 7])[0].tolist() == before[0].tolist()
+    assert guide.masks(ids).tolist() == before.tolist()
 
 
 def test_nothing_comes_behind_an_end() -> None:
     guide, whole = compiled(ROOM).guide(), ids_of('{"room": "hall", "on": true, "percent": 7}')
-    made = masks(guide, whole, [END, 5])
-    assert allowed(made, VOCAB)[0][END]
-    assert allowed(made, VOCAB)[1:].all()
+    masks = guide.masks(whole, [END, 5])
+    assert allowed(masks, VOCAB)[0][END]
+    assert allowed(masks, VOCAB)[1:].all()
     for text in ([*whole, END], [*whole, END, 5]):
         with pytest.raises(GrammarError):
-            guide.mask(text)
-    assert guide.mask(whole).tolist() == made[:1].tolist()
-
-
-def test_each_of_several_ends_ends_an_answer() -> None:
-    other = next(token for token in range(VOCAB) if token != END and TOKENIZER.id_to_token(token).startswith("<|"))
-    grammar = GuideMaker(PAIR.tokenizer, VOCAB, [END, other]).compile(Grammar.of_schema(ROOM))
-    whole = ids_of('{"room": "hall", "on": true, "percent": 7}')
-    for end in (END, other):
-        made = allowed(masks(grammar.guide(), whole[:-1], [whole[-1], end, 5]), VOCAB)
-        assert made[1][[END, other]].all()
-        assert made[2:].all()
+            guide.masks(text)
+    assert guide.masks(whole).tolist() == masks[:1].tolist()
 
 
 def test_what_is_certain() -> None:
@@ -176,7 +126,7 @@ def test_a_text_that_leaves_the_grammar_is_refused_and_the_guide_goes_on() -> No
     guide = compiled(ROOM).guide()
     with pytest.raises(GrammarError, match="leaves the grammar"):
         guide.follow(ids_of("hello"))
-    assert guide.mask(ids_of('{"room": "den"')).any()
+    assert guide.masks(ids_of('{"room": "den"')).any()
 
 
 def test_a_pairs_own_calls() -> None:
