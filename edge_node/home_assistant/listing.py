@@ -19,14 +19,14 @@ def listing(home: Home, most: int, said: Sequence[str]) -> str:
     A home that has no more is listed whole. Of another one the part is listed that has words in common with what was `said`, the
     last request first; nothing where no name has. What was called by an alias is listed by it: a pair finds no other name in a list.
     """
+    turns = [words(text) for text in reversed(said)]
     devices, areas, floors = list(home.devices), list(home.inhabited), list(home.storeys)
     if len(devices) > most or len(areas) > _MOST_AREAS or len(floors) > _MOST_FLOORS:
-        rank = _ranking(said)
+        rank = _ranking(turns)
         devices = _best(devices, most, rank)
         areas = _best(areas, _MOST_AREAS, rank)
         floors = _best(floors, _MOST_FLOORS, rank)
     lines = (("Areas", areas), ("Floors", floors), ("Devices", devices))
-    turns = [words(text) for text in reversed(said)]
     return "\n".join(
         f"{title}: {', '.join(dict.fromkeys(_as_said(each, turns) for each in named))}"
         for title, named in lines
@@ -44,17 +44,16 @@ def _as_said(named: Entity | Place, turns: Sequence[list[str]]) -> str:
     return key(named.name)
 
 
-def _ranking(said: Sequence[str]) -> Callable[[str], float]:
+def _ranking(turns: Sequence[list[str]]) -> Callable[[str], float]:
     """How much a name has in common with what was said: its words that were said, as a share and by how much they tell."""
-    turns = [{singular(word) for word in words(text)} for text in reversed(said)]
+    told = [{singular(word) for word in turn} for turn in turns]
 
     def rank(name: str) -> float:
         own = [singular(word) for word in words(name)]
         weights = {word: 0.3 if word in DULL else 1.0 for word in own}
         total = sum(weights.values())
         scores = (
-            sum(weight for word, weight in weights.items() if word in turn) / (1 + age)
-            for age, turn in enumerate(turns)
+            sum(weight for word, weight in weights.items() if word in turn) / (1 + age) for age, turn in enumerate(told)
         )
         best = max(scores, default=0.0)
         return best + best / total if total else 0.0

@@ -40,6 +40,12 @@ def test_a_renewed_chat_keeps_its_system_message_when_cleared() -> None:
     assert loop.left == 6
 
 
+def chat_with(hub: ScriptedHub, tokenizer: ChatTokenizer) -> Conversation:
+    settings = NodeSettings(name="node", mode=Mode.STREAM, credit=1)
+    loop = RoundLoop(hub, settings, None, clock=hub.clock)  # type: ignore[arg-type]  # what the hub's scripts stand in for
+    return Conversation(tokenizer, loop)
+
+
 def test_a_prompt_that_fits_is_written_once_and_one_that_does_not_is_written_again_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -52,8 +58,7 @@ def test_a_prompt_that_fits_is_written_once_and_one_that_does_not_is_written_aga
         return prompt(turns, tools)
 
     monkeypatch.setattr(tokenizer, "prompt", counted)
-    settings = NodeSettings(name="node", mode=Mode.STREAM, credit=1)
-    conversation = Conversation(tokenizer, RoundLoop(hub, settings, None, clock=hub.clock))  # type: ignore[arg-type]
+    conversation = chat_with(hub, tokenizer)
     requests = ["what time is it?", "what date is it?", "what day is it?", "how is the weather?"]
     for request in requests:
         for _ in conversation.ask(request, Generation(max_tokens=20), Answer()):
@@ -67,9 +72,7 @@ def test_a_prompt_that_fits_is_written_once_and_one_that_does_not_is_written_aga
 def test_the_user_is_told_of_a_full_context_and_of_other_bits_in_one_notice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.scripted_hub.CONTEXT", 120)
     hub = ScriptedHub(lambda ids: 1000 + len(ids) % 50)
-    settings = NodeSettings(name="node", mode=Mode.STREAM, credit=1)
-    loop = RoundLoop(hub, settings, None, clock=hub.clock)  # type: ignore[arg-type]
-    conversation = Conversation(ChatTokenizer(load_pair("home")), loop)
+    conversation = chat_with(hub, ChatTokenizer(load_pair("home")))
     hub.bits, notices = "0 threads", []
     for number in range(1, 5):
         answer = Answer()
