@@ -153,6 +153,7 @@ class Hub:
                 self._delivery.close()
             self._serves = False
             self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
+            self.engine.drain()
             self._link.close()
             self._neighbours.close()
             self.engine.close()

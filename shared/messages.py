@@ -52,6 +52,7 @@ class FaultCode(IntEnum):
     WRONG_TOKENIZER = 6  # the pair's tokenizer is another one here
     TOO_LONG = 7  # the ids do not fit the context
     UNKNOWN_FILE = 8  # the hub does not offer that file, or not so much of it: look at what it offers
+    MOVED = 9  # the hub is about to end: re-open with another one
 
 
 def _sampling(value: Any) -> Sampling:

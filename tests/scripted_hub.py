@@ -83,6 +83,9 @@ class ScriptedHub:
     def has_other(self, hub: str, target: str) -> bool:
         return False
 
+    def excess(self, hub: str, target: str) -> float:
+        return 0.0
+
     def send(self, channel: Channel, draft: Draft) -> int:
         if self.gone:
             return 10

@@ -15,6 +15,7 @@ from shared.topics import Topics
 _MAX_HUBS = 256
 _MAX_RETAINED = 16_384  # bytes of a hub's status, info or stats
 _SILENT_S = 1.6  # seconds without a word after which a hub is doubted: it speaks every second
+_HARDLY_MORE = 0.1  # of the mean number of sessions
 _GONE_S = 3.5  # seconds without a word after which it is not asked any more
 
 
@@ -97,6 +98,11 @@ class HubDirectory:
             seen.online = seen.proven = True
             seen.heard_at = self._clock()
 
+    def take_leave(self, hub: str) -> None:
+        """Note that the hub has told this node that it ends."""
+        if hub in self._hubs:
+            self._hubs[hub].online = False
+
     def seen(self, hub: str) -> SeenHub:
         """What the hub has published last; an offline hub without facts when it has published nothing."""
         return self._hubs.get(hub) or SeenHub()
@@ -122,6 +128,18 @@ class HubDirectory:
             if wanted:
                 return min(random.sample(wanted, min(2, len(wanted))), key=lambda hub: self._hubs[hub].load)
         return None
+
+    def excess(self, hub: str, target: str) -> float:
+        """The share of a living hub's sessions by which it has more than the hubs of its target have on average.
+
+        0 where it has hardly more: to move a session has its price.
+        """
+        loads = {each: self._hubs[each].load for each in self._fitting(target) if not self.is_silent(each)}
+        if hub not in loads:
+            return 0.0
+        mean = sum(loads.values()) / len(loads)
+        above = loads[hub] - mean
+        return above / loads[hub] if above > max(1.0, _HARDLY_MORE * mean) else 0.0
 
     def why_none(self, target: str | None = None) -> SessionError:
         """Why no hub could be chosen when that was tried last, with `target` one that runs it."""

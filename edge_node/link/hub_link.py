@@ -88,6 +88,10 @@ class HubLink:
         other = self._node.directory.choose(None, {hub}, target)
         return other not in (None, hub) and not self._node.directory.is_silent(str(other))
 
+    def excess(self, hub: str, target: str) -> float:
+        """The share of the hub's sessions that would be better off at other hubs of the target."""
+        return self._node.directory.excess(hub, target)
+
     def ask_for(self, hub: str, session: bytes) -> None:
         """Ask a hub for a session. What it answers comes by `reply`."""
         self._opening = session

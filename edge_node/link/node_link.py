@@ -12,7 +12,7 @@ from edge_node.link.directory import HubDirectory
 from shared.codec import decode, encode, split_session
 from shared.errors import ProtocolError
 from shared.malformed import MalformedFrames
-from shared.messages import AnyMessage, Early, Fault, Open, Opened, Verdict
+from shared.messages import AnyMessage, Early, Fault, FaultCode, Open, Opened, Verdict
 from shared.mqtt import MqttLink, Sent
 from shared.pair import Pair
 from shared.settings import BrokerSettings
@@ -115,6 +115,8 @@ class NodeLink:
         arrival = HubMessage(session, message, time.monotonic())
         if any(speaker.take_verdict(arrival, len(payload)) for speaker in self._speakers):
             self.directory.hear(hub)
+        if isinstance(message, Fault) and message.code is FaultCode.MOVED:
+            self.directory.take_leave(hub)
 
     def _tell(self, news: News) -> None:
         for speaker in self._speakers:

@@ -122,6 +122,9 @@ class Opening:
         assert self.hub is not None
         hub = self.hub
         self.abandon()
+        if answer.code is FaultCode.MOVED:
+            self._silent.add(hub)
+            return
         if answer.code is FaultCode.WRONG_TOKENIZER:
             raise IncompatiblePair(f"hub {hub!r}: {answer.detail}")
         if answer.code is not FaultCode.BUSY:

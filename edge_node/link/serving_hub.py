@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 from edge_node.link.channel import Channel, HubMessage, News
 from edge_node.link.directory import SeenHub
@@ -34,6 +36,7 @@ class ServingHub:
         self.channel: Channel | None = None
         self._left: Channel | None = None  # the last session, while another is asked for
         self._opening: Opening | None = None
+        self._weighed: dict[str, Any] = {}  # what the hub had said when it was last thought over whether to stay
         self._link = link
         self._wait_s = wait_s
         self._clock, self._sleep = clock, sleep
@@ -133,6 +136,19 @@ class ServingHub:
             return True
         return self._link.is_silent(hub) and self._link.has_other(hub, self.channel.opened.target)
 
+    def is_crowded(self) -> bool:
+        """Whether the session should be left for another hub, as this one has more than its share of them.
+
+        Chance decides, so that of its sessions about as many leave as it has too many. It is asked once for each word of the hub.
+        """
+        if self.channel is None or self._link.trouble:
+            return False
+        told = self.seen.stats
+        if told is self._weighed:
+            return False
+        self._weighed = told
+        return random.random() < self._link.excess(self.channel.hub, self.channel.opened.target)
+
     def reopen(self, reason: str) -> None:
         """Leave the session for a new one, with the same hub if it is there. `receive` brings it."""
         log.warning("%s; opening a new session", reason)
@@ -145,7 +161,7 @@ class ServingHub:
         """Leave a session that cannot go on, if another one helps. Raises HubRefused where it does not."""
         if fault.code is FaultCode.BUSY:
             self._sleep(pause_s(fault))
-        elif fault.code not in (FaultCode.UNKNOWN_SESSION, FaultCode.OUT_OF_SYNC):
+        elif fault.code not in (FaultCode.UNKNOWN_SESSION, FaultCode.OUT_OF_SYNC, FaultCode.MOVED):
             raise HubRefused(f"hub {self._open_channel.hub!r}: {fault.detail}")
         self.reopen(fault.detail)
 

@@ -36,6 +36,7 @@ from shared.transcript import common_length
 log = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S = 1.0  # seconds in which a hub that is there again opens a session
+_LIGHT = 2048  # ids that another hub may be given anew so that hubs have equal shares
 _LONGEST_WAIT_S = 600.0  # seconds for which an answer waits for a hub
 
 
@@ -165,6 +166,8 @@ class RoundLoop:
         is such an answer's text, to be verified. The answer keeps to `grammar`, and where it `must_keep` to it HubRefused is
         raised where the hub can't. `wants_surprisal`: the hub is to say how sure the target is of each id, if it can.
         """
+        if len(self.session) <= _LIGHT and self._hub.is_crowded():
+            self.reset()
         opened = self.open()
         limit = min(len(prompt) + max_tokens, opened.context)
         if grammar is not None:

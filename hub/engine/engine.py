@@ -46,6 +46,7 @@ _STALLED_S = 0.05  # seconds between two looks for pages while no session with w
 _NO_NUMBERS = (
     "the target gives no numbers for this text (NaN, or an error); ask otherwise, or run the hub with --dtype float32"
 )
+_MOVED = Fault(FaultCode.MOVED, "the hub ends; open a session with another one")
 _RECEIVED_S = (
     2e-4  # seconds that the MQTT client's thread takes for a message, and for the broker's PUBACK of the answer
 )
@@ -113,6 +114,20 @@ class Engine:
         while not stop.is_set():
             self.step()
             beat()
+
+    def drain(self) -> None:
+        """The loop has ended for good: send every session to another hub, and who asks for one."""
+        while (arrival := self._inbox.get(0.0)) is not None:
+            request = arrival.read()
+            if request is None:
+                continue
+            match request.message:
+                case Open():
+                    self._reply(request.key, replace(_MOVED, session=request.message.session))
+                case Draft() if self.book.get(request.key) is None:
+                    self._reply(request.key, _MOVED)
+        for session in self.book:
+            self._reply(session.key, _MOVED)
 
     def step(self) -> None:
         """Once around the loop."""

@@ -102,6 +102,42 @@ def test_where_only_another_target_runs_the_error_says_so() -> None:
     assert str(found.why_none("home/bfloat16")).startswith("no hub runs 'home/bfloat16', with which the answer began")
 
 
+@pytest.mark.parametrize(
+    ("attic", "cellar", "barn", "excess"),
+    [
+        (30, 0, None, 0.5),
+        (30, 0, 0, 2 / 3),
+        (20, 18, None, 0.0),  # hardly more
+        (2, 0, None, 0.0),  # one session too many is no reason
+        (0, 30, None, 0.0),
+        (30, None, None, 0.0),  # there is no other
+    ],
+)
+def test_by_how_much_a_hub_has_too_many_sessions(
+    attic: int, cellar: int | None, barn: int | None, excess: float
+) -> None:
+    found = directory(
+        **{
+            hub: {"sessions": n, "target": "big"}
+            for hub, n in zip(("attic", "cellar", "barn"), (attic, cellar, barn), strict=True)
+            if n is not None
+        },
+        shed={"sessions": 0, "target": "small"},
+    )
+    assert found.excess("attic", "big") == pytest.approx(excess)
+    assert found.excess("nobody", "big") == 0.0
+
+
+def test_nobody_moves_to_a_hub_that_has_left_or_is_silent() -> None:
+    found = directory(attic={"sessions": 30, "target": "big"}, cellar={"target": "big"})
+    found.take_leave("cellar")
+    found.take_leave("nobody")
+    assert found.excess("attic", "big") == 0.0
+    assert find(found, prefer="cellar") == "attic"
+    speak(found, "cellar")
+    assert found.excess("attic", "big") == 0.5
+
+
 def test_a_hub_that_has_left_is_there_again_when_it_speaks() -> None:
     found = directory(attic={})
     assert found.take_in("sled/hub/attic/status", b'{"online": false}'), "it has gone"

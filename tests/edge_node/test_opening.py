@@ -126,6 +126,14 @@ def test_another_hub_is_asked_where_one_has_no_room() -> None:
         assert channel.hub == "cellar"
 
 
+def test_another_hub_is_asked_at_once_where_one_ends() -> None:
+    for _ in range(20):
+        house = House(attic=Fault(FaultCode.MOVED, "it ends"), cellar="opens")
+        channel = house.open(house.opening(prefer="attic"), 5)
+        assert channel is not None
+        assert (channel.hub, house.clock.now < 0.7) == ("cellar", True)
+
+
 @pytest.mark.parametrize(
     ("code", "error"), [(FaultCode.WRONG_TOKENIZER, IncompatiblePair), (FaultCode.UNKNOWN_PAIR, HubRefused)]
 )

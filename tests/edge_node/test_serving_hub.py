@@ -26,6 +26,8 @@ class Link:
     offline: str = ""
     silent: str = ""
     hub: str | None = None
+    stats: dict[str, int] = field(default_factory=dict)
+    excesses: list[float] = field(default_factory=list)
 
     def opening(self, prefer: str | None = None, target: str | None = None) -> Link:
         self.done.append(("open", prefer))
@@ -56,10 +58,13 @@ class Link:
         return None
 
     def seen(self, hub: str) -> SeenHub:
-        return SeenHub(online=hub != self.offline)
+        return SeenHub(online=hub != self.offline, stats=self.stats)
 
     def is_silent(self, hub: str) -> bool:
         return hub == self.silent
+
+    def excess(self, hub: str, target: str) -> float:
+        return self.excesses.pop(0)
 
     def has_other(self, hub: str, target: str) -> bool:
         return any(name != hub and runs == target for name, runs in self.next_hubs)
@@ -146,12 +151,37 @@ def test_a_hub_is_left_when_it_is_gone_or_silent_and_another_is_there() -> None:
     assert hub.has_left()
 
 
+def test_whether_a_session_moves_is_thought_over_once_for_each_word_of_its_hub() -> None:
+    hub, link, _ = serving(("attic", "big"))
+    assert not hub.is_crowded(), "no session is open"
+    opened(hub)
+    link.excesses = [1.0, 0.0, 1.0]
+    assert hub.is_crowded()
+    assert not hub.is_crowded()
+    link.stats = {"sessions": 3}
+    assert not hub.is_crowded()
+    link.stats, link.trouble = {"sessions": 4}, "the broker is away"
+    assert not hub.is_crowded(), "nothing can be opened elsewhere"
+    link.trouble = ""
+    assert hub.is_crowded()
+
+
+def test_about_as_many_sessions_move_as_there_are_too_many() -> None:
+    moved = 0
+    for _ in range(400):
+        hub, link, _ = serving(("attic", "big"))
+        opened(hub)
+        link.excesses = [0.25]
+        moved += hub.is_crowded()
+    assert 50 < moved < 150
+
+
 @pytest.mark.parametrize("code", FaultCode)
 def test_what_each_fault_leads_to(code: FaultCode) -> None:
     hub, _, slept = serving(*[("attic", "big")] * 30)
     opened(hub)
     fault = Fault(code, detail="so it is", retry_after_ms=200)
-    if code in {FaultCode.UNKNOWN_SESSION, FaultCode.OUT_OF_SYNC}:
+    if code in {FaultCode.UNKNOWN_SESSION, FaultCode.OUT_OF_SYNC, FaultCode.MOVED}:
         hub.reopen_after(fault)
         assert hub.channel is None
         assert not slept, "a new session helps at once"

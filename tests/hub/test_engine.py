@@ -213,6 +213,21 @@ def test_an_unknown_session_is_told_to_reopen(bench: Bench) -> None:
     assert (reply.code, reply.round) == (FaultCode.UNKNOWN_SESSION, 1)
 
 
+def test_a_hub_that_ends_sends_everybody_elsewhere(bench: Bench) -> None:
+    held, late, new = key(1), key(2), key(3)
+    bench.send(held, Open(held.id, "tiny", bytes(16)))
+    assert isinstance(bench.receive(held), Opened)
+    bench.stop.set()
+    bench.thread.join()
+    bench.send(late, Draft(round=4, base=7, digest=1))
+    bench.send(new, Open(new.id, "tiny", bytes(16)))
+    bench.engine.drain()
+    told = {session: bench.receive(session) for session in (held, late, new)}
+    assert all(isinstance(fault, Fault) and fault.code is FaultCode.MOVED for fault in told.values())
+    assert [fault.session for fault in told.values() if isinstance(fault, Fault)] == [None, None, new.id]
+    assert all(answers.empty() for answers in bench.answers.values()), "one of them is told twice"
+
+
 def test_a_session_belongs_to_its_node(bench: Bench) -> None:
     mine, theirs = SessionKey("mine", bytes(16)), SessionKey("theirs", bytes(16))
     bench.send(mine, Open(mine.id, "tiny", bytes(16)))

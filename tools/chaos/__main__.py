@@ -14,6 +14,7 @@ from shared.program import run
 from tools.bench.report import progress, show
 from tools.chaos.judge import Judgement, judge
 from tools.chaos.play import play
+from tools.chaos.rolling import roll
 from tools.chaos.schedule import Schedule, draw
 from tools.chaos.shrink import shrink
 
@@ -31,6 +32,12 @@ def main(
         typer.Option("--shrink", dir_okay=False, help="leave out what this failing schedule can do without"),
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="with --shrink: most runs")] = 16,
+    rolling: Annotated[bool, typer.Option("--rolling", help="restart two hubs in turn instead")] = False,
+    restarts: Annotated[int, typer.Option(min=1, max=1000, help="with --rolling: restarts in all")] = 4,
+    sessions: Annotated[int, typer.Option(min=2, max=200, help="with --rolling: conversations")] = 24,
+    settle: Annotated[
+        float, typer.Option(min=5, max=3600, help="with --rolling: most seconds for sessions to spread")
+    ] = 60.0,
     failed: Annotated[Path, typer.Option(dir_okay=False, help="where a schedule that fails is kept")] = Path(
         "build/chaos-failed.json"
     ),
@@ -49,7 +56,14 @@ def main(
 
     recovery_ms_p99: from when node, broker and a hub were all in reach again (or, where they were, from the last kill, cut or lost message
     that concerned the answer) to its next tokens.
+
+    --rolling: two hubs are asked to end and started again in turn, while conversations ask. moved_answers: that went on at the other hub in
+    their middle; longest_pause_s: the longest time without a piece of one. even_s_worst: seconds from when a hub was online again until
+    both had at most 20 % more or fewer sessions than on average; uneven_restarts: behind which that did not come; spread: mean deviation from then on, the worst of all restarts.
     """
+    if rolling:
+        _roll(restarts, sessions, settle, seed, as_json)
+        return
     if shrinking is not None:
         _shrink(Schedule.read(shrinking), runs, failed)
         return
@@ -68,6 +82,16 @@ def main(
 
 def _run(schedule: Schedule, bars: Progress) -> Judgement:
     return judge(play(schedule, bars), bars)
+
+
+def _roll(restarts: int, sessions: int, settle_s: float, seed: int, as_json: bool) -> None:
+    with progress() as bars:
+        rolled = roll(restarts, sessions, settle_s, seed, bars)
+    for complaint in rolled.complaints[:_TOLD]:
+        print(complaint, file=sys.stderr)
+    show("chaos --rolling", rolled.figures, as_json)
+    if rolled.failed:
+        raise typer.Exit(1)
 
 
 def _tell(judgement: Judgement, schedule: Schedule, file: Path) -> None:

@@ -72,10 +72,14 @@ class Killable:
         if self._process is not None:
             self._process.wait()
 
-    def end(self) -> None:
-        """Ask it to end, and wait; after a while it is killed."""
+    def ask_to_end(self) -> None:
+        """Tell it to end, as systemd does."""
         self.thaw()
         self._signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """Ask it to end, and wait; after a while it is killed."""
+        self.ask_to_end()
         if self._process is not None:
             try:
                 self._process.wait(_GRACE_S)
