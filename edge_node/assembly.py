@@ -23,6 +23,7 @@ from edge_node.link.hub_link import HubLink
 from edge_node.link.node_link import NodeLink
 from edge_node.rounds.round_loop import RoundLoop
 from edge_node.settings import HubLoss, Mode, NodeSettings
+from shared.energy.meter import Meter
 from shared.errors import SledError
 from shared.messages import Opened
 from shared.pair import Pair
@@ -44,6 +45,7 @@ class Node:
         self._guidance = Guidance(self.pair, self._loaded.tokenizer, own=settings.guided)
         # Ahead of the first answer. No daemon: a program that ends while it compiles would crash.
         threading.Thread(target=self._guidance.of, args=(None,), name="grammar").start()
+        self._meter = Meter(settings.watts)
         self.link = NodeLink(settings.broker, settings.name, self.pair)
         self._members: list[_Member] = []
 
@@ -82,7 +84,7 @@ class Node:
         if self._drafts_alone and drafter is not None:
             presumed = _presumed(settings, loaded.pair, loaded.tokenizer, drafter.context)
         link = HubLink(self.link)
-        loop = RoundLoop(link, settings, drafter, calibration, presumed=presumed, drift=loaded.drift)
+        loop = RoundLoop(link, settings, drafter, calibration, presumed=presumed, drift=loaded.drift, meter=self._meter)
         doubts = doubts_of(loaded.pair, loaded.tokenizer) if settings.asks_back else None
         conversation = Conversation(loaded.tokenizer, loop, system, self._guidance, guided, doubts)
         self._members.append(

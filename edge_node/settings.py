@@ -194,6 +194,8 @@ class NodeSettings:
     """Seconds after which the service forgets a chat with which nobody has gone on, from 1 to 1000000."""
     ros: bool = False
     """Whether the service also publishes calls and what is said as ROS 2's std_msgs/String, on ros/call and ros/say."""
+    watts: float = 0.0
+    """Watts that this device takes while it drafts, from 0 to 100000, for figures of energy where nothing measures it. 0: then they are unknown."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     home_assistant: HomeAssistantSettings = field(default_factory=HomeAssistantSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
@@ -207,6 +209,7 @@ class NodeSettings:
         require("wait_s", self.wait_s, 0, 1e6)
         require("hub_timeout_s", self.hub_timeout_s, 0.1, 3600)
         require("max_tokens", self.max_tokens, 1, 1e6)
+        require("watts", self.watts, 0, 1e5)
         require("credit", self.credit, 1, 1e4)
         require("at_once", self.at_once, 1, 64)
         require("queue", self.queue, 0, 1e4)

@@ -16,6 +16,7 @@ from hub.assembly import assemble
 from hub.delivery.delivery import Delivery
 from hub.delivery.offer import nothing
 from hub.description import description
+from hub.energy import ForwardEnergy
 from hub.intake import Intake
 from hub.kv.kept_pages import KeptPages
 from hub.kv.pages import PAGE_SIZE
@@ -26,6 +27,7 @@ from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings, Sharing, Weights
 from shared.codec import encode, encode_in
 from shared.discovery import Discovery
+from shared.energy.meter import Meter
 from shared.errors import LinkError
 from shared.guide import guides_of
 from shared.messages import AnyMessage, Early, Fault, FaultCode, Open, Opened
@@ -54,6 +56,7 @@ class Hub:
         ends = end_ids(self._pair, tokenizer)
         device = pick_device(settings.device)
         dtype_name = self._pair.target_dtype if settings.dtype == "auto" else settings.dtype
+        self._energy = ForwardEnergy(Meter(settings.watts))
         self._neighbours = Neighbours()
         if device.type == "cpu":
             self._neighbours.watch()
@@ -210,7 +213,8 @@ class Hub:
             delivered_bytes=0 if self._delivery is None else self._delivery.delivered_bytes,
             delivery_refused=0 if self._delivery is None else self._delivery.refused,
         )
-        self._link.publish_json(self._topics.hub(self._name, "stats"), stats)
+        energy = self._energy.figures(stats["forward_us"] / 1e6)
+        self._link.publish_json(self._topics.hub(self._name, "stats"), stats | energy)
 
     def _answer_open(self, message: Open) -> Opened | Fault:
         if message.pair != self._pair.name:

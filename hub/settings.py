@@ -108,6 +108,8 @@ class HubSettings:
     """Seconds of silence after which a session is forgotten, from 1 to 10000000."""
     delivery_rate: str = "2M"
     """Most bytes a second that are sent to nodes which fetch the pair's files and drafts: from 64K to 1G, or 0 to deliver none."""
+    watts: float = 0.0
+    """Watts that this machine takes while it computes, from 0 to 100000, for figures of energy where nothing measures it. 0: then they are unknown."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
 
     def __post_init__(self) -> None:
@@ -132,6 +134,7 @@ class HubSettings:
         require("max_sessions", self.max_sessions, 1, 1e6)
         require("max_sessions_per_node", self.max_sessions_per_node, 1, 1e6)
         require("session_ttl_s", self.session_ttl_s, 1, 1e7)
+        require("watts", self.watts, 0, 1e5)
         if self.delivery_bytes_per_s:
             require("delivery_rate", self.delivery_bytes_per_s, MAX_PIECE, 2**30)
 

@@ -36,6 +36,11 @@ class DraftingSchedule:
         """Whether the next token can be had at once."""
         return self._lookahead.ready
 
+    @property
+    def busy_s(self) -> float:
+        """Seconds that drafting has taken so far."""
+        return self._lookahead.busy_s
+
     def begin(self, ids: Sequence[int], sampling: Sampling, drafted: Sequence[int] = ()) -> None:
         """Draft behind `ids`, the whole text, from here on; `drafted` is what was drafted behind it before."""
         self._lookahead.begin(ids, sampling, drafted)

@@ -74,6 +74,7 @@ class Lookahead:
         self._taken_in = 0  # ids of the text that the drafter has drafted behind
         self._warm = False  # whether it has drafted before: what is run first takes longer
         self._piece_s = 0.0  # seconds of the last piece of work on the trunk
+        self.busy_s = 0.0  # seconds of all pieces of work
         self._sent = 0  # tokens of the trunk that await a verdict
         self._branches: list[_Branch] | None = None  # likeliest first; None: not made yet
         self._expected: tuple[int, int] | None = None  # what an early verdict says: accepted, and the token behind
@@ -115,9 +116,7 @@ class Lookahead:
         """Do a piece of work on the trunk; False when there is no more to be drafted."""
         if self._trunk.ended:
             return False
-        started = self._clock()
-        grown = self._trunk.grow()
-        self._piece_s = self._clock() - started
+        grown, self._piece_s = self._timed(self._trunk)
         if grown and self.trunk[-1].source != CERTAIN:  # what a grammar forces takes no time and tells nothing
             if self._warm:
                 self._skill.draft_s.add(self._piece_s)
@@ -235,8 +234,16 @@ class Lookahead:
         chance = branch.chance * prod(map(self._calibration.chance, guesses))
         if branch.behind.ended or len(guesses) >= length or not self._pays(chance, left_s):
             return False
-        branch.behind.grow()
+        self._timed(branch.behind)
         return True
+
+    def _timed(self, continuation: _Continuation) -> tuple[bool, float]:
+        """Let it grow: whether it has, and the seconds that it took."""
+        started = self._clock()
+        grown = continuation.grow()
+        took_s = self._clock() - started
+        self.busy_s += took_s
+        return grown, took_s
 
     def _branch_taken(self, place: int, written: Sequence[int]) -> _Continuation | None:
         """What was drafted behind the tokens that the target has written, where it left the trunk at `place`."""

@@ -17,6 +17,7 @@ from edge_node.link.serving_hub import ServingHub
 from edge_node.rounds.alone import DraftingAlone
 from edge_node.rounds.answer import AnswerInProgress
 from edge_node.rounds.block_length import BlockLength
+from edge_node.rounds.cost import AnswerCost
 from edge_node.rounds.drafting_schedule import DraftingSchedule
 from edge_node.rounds.gate import Gate
 from edge_node.rounds.lookahead import Lookahead
@@ -27,6 +28,7 @@ from edge_node.rounds.session import NodeSession, Receipt, VerdictRuling
 from edge_node.rounds.skill import DraftSkill
 from edge_node.rounds.timing import RoundTimes
 from edge_node.settings import HubLoss, Mode, NodeSettings
+from shared.energy.meter import Meter
 from shared.errors import AnswerCancelled, HubRefused, HubSilent, LinkError, SessionError, SettingsError
 from shared.grammar import Grammar
 from shared.messages import Draft, Early, Fault, Finish, Opened, Verdict
@@ -52,10 +54,11 @@ class RoundLoop:
         clock: Callable[[], float] = time.monotonic,
         presumed: Opened | None = None,
         drift: Drift | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """`drafter` may be None when the mode is to stream; `calibration` says how its confidence is to be taken, `drift` how its model fares.
 
-        `presumed` are the limits of an answer that begins without a hub, as a hub would tell them.
+        `presumed` are the limits of an answer that begins without a hub, as a hub would tell them. `meter` counts this device's joules.
         """
         self.session = NodeSession()
         self.skill = DraftSkill()
@@ -76,6 +79,8 @@ class RoundLoop:
             lookahead = Lookahead(drafter, calibration or Calibration(), self.skill, clock, drift)
             self._drafting = DraftingSchedule(settings, self._length, lookahead)
         self._alone = DraftingAlone(settings, self._drafting)
+        drafting = self._drafting
+        self._cost = AnswerCost(meter or Meter(sources=()), lambda: 0.0 if drafting is None else drafting.busy_s)
         self._answer: AnswerInProgress | None = None  # the last one that was begun in the session
 
     @property
@@ -184,6 +189,7 @@ class RoundLoop:
             must_keep=must_keep,
             wants_surprisal=wants_surprisal,
         )
+        self._cost.begin()
         if self._hub.channel is None:
             self.session = NodeSession()
             self._hub.ask()
@@ -197,6 +203,7 @@ class RoundLoop:
         while True:
             progress = self._await(answer, opened.end_ids)
             answer.committed(len(progress.committed))
+            stats.cost = self._cost.so_far(stats.tokens, self._hub.seen.stats)
             if progress.committed or self._alone.goes_on(answer):
                 yield progress
             if self.session.finish is not Finish.NO or len(self.session) >= answer.credit.limit or answer.ended:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edge_node.rounds.cost import Cost
 from shared.messages import Draft, Verdict
 
 
@@ -29,6 +30,7 @@ class RoundStats:
     overheads_s: list[float] = field(default_factory=list)  # the round less the target's forward
     bytes_up: list[int] = field(default_factory=list)
     bytes_down: list[int] = field(default_factory=list)
+    cost: Cost = field(default_factory=Cost)
 
     @property
     def mode(self) -> str:

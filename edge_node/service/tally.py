@@ -34,6 +34,9 @@ class Tally:
                 "first_token_ms": round(1e3 * stats.first_token_s, 2),
                 "rtt_ms": round(stats.rtt_ms, 2),
                 "acceptance": round(stats.accepted / stats.drafted, 3) if stats.drafted else None,
+                "drafting_s": round(stats.cost.drafting_s, 3),
+                "joules": None if stats.cost.joules is None else round(stats.cost.joules, 3),
+                "energy": stats.cost.known.value,
             }
 
     def changed(self, **now: Any) -> dict[str, Any] | None:

@@ -22,12 +22,19 @@ def near(share: float, expected: float, count: int) -> bool:
 
 
 def test_capacity_over_the_broker() -> None:
-    figures = bench("capacity", "--shape", "2m", "--sessions", "4", "--pairs", "1", "--seconds", "1")
+    figures = bench("capacity", "--shape", "2m", "--sessions", "4", "--pairs", "1", "--seconds", "1", "--watts", "40")
     assert near(figures["alpha_realised"], 0.8, figures["compared_tokens"])
     assert figures["speculate_tokens_per_s"] > 0
     assert figures["stream_over_bare"] > 0
     assert 0 < figures["verified_per_round"] <= figures["drafted_per_round"]
     assert 0 < figures["forward_share"] <= 1
+    for mode in ("stream", "speculate"):
+        forward_s, joules = figures[f"{mode}_forward_s_per_1000"], figures[f"{mode}_joules_per_1000"]
+        assert forward_s > 0
+        if figures["energy"] == "stated":
+            assert joules == pytest.approx(40 * forward_s, rel=0.01)
+        else:
+            assert (figures["energy"], joules > 0) == ("measured", True)
 
 
 def test_capacity_in_memory_with_weights_in_int8() -> None:
@@ -36,6 +43,7 @@ def test_capacity_in_memory_with_weights_in_int8() -> None:
     assert near(figures["alpha_realised"], 0.8, figures["compared_tokens"])
     assert figures["bare_over_floor"] > 0
     assert (figures["transport"], figures["weights"], figures["dtype"]) == ("memory", "int8", "float32")
+    assert (figures["energy"], figures["stream_joules_per_1000"]) == ("unknown", "unknown")
 
 
 def test_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:

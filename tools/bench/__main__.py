@@ -180,10 +180,11 @@ def _capacity(
     weights: WeightForm = Weights.AUTO,
     device: Device = "auto",
     transport: Annotated[str, typer.Option(help=f"how devices reach the hub: {' or '.join(TRANSPORTS)}")] = "broker",
+    watts: Annotated[float, typer.Option(min=0, help="of the hub's machine, where nothing measures them")] = 0.0,
     as_json: Json = False,
 ) -> None:
     """What a hub gains from speculation with a target of real size: throughput, or with --slo the sessions it can hold."""
-    rig = Rig(shape, dtype, weights, device, transport, seconds)
+    rig = Rig(shape, dtype, weights, device, transport, seconds, watts=watts)
     drafting = Drafting(acceptance, draft_len, draft_ms)
     if slo is None:
         capacity.run_throughput(rig, sessions, drafting, pairs, as_json)

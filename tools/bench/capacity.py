@@ -15,6 +15,9 @@ hub, and figures are medians over the pairs.
     stream_over_bare     streaming's ms per token of a session over that
     memory_floor_ms      what that forward must read, weights and K/V once, over the bandwidth at which memory is copied
     bare_over_floor, step_over_floor   that forward, and the hub's time for a step of streaming, over the floor
+    stream_forward_s_per_1000, speculate_…   the hub's seconds in forwards for a thousand committed tokens
+    energy               how the following are known: measured, stated (--watts, times the seconds in forwards) or unknown
+    stream_joules_per_1000, speculate_…   joules of the hub's machine for a thousand committed tokens
 
 With `--slo auto` or a number of tokens per second, how many sessions can be held:
 
@@ -34,6 +37,7 @@ import torch
 
 from hub.model.device import pick_device
 from hub.model.target import Target
+from shared.energy.meter import Known
 from tools.bench.bare import bare_seconds, bytes_read, copied_per_second
 from tools.bench.report import progress, show, show_rows
 from tools.bench.site import MIDDLE, MOST_SESSIONS, Load, Rig, Site
@@ -84,8 +88,19 @@ def run_throughput(rig: Rig, sessions: int, drafting: Drafting, pairs: int, as_j
         "memory_floor_ms": round(1e3 * floor_s, 2),
         "bare_over_floor": median(lambda _, __, bare_s: bare_s / floor_s),
         "step_over_floor": median(lambda stream, _, __: stream.step_s / floor_s),
+        "stream_forward_s_per_1000": median(lambda stream, _, __: stream.forward_s_per_1000),
+        "speculate_forward_s_per_1000": median(lambda _, speculation, __: speculation.forward_s_per_1000),
+        "energy": streams[-1].energy,
+        "stream_joules_per_1000": _joules(streams),
+        "speculate_joules_per_1000": _joules(speculations),
     }
     show(f"capacity, {rig.shape}", figures, as_json)
+
+
+def _joules(loads: list[Load]) -> float | str:
+    """Median joules for a thousand tokens; "unknown" where they are not known of each measurement."""
+    known = [load.joules_per_1000 for load in loads if load.joules_per_1000 is not None]
+    return round(statistics.median(known), 1) if len(known) == len(loads) else Known.UNKNOWN.value
 
 
 def run_slo(rig: Rig, rate: float | None, drafting: Drafting, as_json: bool) -> None:

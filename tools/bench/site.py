@@ -5,15 +5,16 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hub.model.device import pick_device, pick_dtype
 from hub.model.target import Target
 from hub.settings import Exits, Weights
+from shared.energy.meter import Known
 from shared.errors import SettingsError
 from shared.pair import Pair
 from tools.bench.report import quantile
@@ -39,7 +40,10 @@ _WARM_UP_S = 2.0
 _LOOK_S = 0.5  # seconds between two looks at whether all sessions had their rounds
 _PATIENCE_S = 300.0
 _SLOWEST = 0.05  # share of sessions that may fall below a rate
-_SPENT = ("at_us", "waited_us", "model_us", "drafted", "trimmed", "speculated", "target_forwards", "prefill_forwards")
+_SPENT = (
+    *("at_us", "waited_us", "model_us", "forward_us", "committed"),
+    *("drafted", "trimmed", "speculated", "target_forwards", "prefill_forwards"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class Load:
     verified_per_round: float
     forward_share: float  # share of the engine's busy time in the model's forward
     step_s: float  # seconds of each forward in which the engine was busy
+    forward_s_per_1000: float  # seconds in forwards for a thousand committed tokens
+    joules_per_1000: float | None  # of the hub's machine, emulated devices included; None where it can't tell
+    energy: str  # how that is known
 
     @property
     def tokens_per_s(self) -> float:
@@ -117,11 +124,19 @@ class Site:
             verified_per_round=spent["drafted"] / max(1, spent["speculated"]),
             forward_share=spent["model_us"] / max(1, busy_us),
             step_s=busy_us / 1e6 / max(1, spent["target_forwards"] + spent["prefill_forwards"]),
+            forward_s_per_1000=spent["forward_us"] / 1e3 / max(1, spent["committed"]),
+            joules_per_1000=_joules_per_1000(first, last, spent["committed"]),
+            energy=str(last.get("energy", Known.UNKNOWN.value)),
         )
 
     def _device(self) -> Device:
         self._opened += 1
         return Device(self._opened, [self._rng.randrange(1, self._vocab_size) for _ in range(PROMPT)], ANSWER)
+
+
+def _joules_per_1000(first: Mapping[str, Any], last: Mapping[str, Any], committed: int) -> float | None:
+    before, after = first.get("energy_j"), last.get("energy_j")
+    return None if before is None or after is None else 1e3 * (after - before) / max(1, committed)
 
 
 @dataclass(frozen=True)
@@ -135,6 +150,7 @@ class Rig:
     transport: str = "broker"
     seconds: float = 6.0
     exits: Exits = Exits.OFF  # whether the hub sends early verdicts
+    watts: float = 0.0  # of the hub's machine, where nothing measures them
 
     def __post_init__(self) -> None:
         check_shape(self.shape)
@@ -174,6 +190,7 @@ class Rig:
         shutil.rmtree(_CACHE / "pages", ignore_errors=True)  # what an earlier run knew would change the figures of this
         options += ["--cache", str(_CACHE.absolute())]
         options += ["--device", self.device, "--weights", self.weights.value, "--exits", self.exits.value]
+        options += ["--watts", str(self.watts)]
         with running_hub([_NODE], str(self.pair.folder), options) as bed:
             over_broker = over(BrokerTransport(bed.broker.settings(_NODE), _NODE, bed.latest_stats))
             try:

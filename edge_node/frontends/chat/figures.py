@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edge_node.dialogue.answer import Answer, Ending
 from edge_node.dialogue.provisional import ProvisionalTurn
 from edge_node.dialogue.tokenizer import Turn
 from edge_node.frontends.chat.shown_answer import COLOURS
+from edge_node.rounds.cost import Cost
 from edge_node.rounds.progress import Source
+from shared.energy.meter import Known
 
 LEGEND = (
     ("drafted, and right", COLOURS[Source.DRAFTED]),
@@ -45,8 +48,20 @@ def described(asked: Asked) -> str:
         f"first token {1e3 * stats.first_token_s:.0f} ms" if stats.tokens else "",
         f"round trip {stats.rtt_ms:.1f} ms" if stats.overheads_s else "",
         f"seed {answer.sampling.seed}" if stats.rounds else "",
+        *(_cost(stats.cost) if stats.tokens else ()),
     ]
     return " · ".join(filter(None, found))
+
+
+def _cost(cost: Cost) -> Iterator[str]:
+    """What it has cost here and at the hub."""
+    yield f"here {cost.drafting_s:.2f} s of drafting and {_energy(cost.joules, cost.known)}"
+    if cost.hub_forward_s is not None:
+        yield f"hub {cost.hub_forward_s:.2f} s of forwards and {_energy(cost.hub_joules, cost.hub_known)}"
+
+
+def _energy(joules: float | None, known: Known) -> str:
+    return "energy unknown" if joules is None else f"{joules:.2f} J {known.value}"
 
 
 def ending_in_words(asked: Asked, max_tokens: int) -> str:
