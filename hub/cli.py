@@ -18,6 +18,8 @@ if __name__ == "__main__":
 import typer
 
 from hub.enrolment import commands
+from hub.enrolment.access import Role
+from hub.fleet.commands import top
 from hub.pair_commands import pair
 from hub.scratch import find_scratch
 from hub.settings import HubSettings
@@ -83,15 +85,25 @@ def remove(settings: HubSettings) -> None:
 @app.command()
 def join(
     bundle: Annotated[Path, typer.Argument(help="file made by enroll")],
-    config: Annotated[Optional[Path], typer.Option(help="Settings file. [default: ~/.config/sled/hub.toml]")] = None,
+    config: Annotated[
+        Optional[Path],
+        typer.Option(help="Settings file. [default: ~/.config/sled/hub.toml, of an observer fleet.toml there]"),
+    ] = None,
 ) -> None:
-    """Take a hub's bundle: try its credential at the broker, and keep it beside the settings."""
+    """Take the bundle of a hub, or of an observer for `top`: try its credential at the broker, and keep it beside the settings."""
     with needing("hub"):
         from hub.broker_check import check_broker
+        from hub.fleet.rights import check_observer
+        from shared.bundle import read_bundle
         from shared.joining import join as join_broker
 
         loaded()
-        join_broker(bundle, "hub", config, check_broker, put_line)
+        observer = Role.OBSERVER.value
+        if read_bundle(bundle).role == observer:
+            join_broker(bundle, "fleet", config, check_observer, put_line, observer)
+            put_line(f"the fleet is shown by: sled-hub top{f' --config {config}' if config else ''}")
+        else:
+            join_broker(bundle, "hub", config, check_broker, put_line)
 
 
 def _service() -> Kind:
@@ -105,6 +117,7 @@ app.command("init-broker")(commands.init_broker)
 app.command("enroll")(commands.enroll)
 app.command("rotate")(commands.rotate)
 app.command("revoke")(commands.revoke)
+app.command("top")(top)
 
 
 if __name__ == "__main__":

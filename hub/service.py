@@ -79,6 +79,7 @@ class Hub:
         rounded = "" if settings.weights is Weights.AUTO else f"/{settings.weights.value}"
         self._target_id = f"{self._pair.name}/{dtype_name}{rounded}"
         self._bits = target.bits
+        self._pool, self._page_bytes = target.pool, target.cache.page(0).nbytes
         require_known(self._pair, tokenizer, ends, target.vocab_size)
         vocab_size = min(ids_below(tokenizer), target.vocab_size)
         limits = Limits(target.context, vocab_size, ends, settings.max_draft)
@@ -117,6 +118,7 @@ class Hub:
         self._delivery = (
             Delivery(settings.broker, self._name, self._pair, rate, self.engine.turns.await_pause) if rate else None
         )
+        self._began_at = time.monotonic()
         self._serves = True  # until it is told to stop
         self._unsent = 0  # answers that found too many others waiting for the broker; the engine's thread counts them
         self._say = say
@@ -203,6 +205,7 @@ class Hub:
     def _publish_stats(self) -> None:
         stats = self.engine.stats.as_json(
             at_us=int(time.monotonic() * 1e6),
+            up_s=round(time.monotonic() - self._began_at, 3),
             sessions=len(self.engine.book),
             evicted=self.engine.book.evicted,
             preempted=self.engine.book.preempted,
@@ -211,6 +214,8 @@ class Hub:
             handler_errors=self._link.handler_errors,
             refused_publishes=self._link.refused_publishes,
             delivered_bytes=0 if self._delivery is None else self._delivery.delivered_bytes,
+            kv_bytes=self._pool.count * self._page_bytes,
+            held_bytes=(self._pool.count - self._pool.available) * self._page_bytes,
             delivery_refused=0 if self._delivery is None else self._delivery.refused,
         )
         energy = self._energy.figures(stats["forward_us"] / 1e6)

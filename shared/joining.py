@@ -24,8 +24,9 @@ def join(
     config: Path | None,
     check: Callable[[BrokerSettings, str], None],
     say: Callable[[str], None],
+    role: str = "",
 ) -> None:
-    """Take the bundle in `path` for `program` ("node" or "hub"), whose settings file is `config` or the usual one.
+    """Take the bundle in `path` for `program`, whose settings file is `config` or the usual one. The bundle's `role` is the program's name unless it is given.
 
     What the bundle holds is put beside the settings file, which itself stays as it is and need not be there, once `check`
     has found that it works for that name; whatever that raises leaves everything as it was. `say` is told what was written.
@@ -33,9 +34,10 @@ def join(
     what the bundle says.
     """
     bundle, settings_file = read_bundle(path), _settings_file(program, config)
-    if bundle.role != program:
+    role = role or program
+    if bundle.role != role:
         raise SettingsError(
-            f"{path} is of {bundle.role} {bundle.name!r}; a {program}'s is made with: sled-hub enroll NAME --role {program}"
+            f"{path} is of {bundle.role} {bundle.name!r}; a {role}'s is made with: sled-hub enroll NAME --role {role}"
         )
     _require_silence(bundle, settings_file)
     broker, joined = _settings(bundle, settings_file), joined_file(settings_file)
@@ -54,7 +56,7 @@ def join(
             joined_file(trial).replace(joined)
     except OSError as error:
         raise SettingsError(f"cannot write {error.filename or settings_file.parent}: {error.strerror}") from None
-    say(f"the broker at {bundle.host}:{bundle.port} knows {program} {bundle.name!r}; written:")
+    say(f"the broker at {bundle.host}:{bundle.port} knows {role} {bundle.name!r}; written:")
     for written in (joined, broker.tls_ca, broker.password_file, broker.tls_cert, broker.tls_key):
         if written is not None:
             say(f"  {written}")

@@ -96,11 +96,12 @@ def settings_of(cls: type, tables: tuple[str, ...] = ()) -> tuple[Setting, ...]:
 
 
 def takes_settings(
-    cls: type[S], program: str, quiet: int
+    cls: type[S], program: str, quiet: int, of: str | None = None
 ) -> Callable[[Callable[Concatenate[S, P], None]], Callable[..., None]]:
     """Make a command of a function: its first argument, the settings, comes from options; its other ones stay as they are.
 
-    `program` is "node" or "hub", `quiet` the level of logging without --verbose. All that goes wrong ends the program as
+    `program` is the one that they are the settings of, such as "node", `quiet` the level of logging without --verbose. `of` says whose command
+    it is where that is another program's. All that goes wrong ends the program as
     `troubles_said` does it; of a package that is not installed the sentence says how to install it.
     """
 
@@ -119,7 +120,7 @@ def takes_settings(
             )
             config = given.pop("config")
             options = {setting.key: given.pop(setting.key) for setting in found}
-            with troubles_said(f"sled-{program}"), needing(program):
+            with troubles_said(f"sled-{of or program}"), needing(of or program):
                 bound: Callable[[], None] = functools.partial(command, load(cls, program, options, config), **given)
                 bound()
 

@@ -111,6 +111,13 @@ class Topics:
             raise ProtocolError(f"{topic!r} is not a topic of a hub")
         return levels[1]
 
+    def node_of(self, topic: str) -> str:
+        """The node in a `status`, `info` or `stats` topic. Raises ProtocolError for another topic."""
+        levels = self._levels(topic)
+        if len(levels) != 3 or levels[0] != "node" or not _NAME.fullmatch(levels[1]):
+            raise ProtocolError(f"{topic!r} is not a topic of a node")
+        return levels[1]
+
     def opener_of(self, topic: str) -> str:
         """The node in an `open` topic. Raises ProtocolError for another topic."""
         return self._node_at(topic, "open")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_node.settings import NodeSettings
+from hub.fleet.settings import FleetSettings
 from hub.settings import HubSettings
 from shared.options import Setting, settings_of
 
@@ -12,15 +13,20 @@ FILE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 _TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "file"}
 _HEAD = """# Settings
 
-This file is written by `python -m tools.settings_doc`. A setting comes from the settings file (`~/.config/sled/node.toml` or
-`hub.toml`, or what `--config` names), is overruled by its environment variable, and that by its option. A key with a point is in a
+This file is written by `python -m tools.settings_doc`. A setting comes from the settings file (`~/.config/sled/node.toml`,
+`hub.toml` or `fleet.toml`, or what `--config` names), is overruled by its environment variable, and that by its option. A key with a point is in a
 table of the file: `broker.host` is `host` below `[broker]`.
 """
 
 
 def document() -> str:
     """The whole text of docs/settings.md."""
-    return _HEAD + _section("node", "sled-node", NodeSettings) + _section("hub", "sled-hub serve", HubSettings)
+    programs = (
+        ("node", "sled-node", NodeSettings),
+        ("hub", "sled-hub serve", HubSettings),
+        ("fleet", "sled-hub top", FleetSettings),
+    )
+    return _HEAD + "".join(_section(*each) for each in programs)
 
 
 def _section(program: str, command: str, cls: type) -> str:

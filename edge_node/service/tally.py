@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from edge_node.service.worker import Job
@@ -10,9 +12,11 @@ from edge_node.service.worker import Job
 class Tally:
     """Counts answers; tells its figures when they have changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._began_at = clock, clock()
         self._sums = dict.fromkeys(("answers", "errors", "cancelled", "tokens", "drafted", "accepted"), 0)
         self._last: dict[str, Any] = {}  # of the last answer
+        self._answered: dict[str, int] = {}  # when the last answer ended, by the clock of `at_us`
         self._told: dict[str, Any] | None = None
 
     def add(self, job: Job) -> None:
@@ -27,6 +31,7 @@ class Tally:
             "accepted": stats.accepted,
         }
         self._sums = {name: total + added[name] for name, total in self._sums.items()}
+        self._answered = {"answered_us": int(self._clock() * 1e6)}
         if stats.tokens:
             self._last = {
                 "mode": stats.mode,
@@ -40,12 +45,13 @@ class Tally:
             }
 
     def changed(self, **now: Any) -> dict[str, Any] | None:
-        """The figures and `now`, if anything has changed since they were told last."""
-        figures = {**self._sums, **self._last, **now}
+        """The figures and `now`, if anything has changed since they were told last; and when that is, in microseconds, and since when it counts."""
+        figures = {**self._sums, **self._last, **self._answered, **now}
         if figures == self._told:
             return None
         self._told = figures
-        return figures
+        at = self._clock()
+        return {**figures, "at_us": int(at * 1e6), "up_s": round(at - self._began_at, 3)}
 
     def forget_told(self) -> None:
         """Tell all again: the broker may have forgotten."""

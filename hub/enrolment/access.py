@@ -35,7 +35,7 @@ class Role(Enum):
     NODE = "node"  # a device that drafts
     ASKER = "asker"  # may ask nodes and read their answers to it
     HOME = "home"  # may ask nodes, and read what they answer and the calls they make
-    OBSERVER = "observer"  # may read the state of hubs
+    OBSERVER = "observer"  # may read the state of hubs and nodes
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def rules(name: str, roles: Mapping[str, Role], topics: Topics) -> list[Rule]:
         Role.NODE: _of_node,
         Role.ASKER: _of_asker,
         Role.HOME: _of_home,
-        Role.OBSERVER: lambda *_: _state(topics),
+        Role.OBSERVER: lambda *_: [*_hubs_state(topics), *_nodes_state(topics)],
     }
     return [*of_role[roles[name]](name, roles, topics), Rule("write", topics.flush)]
 
@@ -90,7 +90,7 @@ def _of_hub(hub: str, _: Mapping[str, Role], topics: Topics) -> list[Rule]:
 def _of_node(node: str, roles: Mapping[str, Role], topics: Topics) -> list[Rule]:
     hubs, askers = _named(roles, Role.HUB), _named(roles, Role.ASKER)
     return [
-        *_state(topics),
+        *_hubs_state(topics),
         *_describes_itself(node),
         *(Rule("write", topics.open(hub, node)) for hub in hubs),
         Rule("read", topics.opened(node)),
@@ -117,15 +117,16 @@ def _of_asker(asker: str, roles: Mapping[str, Role], topics: Topics) -> list[Rul
     return [
         *(Rule("write", topics.node(node, leaf, asker)) for node in nodes for leaf in _ASKED),
         *_answers("read", "+", [asker], topics),
-        *(Rule("read", topics.node("+", leaf)) for leaf in NODE_STATE),
+        *_nodes_state(topics),
     ]
 
 
 def _of_home(_: str, roles: Mapping[str, Role], topics: Topics) -> list[Rule]:
     nodes = _named(roles, Role.NODE)
     return [
-        *_state(topics),
-        *(Rule("read", topics.node("+", leaf)) for leaf in (*NODE_STATE, "call")),
+        *_hubs_state(topics),
+        *_nodes_state(topics),
+        Rule("read", topics.node("+", "call")),
         *(Rule("read", topics.ros("+", leaf)) for leaf in _ROS),
         *(Rule("write", topics.node(node, leaf)) for node in nodes for leaf in (*_ASKED, _SET)),
         *_answers("read", "+", [""], topics),
@@ -144,8 +145,12 @@ def _answers(access: str, node: str, askers: Iterable[str], topics: Topics) -> l
     return [Rule(access, topic) for answer in answers for topic in (answer, topics.stream(answer))]
 
 
-def _state(topics: Topics) -> list[Rule]:
+def _hubs_state(topics: Topics) -> list[Rule]:
     return [Rule("read", topics.hub("+", leaf)) for leaf in HUB_STATE]
+
+
+def _nodes_state(topics: Topics) -> list[Rule]:
+    return [Rule("read", topics.node("+", leaf)) for leaf in NODE_STATE]
 
 
 def _named(roles: Mapping[str, Role], role: Role) -> list[str]:

@@ -124,7 +124,7 @@ def revoke(name: Name, *, folder: Folder = _FOLDER, pid_file: PidFile = _PID_FIL
 
 
 def _joining(role: Role, file: Path) -> str:
-    program = {Role.HUB: "sled-hub", Role.NODE: "sled-node"}.get(role)
+    program = {Role.HUB: "sled-hub", Role.NODE: "sled-node", Role.OBSERVER: "sled-hub"}.get(role)
     return f", and there: {program} join {file.name}" if program else ""
 
 

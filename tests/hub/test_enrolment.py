@@ -17,6 +17,7 @@ import pytest
 import edge_node.cli
 import hub.cli
 from edge_node.settings import NodeSettings
+from hub.fleet.settings import FleetSettings
 from hub.settings import HubSettings
 from shared.bundle import read_bundle
 from shared.settings import load
@@ -121,6 +122,16 @@ def test_a_client_certificate_joins_and_ends(broker: Broker) -> None:
     assert stat.S_IMODE(settings.tls_key.stat().st_mode) == 0o600
     broker.typed("revoke", "pico")
     assert "is revoked" in typed("node", "join", "pico.bundle", fails=True)
+
+
+def test_an_observer_joins_and_sees_the_fleet(broker: Broker, tmp_path: Path) -> None:
+    assert "and there: sled-hub join desk.bundle" in broker.typed("enroll", "desk", "--role", "observer")
+    joined = typed("hub", "join", "desk.bundle")
+    assert "knows observer 'desk'" in joined
+    assert joined.endswith("the fleet is shown by: sled-hub top\n")
+    assert load(FleetSettings, "fleet", {}).name == "desk"
+    assert not (tmp_path / ".config/sled/hub.joined.toml").exists(), "a hub on the same machine keeps its own"
+    assert "nothing was heard of hubs or nodes below 'sled'" in typed("hub", "top", "--once", fails=True)
 
 
 def test_a_connection_ends_with_its_password(broker: Broker) -> None:

@@ -240,6 +240,17 @@ def test_an_option_of_the_hub(case: Case, tmp_path: Path) -> None:
     )
 
 
+@rows(
+    Case("no such order", "'sort' must be one of load, name, state, not 'x'", ("--sort", "x")),
+    Case("a prefix with a wildcard", "the topic prefix '#' must be levels of letters", ("--broker-prefix", "#")),
+    Case("a misspelt key", "unknown setting 'sorts'; did you mean 'sort'?", files={"home/.config/sled/fleet.toml": "sorts = 1"}),
+    Case("an option of the hub", "No such option: --pair", ("--pair", "home"), status=2),
+    Case("no broker", "sled-hub: no MQTT broker answers at 127.0.0.1:1", ("--broker-port=1", "--json")),
+)  # fmt: skip
+def test_who_looks_at_a_fleet(case: Case, tmp_path: Path) -> None:
+    check(case, hub, tmp_path, "top", "--broker-host=127.0.0.1")
+
+
 def test_more_memory_than_the_machine_has(serving: tuple[str, ...], tmp_path: Path) -> None:
     case = Case("", "kv_memory is 4096.0G, and there is", ("--kv-memory", "4096G"))
     check(case, hub, tmp_path, *serving)

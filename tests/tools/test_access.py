@@ -53,6 +53,11 @@ def test_a_home_asks_and_reads_what_is_for_all_homes(rights: dict[str, Rights]) 
     assert not any("ASKER" in topic or "session" in topic for topic in home.read)
 
 
+def test_an_observer_reads_the_state_of_hubs_and_nodes_and_nothing_else(rights: dict[str, Rights]) -> None:
+    state = {f"sled/{of}/{leaf}" for of in ("hub/HUB", "node/NODE") for leaf in ("status", "info", "stats")}
+    assert rights["observer"] == Rights(True, frozenset(state), frozenset({"sled/flush"}))
+
+
 def test_a_certificate_gives_what_a_password_gives(rights: dict[str, Rights]) -> None:
     assert rights["node, by certificate"] == rights["node `pi`"]
 

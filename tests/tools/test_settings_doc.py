@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from edge_node.settings import NodeSettings
+from hub.fleet.settings import FleetSettings
 from hub.settings import HubSettings
 from shared.options import settings_of
 from tools.settings_doc import FILE, document
@@ -24,6 +25,7 @@ def test_the_document_is_current() -> None:
         (["edge_node.cli", "ask"], NodeSettings),
         (["edge_node.cli", "doctor"], NodeSettings),
         (["hub.cli", "serve"], HubSettings),
+        (["hub.cli", "top"], FleetSettings),
     ],
 )
 def test_every_setting_is_in_the_help(command: list[str], cls: type, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,23 +68,25 @@ def private_broker(
     nodes: Sequence[str],
     *,
     homes: Sequence[str] = (),
+    observers: Sequence[str] = (),
     crowds: Sequence[str] = (),
     tls_key: Path | None = None,
     also: Sequence[Listener] = (),
 ) -> Iterator[PrivateBroker]:
     """Run mosquitto with its files in `folder` until the context ends; raises RuntimeError when it does not start.
 
-    `homes` may ask nodes and read what they answer. `crowds` are users that may speak in the name of any node, as thousands of nodes would. With `tls_key`, a file with a
+    `homes` may ask nodes and read what they answer, `observers` the state of all. `crowds` are users that may speak in the name of any node, as thousands of nodes would. With `tls_key`, a file with a
     private key and its certificates, connections are encrypted. `also` are further ports where it listens.
     """
     port = free_port()
     lines = []
-    for user in (*hubs, *nodes, *homes, *crowds):
+    for user in (*hubs, *nodes, *homes, *observers, *crowds):
         password = new_password()
         write_file(_password_file(folder, user), password)
         lines.append(password_line(user, password) + "\n")
     write_file(folder / PASSWORDS, "".join(lines))
-    roles = dict.fromkeys(hubs, Role.HUB) | dict.fromkeys(nodes, Role.NODE) | dict.fromkeys(homes, Role.HOME)
+    of_roles = {Role.HUB: hubs, Role.NODE: nodes, Role.HOME: homes, Role.OBSERVER: observers}
+    roles = {user: role for role, users in of_roles.items() for user in users}
     of_crowds = "".join(f"\nuser {user}\ntopic readwrite {Topics().prefix}/#\n" for user in crowds)
     write_file(folder / ACL, acl(roles, Topics()) + of_crowds)
     listener = Listener(port, "127.0.0.1", certificate=tls_key, key=tls_key)

@@ -115,16 +115,23 @@ def running_hub(
     homes: Sequence[str] = (),
     listeners: Sequence[Listener] = (),
     python: str = sys.executable,
+    observers: Sequence[str] = (),
 ) -> Iterator[HubBed]:
     """Start a broker and a hub that serves `pair`; they end with the context. Raises RuntimeError if one fails.
 
-    `other_hubs` are known to the broker too, and not started; `crowds` are users that can be any node, `homes` may ask them.
-    The broker listens at `listeners` too. The hub runs under `python`.
+    `other_hubs` are known to the broker too, and not started; `crowds` are users that can be any node, `homes` may ask them,
+    `observers` read the state of all. The broker listens at `listeners` too. The hub runs under `python`.
     """
     with tempfile.TemporaryDirectory(prefix="sled-bench-") as name:
         folder = Path(name)
         with private_broker(
-            folder, hubs=[HUB, *other_hubs], nodes=[*nodes, _OBSERVER], homes=homes, crowds=crowds, also=listeners
+            folder,
+            hubs=[HUB, *other_hubs],
+            nodes=[*nodes, _OBSERVER],
+            homes=homes,
+            observers=observers,
+            crowds=crowds,
+            also=listeners,
         ) as broker:
             bed = HubBed(broker, pair, hub_options, folder, python)
             try:
