@@ -10,6 +10,7 @@ from pathlib import Path
 from shared.cache import cache_folder
 from shared.errors import SettingsError
 from shared.limits import MAX_DRAFT, MAX_PIECE
+from shared.metrics_settings import MetricsSettings
 from shared.settings import BrokerSettings, default_name, require, shown, size_in_bytes
 
 
@@ -109,6 +110,7 @@ class HubSettings:
     delivery_rate: str = "2M"
     """Most bytes a second that are sent to nodes which fetch the pair's files and drafts: from 64K to 1G, or 0 to deliver none."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
 
     def __post_init__(self) -> None:
         check_device(self.device)
