@@ -22,9 +22,9 @@ EDITABLE := --config-settings editable_mode=compat --editable
 # Three workers on two cores, as tests wait for processes that start. All tests of a file are run by one of them, which has its own hub.
 PYTEST := -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test test-quick check mosquitto
+.PHONY: setup demo test test-quick check mosquitto prometheus
 
-setup: $(STAMP) mosquitto
+setup: $(STAMP) mosquitto prometheus
 
 # The demo needs a node and a hub; what tests, checks and tools need comes on top of that, into the same environment.
 $(STAMP_DEMO): constraints.txt
@@ -45,6 +45,10 @@ $(STAMP): $(STAMP_DEMO)
 
 mosquitto:
 	@sh tools/install_mosquitto.sh
+
+# Tests read the programs' figures by it, and are skipped where it can't be had.
+prometheus:
+	@sh tools/install_prometheus.sh
 
 # SAY reaches the program through the environment: no shell reads what is said.
 demo: $(STAMP_DEMO) mosquitto

@@ -10,12 +10,14 @@ from pathlib import Path
 from shared.errors import SettingsError
 from shared.limits import MAX_DRAFT
 from shared.manifest import is_name
+from shared.metrics_settings import MetricsSettings
 from shared.settings import BrokerSettings, default_name, require, require_text, secret, shown
 
 _OF_PROGRAM = (
     "broker",
     "home_assistant",
     "http",
+    "metrics",
     "at_once",
     "queue",
     "chat_s",
@@ -199,6 +201,7 @@ class NodeSettings:
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     home_assistant: HomeAssistantSettings = field(default_factory=HomeAssistantSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
 
     def __post_init__(self) -> None:
         if not is_name(self.draft):

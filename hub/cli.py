@@ -24,6 +24,7 @@ from hub.pair_commands import pair
 from hub.scratch import find_scratch
 from hub.settings import HubSettings
 from shared.install import needing
+from shared.metrics_port import metrics_port
 from shared.options import takes_settings
 from shared.program import Program
 from shared.service_commands import add_service_commands
@@ -31,6 +32,7 @@ from shared.streams import note, put_line
 from shared.topics import check_name
 
 if TYPE_CHECKING:
+    from shared.metrics_server import MetricsServer
     from shared.service_unit import Kind
 
 app = Program("sled-hub", help="SLED's hub: verifies the drafts of many devices in one batch.").with_version()
@@ -40,13 +42,17 @@ app = Program("sled-hub", help="SLED's hub: verifies the drafts of many devices 
 @takes_settings(HubSettings, "hub", logging.WARNING)
 def serve(settings: HubSettings) -> None:
     """Serve a pair until SIGTERM or Ctrl-C."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
+    for number in (signal.SIGINT, signal.SIGTERM):
         # Nothing is lost before it serves: end at once, in the middle of an import too.
         signal.signal(number, signal.SIG_DFL)
     for package in ("torch", "transformers"):
         if find_spec(package) is None:
             raise ModuleNotFoundError(name=package)
+    with metrics_port(settings.metrics) as metrics:
+        _serve(settings, metrics)
+
+
+def _serve(settings: HubSettings, metrics: MetricsServer | None) -> None:
     from hub.broker_check import check_broker
 
     check_broker(settings.broker, check_name(settings.name, "hub name"))  # before the seconds that follow
@@ -61,8 +67,12 @@ def serve(settings: HubSettings) -> None:
 
     keep_imports()
     hub = Hub(settings, note)
+    if metrics is not None:
+        from hub.metrics import ROWS
+
+        metrics.start(ROWS, hub.metrics)
     stop = threading.Event()
-    for number in signals:
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     hub.run(stop)
 

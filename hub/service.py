@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,6 +26,7 @@ from hub.model.target import Target
 from hub.neighbours import Neighbours
 from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings, Sharing, Weights
+from hub.stats_topic import StatsTopic
 from shared.codec import encode, encode_in
 from shared.discovery import Discovery
 from shared.energy.meter import Meter
@@ -39,7 +41,6 @@ from shared.vocabulary import end_ids, ids_below, load_tokenizer, require_known
 
 log = logging.getLogger(__name__)
 
-_STATS_EVERY_S = 1.0
 _EXPIRY_S = 60  # seconds after which a verdict that was not delivered is of no use
 
 
@@ -119,6 +120,7 @@ class Hub:
             Delivery(settings.broker, self._name, self._pair, rate, self.engine.turns.await_pause) if rate else None
         )
         self._began_at = time.monotonic()
+        self._stats = StatsTopic(self._publish_stats)
         self._serves = True  # until it is told to stop
         self._unsent = 0  # answers that found too many others waiting for the broker; the engine's thread counts them
         self._say = say
@@ -164,6 +166,20 @@ class Hub:
             self.engine.close()
         self._kept.save()
 
+    def metrics(self) -> dict[str, Any]:
+        """What `info` and `stats` tell, and what is so at this moment. To be asked by any thread."""
+        return {
+            **self._info,
+            **self._figures(),
+            "hub": self._name,
+            "connected": self._link.connected,
+            "stats_age_s": self._stats.age_s,
+            "nodes": self.engine.book.nodes,
+            "unread": self.engine.unread,
+            "drafts": self.engine.drafts,
+            "forwards": self.engine.stats.target_forwards + self.engine.stats.prefill_forwards,
+        }
+
     def _exit_head(self, exits: Exits) -> Path | None:
         head = self._pair.exit_head
         return None if head is None or exits is Exits.OFF else self._pair.verify(head)
@@ -182,7 +198,7 @@ class Hub:
         self._link.publish_json(self._topics.hub(self._name, "info"), self._info)
         if self._delivery is None:
             self._link.publish_json(self._topics.offer(self._name), nothing(self._pair))
-        self._publish_stats()
+        self._stats.tell()
         self._link.publish_json(self._topics.hub(self._name, "status"), {"online": True})
         self._discovery.tell(self._link)
 
@@ -196,14 +212,20 @@ class Hub:
             self._announce()
 
     def _publish_stats_until(self, stop: threading.Event) -> None:
-        while not stop.wait(_STATS_EVERY_S):
+        while not stop.wait(self._stats.wait_s):
             if self._link.retains:
-                self._publish_stats()
+                self._stats.tell()
             else:
                 self._announce()  # nodes that come later hear of it all the same
 
-    def _publish_stats(self) -> None:
-        stats = self.engine.stats.as_json(
+    def _publish_stats(self) -> bool:
+        connected = self._link.connected
+        if connected:
+            self._link.publish_json(self._topics.hub(self._name, "stats"), self._figures())
+        return connected
+
+    def _figures(self) -> dict[str, Any]:
+        counted = self.engine.stats.as_json(
             at_us=int(time.monotonic() * 1e6),
             up_s=round(time.monotonic() - self._began_at, 3),
             sessions=len(self.engine.book),
@@ -218,8 +240,7 @@ class Hub:
             held_bytes=(self._pool.count - self._pool.available) * self._page_bytes,
             delivery_refused=0 if self._delivery is None else self._delivery.refused,
         )
-        energy = self._energy.figures(stats["forward_us"] / 1e6)
-        self._link.publish_json(self._topics.hub(self._name, "stats"), stats | energy)
+        return counted | self._energy.figures(counted["forward_us"] / 1e6)
 
     def _answer_open(self, message: Open) -> Opened | Fault:
         if message.pair != self._pair.name:

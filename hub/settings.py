@@ -10,6 +10,7 @@ from pathlib import Path
 from shared.cache import cache_folder
 from shared.errors import SettingsError
 from shared.limits import MAX_DRAFT, MAX_PIECE
+from shared.metrics_settings import MetricsSettings
 from shared.settings import BrokerSettings, default_name, require, shown, size_in_bytes
 
 
@@ -111,6 +112,7 @@ class HubSettings:
     watts: float = 0.0
     """Watts that this machine takes while it computes, from 0 to 100000, for figures of energy where nothing measures it. 0: then they are unknown."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
 
     def __post_init__(self) -> None:
         check_device(self.device)

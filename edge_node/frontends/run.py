@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_node.assembly import Node
 from edge_node.delivery.follower import DraftFollower
@@ -21,9 +21,13 @@ from edge_node.settings import HomeAssistantSettings, NodeSettings
 from shared.install import needing
 from shared.loading import keep_imports
 from shared.manifest import is_name
+from shared.metrics_port import metrics_port
 from shared.pair import pair_folder
 from shared.streams import note
 from shared.systemd import READY, STOPPING, Heartbeat, notify
+
+if TYPE_CHECKING:
+    from shared.metrics_server import MetricsServer
 
 _ASSIST = ".assist"  # who asks over Wyoming; no user of a broker is called so
 
@@ -31,8 +35,13 @@ _ASSIST = ".assist"  # who asks over Wyoming; no user of a broker is called so
 def run(settings: NodeSettings) -> None:
     """Serve until SIGTERM or Ctrl-C. A pair that is not here is fetched first.
 
-    Raises SledError when the pair can't be loaded or fetched, or the broker can't be reached.
+    Raises SledError when the pair can't be loaded or fetched, or the broker can't be reached, and at once for a port of the metrics that is taken.
     """
+    with metrics_port(settings.metrics) as metrics:
+        _run(settings, metrics)
+
+
+def _run(settings: NodeSettings, metrics: MetricsServer | None) -> None:
     if settings.fetch and is_name(settings.pair) and pair_folder(settings.pair) is None:
         note(f"the pair {settings.pair!r} is not here; a hub is asked for it")
         pull(settings)
@@ -40,6 +49,10 @@ def run(settings: NodeSettings) -> None:
     keep_imports()
     with _at_home(settings) as agent:
         service = NodeService(settings, node, agent)
+        if metrics is not None:
+            from edge_node.metrics import ROWS
+
+            metrics.start(ROWS, service.metrics)
 
         def end(*_: Any) -> None:
             notify(STOPPING)

@@ -29,6 +29,7 @@ class Replies:
         """With `ros` calls and what is said are published for ROS 2 too."""
         self._link, self._topics, self._node, self._reader, self._ros = link, topics, node, reader, ros
         self._outbox = Outbox(link)
+        self.refused = {"busy": 0, "error": 0}  # requests that were not answered, by what they were told
 
     def wanted_by(self, publish: Publish) -> tuple[str, Reply]:
         """Who asks, and where the answer goes: where the request says, if that is below the asker's own answers. Raises ProtocolError."""
@@ -85,6 +86,7 @@ class Replies:
 
     def refuse(self, request_id: str, reason: str, finish: str, reply: Reply) -> None:
         """Say why a request is not answered; whoever misses it asks again."""
+        self.refused[finish] += 1
         self._send({"id": request_id, "finish": finish, "error": reason}, reply, reply.topic)
 
     def send_again(self, *, lost: bool) -> None:

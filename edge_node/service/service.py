@@ -20,6 +20,7 @@ from edge_node.service.begun import BegunRequests
 from edge_node.service.chats import Chat, Chats
 from edge_node.service.description import description
 from edge_node.service.desk import Desk
+from edge_node.service.figures import ServiceFigures
 from edge_node.service.presence import Presence
 from edge_node.service.replies import Replies
 from edge_node.service.requests import FORMAT, Asked, BadRequest, read_cancel, read_request
@@ -86,11 +87,16 @@ class NodeService:
         self._desk = Desk(
             lambda: hire(node.conversation()), settings.at_once, settings.queue, Chats(settings.chat_s), self._failed
         )
+        self._figures = ServiceFigures(settings.name, node, self._link, self._desk, self._replies, self._tally)
 
     @property
     def is_answering(self) -> bool:
         """Whether a request is being answered."""
         return bool(self._desk.answering)
+
+    def metrics(self) -> dict[str, Any]:
+        """What `stats` tells, and what is so at this moment. To be asked by any thread."""
+        return self._figures.for_metrics(self._mode, self._lost)
 
     def end(self) -> None:
         """Have `run` return, from any thread or a signal's handler."""
@@ -118,8 +124,8 @@ class NodeService:
                 with suppress(queue.Empty):
                     self._do(self._events.get(timeout=_LOOK_S))
                 if time.monotonic() >= looked_at + _LOOK_S:
-                    looked_at = time.monotonic()
                     self._do(self._look)
+                    looked_at = time.monotonic()  # behind it: between two `stats` are no fewer seconds
                     beat()
         finally:
             self._ends = True
@@ -218,15 +224,7 @@ class NodeService:
         if time.monotonic() >= self._told_at + AGAIN_S:
             self._told_at = time.monotonic()
             self._tally.forget_told()
-        stats = self._tally.changed(
-            waiting=len(self._desk.waiting),
-            answering=len(self._desk.answering),
-            chats=len(self._desk.chats),
-            lost=self._lost,
-            set_mode=self._mode.value,
-            draft=None if self._node.drift is None else self._node.drift.figures,
-            hub=self._node.link.directory.choose(None, set(), None),
-        )
+        stats = self._tally.changed(**self._figures.now(self._mode, self._lost))
         if stats is not None:
             self._link.publish_json(self._own("stats"), stats)
 

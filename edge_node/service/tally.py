@@ -7,6 +7,21 @@ from collections.abc import Callable
 from typing import Any
 
 from edge_node.service.worker import Job
+from shared.buckets import Buckets
+
+_SUMS = (
+    "answers",
+    "errors",
+    "cancelled",
+    "tokens",
+    "streamed",
+    "rounds",
+    "drafted",
+    "accepted",
+    "rejected",
+    "reopened",
+)
+_FIRST_TOKEN_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Tally:
@@ -14,7 +29,10 @@ class Tally:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._began_at = clock, clock()
-        self._sums = dict.fromkeys(("answers", "errors", "cancelled", "tokens", "drafted", "accepted"), 0)
+        self.first_tokens = Buckets(_FIRST_TOKEN_S)  # seconds until the first token of answers that have any
+        self.written = 0  # answers that have tokens
+        self.written_s = 0.0  # seconds that these took
+        self._sums = dict.fromkeys(_SUMS, 0)
         self._last: dict[str, Any] = {}  # of the last answer
         self._answered: dict[str, int] = {}  # when the last answer ended, by the clock of `at_us`
         self._told: dict[str, Any] | None = None
@@ -26,13 +44,14 @@ class Tally:
             "answers": 1,
             "errors": int(bool(job.error)),
             "cancelled": int(job.is_unwanted.is_set()),
-            "tokens": stats.tokens,
-            "drafted": stats.drafted,
-            "accepted": stats.accepted,
+            **{name: getattr(stats, name) for name in _SUMS[3:]},
         }
         self._sums = {name: total + added[name] for name, total in self._sums.items()}
         self._answered = {"answered_us": int(self._clock() * 1e6)}
         if stats.tokens:
+            self.first_tokens.add(stats.first_token_s)
+            self.written += 1
+            self.written_s += stats.elapsed_s
             self._last = {
                 "mode": stats.mode,
                 "tokens_per_s": round(1e3 / stats.ms_per_token, 2) if stats.ms_per_token else None,
@@ -44,9 +63,14 @@ class Tally:
                 "energy": stats.cost.known.value,
             }
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The sums, and what is known of the last answer."""
+        return {**self._sums, **self._last}
+
     def changed(self, **now: Any) -> dict[str, Any] | None:
         """The figures and `now`, if anything has changed since they were told last; and when that is, in microseconds, and since when it counts."""
-        figures = {**self._sums, **self._last, **self._answered, **now}
+        figures = {**self.figures, **self._answered, **now}
         if figures == self._told:
             return None
         self._told = figures

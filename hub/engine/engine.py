@@ -147,6 +147,16 @@ class Engine:
         return bool(self._work) or len(self._inbox) > 0
 
     @property
+    def unread(self) -> int:
+        """Messages that wait to be read."""
+        return len(self._inbox)
+
+    @property
+    def drafts(self) -> int:
+        """Drafts that were taken in so far, repeated ones too."""
+        return self._drafts
+
+    @property
     def lost(self) -> int:
         """Messages that were lost since too many waited."""
         return self._inbox.lost

@@ -52,6 +52,11 @@ class SessionBook:
     def __iter__(self) -> Iterator[HubSession]:
         return iter(self._sessions.values())
 
+    @property
+    def nodes(self) -> int:
+        """The number of nodes that have open sessions."""
+        return len(self._of_node)
+
     def open(self, key: SessionKey, now: float) -> bool:
         """Open a session, or find it open; for it, one that `_to_give_way` finds is forgotten. False when there is no room."""
         if key not in self._sessions:

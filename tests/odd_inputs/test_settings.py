@@ -228,6 +228,10 @@ _OPTIONS = (
     Case("settings with a long name", "File name too long", ("--config", "x" * 5000)),
     Case("a port that is none", "'broker_port' must be from 1 to 65535, not 0", ("--broker-port", "0")),
     Case("a port that is too wide", "'broker_port' must be from 1 to 65535, not 65536", ("--broker-port", "65536")),
+    Case("a port for Prometheus that is too wide", "'metrics_port' must be from 0 to 65535, not 65536", ("--metrics-port", "65536")),
+    Case("an address for Prometheus that is none", "can't listen for Prometheus on 999.999.999.999:9820: Name or service", ("--metrics-port", "9820", "--metrics-host", "999.999.999.999")),
+    Case("an address for Prometheus with a long label", "can't listen for Prometheus on aaa", ("--metrics-port", "9820", "--metrics-host", "a" * 70)),
+    Case("another machine's address for Prometheus", "can't listen for Prometheus on 192.0.2.1:9820: Cannot assign", ("--metrics-port", "9820", "--metrics-host", "192.0.2.1")),
     Case("no such host", "no MQTT broker answers at no-such-host.invalid:1", ("--broker-host", "no-such-host.invalid")),
     Case("an address that is none", "no MQTT broker answers at 999.999.999.999:1", ("--broker-host", "999.999.999.999")),
 )  # fmt: skip

@@ -62,6 +62,15 @@ def test_overhead() -> None:
     assert all(figures[f"ratio_{n}"] > 0 and figures[f"step_ms_{n}"] > 0 for n in (1, 8, 32))
 
 
+def test_metrics() -> None:
+    figures = bench("metrics", "--shape", "2m", "--scrapes", "3")
+    low, high = figures["lost_ms_range"]
+    assert low <= figures["lost_ms"] <= high
+    assert figures["busy_percent"] == pytest.approx(figures["lost_ms"] / 10, abs=0.001)
+    assert figures["scrape_cpu_ms"] > 0
+    assert figures["scrape_bytes"] > 1000
+
+
 def test_draft() -> None:
     figures = bench("draft", "--shape", "2m", "--threads", "1", "--pairs", "2")
     rows = figures["tokens_per_s"]

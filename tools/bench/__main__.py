@@ -31,6 +31,7 @@ from tools.bench import (
     flood,
     invariance,
     latency,
+    metrics,
     mixed,
     modes,
     neighbour,
@@ -284,6 +285,19 @@ def _overhead(
 ) -> None:
     """What the engine adds to the model's forward, with 1, 8 and 32 sessions."""
     overhead.run(Rig(shape, dtype, weights, device, seconds=seconds), pairs, as_json)
+
+
+@app.command("metrics")
+def _metrics(
+    shape: Shape = "20m",
+    scrapes: Annotated[int, typer.Option(min=3)] = 100,
+    dtype: Dtype = "float32",
+    weights: WeightForm = Weights.AUTO,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """What being scraped by Prometheus costs a hub that computes."""
+    metrics.run(Rig(shape, dtype, weights, device, transport="memory"), scrapes, as_json)
 
 
 @app.command("delivery")
