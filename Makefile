@@ -9,8 +9,8 @@ TRITON := $(VENV)/.triton
 VENV_5 := .venv-transformers5
 STAMP_5 := $(VENV_5)/.set-up
 BIN_5 := $(VENV_5)/bin
-# What runs the model: by itself, under the engine, and in a real hub's process.
-TESTS_5 := tests/hub/test_target.py tests/hub/test_row_bits.py tests/hub/test_identity.py tests/hub/test_checkpoint.py tests/hub/test_self_check.py tests/hub/test_architectures.py tests/hub/test_poison.py tests/hub/test_exits.py tests/hub/test_engine.py tests/shared/test_mqtt.py
+# What runs the model: by itself, and under the engine. In a real hub's process it is run there by tests/tools/test_bench_architectures.py.
+TESTS_5 := tests/hub/test_target.py tests/hub/test_row_bits.py tests/hub/test_identity.py tests/hub/test_checkpoint.py tests/hub/test_self_check.py tests/hub/test_architectures.py tests/hub/test_poison.py tests/hub/test_exits.py tests/hub/test_engine.py
 
 # Compiling all that torch and transformers hold takes longer than installing it. What is imported is compiled then, and kept
 # whatever the environment says of that.
@@ -22,18 +22,25 @@ EDITABLE := --config-settings editable_mode=compat --editable
 # Three workers on two cores, as tests wait for processes that start. All tests of a file are run by one of them, which has its own hub.
 PYTEST := -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test test-quick check mosquitto prometheus
+.PHONY: setup environments demo test test-quick check mosquitto prometheus
 
 setup: $(STAMP) mosquitto prometheus
+
+# All that `make test` needs. One pip after the other: each of them builds this project in its folder.
+environments: setup $(TRITON) $(STAMP_5)
+$(STAMP_5): | $(TRITON)
 
 # The demo needs a node and a hub; what tests, checks and tools need comes on top of that, into the same environment.
 $(STAMP_DEMO): constraints.txt
 $(STAMP_DEMO): INSTALLED := '.[node,hub]'
 $(STAMP_5): constraints-transformers5.txt
 $(STAMP_5): INSTALLED := '.[hub]' pytest pytest-xdist trustme
+# PyTorch by hard links to that of the first environment. Where that fails, or the constraints want another, pip installs it.
+$(STAMP_5): private LINK_TORCH = cd $(VENV) && set lib/python3*/site-packages && cp -alf $$1/torch $$1/torchgen $$1/functorch $(CURDIR)/$(VENV_5)/$$1 && cp -alf $$1/torch-*.dist-info $(CURDIR)/$(VENV_5)/$$1
 $(STAMP_DEMO) $(STAMP_5): pyproject.toml
 	@echo "installing PyTorch, and then $(INSTALLED), into $(@D): once, and a gigabyte or more"
 	$(PYTHON) -m venv $(@D)
+	-$(LINK_TORCH)
 	$(@D)/bin/$(PIP) --constraint $(filter %.txt,$^) torch
 	$(@D)/bin/$(PIP) --constraint $(filter %.txt,$^) $(EDITABLE) $(INSTALLED)
 	@touch $@
@@ -59,7 +66,7 @@ $(TRITON): $(STAMP)
 	$(BIN)/$(PIP) --constraint constraints.txt $(EDITABLE) '.[interpreter]'
 	@touch $@
 
-test: setup $(TRITON) $(STAMP_5)
+test: environments
 	$(BIN)/pip freeze | grep '^transformers==4\.'
 	$(BIN)/python $(PYTEST) --hypothesis-profile=ci
 	$(BIN_5)/pip freeze | grep '^transformers==5\.'

@@ -27,7 +27,7 @@ NODES = ["pi", "jetson", "stranger", *(f"node-{i}" for i in range(4))]
 @pytest.fixture(scope="session")
 def bed() -> Iterator[HubBed]:
     """A real mosquitto and a hub with the built-in pair, shared by the tests that leave it as it was."""
-    with running_hub(NODES, homes=["house"], observers=["desk"]) as running:
+    with running_hub(NODES, homes=["house"], crowds=["guest"], observers=["desk"]) as running:
         yield running
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from edge_node.drafting.byte_vocabulary import ByteVocabulary
@@ -20,6 +22,14 @@ def ids_of(text: str) -> list[int]:
 
 
 def masks_of(schema: Mapping[str, Any]) -> OwnMask:
+    """The same for all who ask, so that it looks at each text once."""
+    return _masks_of(json.dumps(schema))
+
+
+@cache
+def _masks_of(schema: str) -> OwnMask:
     vocabulary = ByteVocabulary(_TOKENIZER, str(PAIR.tokenizer))
     pieces = [vocabulary.bytes_of(token) for token in range(ids_below(_TOKENIZER))]
-    return OwnMask(pieces, lambda text: ids_of(text.decode()), list(end_ids(PAIR, _TOKENIZER)), json_pattern(schema))
+    return OwnMask(
+        pieces, lambda text: ids_of(text.decode()), list(end_ids(PAIR, _TOKENIZER)), json_pattern(json.loads(schema))
+    )

@@ -37,7 +37,7 @@ from tools.rig.testbed import HUB, HubBed, running_hub
 pytestmark = pytest.mark.slow
 
 TOPICS = Topics()
-KILLS = 10
+KILLS = 5
 LARGE = 10_000_000  # bytes of the draft that is fetched
 RATE = "6M"
 

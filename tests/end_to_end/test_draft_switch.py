@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,36 @@ def other_graph() -> bytes:
     return bytes(graph.SerializeToString())
 
 
-@pytest.fixture
-def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubBed]:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    pair = pair_with_drafts(tmp_path / "lamps", {"other": Extra(other_graph())})
+@contextmanager
+def serving(folder: Path, **drafts: Extra) -> Iterator[HubBed]:
+    """A hub that offers those drafts too."""
+    pair = pair_with_drafts(folder / "lamps", drafts)
     options = ["--threads", "1", "--kv-memory", "64M"]
     with running_hub(["pi"], str(pair.folder), options, homes=["house"]) as running:
-        offered(running, "other")
+        for name in drafts:
+            offered(running, name)
         yield running
+
+
+@pytest.fixture(scope="module")
+def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubBed]:
+    """A hub that offers another draft."""
+    with serving(tmp_path_factory.mktemp("other"), other=Extra(other_graph())) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubBed]:
+    """A hub that offers one that is none beside it."""
+    drafts = {"other": Extra(other_graph()), "broken": Extra(b"no graph" * 1000, acceptance=0.99)}
+    with serving(tmp_path_factory.mktemp("broken"), **drafts) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device has fetched nothing yet."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 def offered(bed: HubBed, draft: str) -> None:
@@ -66,7 +88,9 @@ def answer(house: Household, **fields: Any) -> str:
     return str(said["text"])
 
 
-def test_a_service_fetches_a_better_draft_and_goes_back_from_one_that_is_none(bed: HubBed, tmp_path: Path) -> None:
+def test_a_service_fetches_a_better_draft_and_goes_back_from_one_that_is_none(
+    bed: HubBed, broken: HubBed, tmp_path: Path
+) -> None:
     pull(bed, "default")
     store, log = PairStore("lamps"), tmp_path / "service.log"
     with (
@@ -86,14 +110,9 @@ def test_a_service_fetches_a_better_draft_and_goes_back_from_one_that_is_none(be
         assert process.poll() is None
     assert "mistake in the program" not in log.read_text()
 
-    pair_with_drafts(
-        tmp_path / "lamps", {"other": Extra(other_graph()), "broken": Extra(b"no graph" * 1000, acceptance=0.99)}
-    )
-    bed.restart_hub()
-    offered(bed, "broken")
     with (
-        running_service(bed.broker.settings("pi"), "pi", log, OPTIONS) as process,
-        closing(Household(bed.broker.settings("house"), "house", "pi")) as house,
+        running_service(broken.broker.settings("pi"), "pi", log, OPTIONS) as process,
+        closing(Household(broken.broker.settings("house"), "house", "pi")) as house,
     ):
         assert answer(house) == expected
         wait_until(lambda: "can't be used" in log.read_text(), 60)
@@ -103,14 +122,11 @@ def test_a_service_fetches_a_better_draft_and_goes_back_from_one_that_is_none(be
         assert process.poll() is None
 
 
-def test_a_program_that_begins_with_a_draft_that_is_none_goes_back(bed: HubBed, tmp_path: Path) -> None:
-    pull(bed, "default")
-    pair_with_drafts(tmp_path / "lamps", {"broken": Extra(b"no graph" * 1000)})
-    bed.restart_hub()
-    offered(bed, "broken")
-    pull(bed, "broken")
+def test_a_program_that_begins_with_a_draft_that_is_none_goes_back(broken: HubBed) -> None:
+    pull(broken, "default")
+    pull(broken, "broken")
     assert in_use() == ["broken"]
-    command = node_command(bed.broker.settings("pi"), "pi", "ask", "--pair", "lamps", "--wait", "30", REQUEST)
+    command = node_command(broken.broker.settings("pi"), "pi", "ask", "--pair", "lamps", "--wait", "30", REQUEST)
     said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert said.stdout.startswith('{"name":"HassTurnOn"')
     assert said.stderr.count("the one before is used again") == 1

@@ -22,7 +22,7 @@ from shared.mqtt_packets import Publish
 from tests.waiting import wait_until
 from tools.demo import node_command
 from tools.rig.household import Household, running_service
-from tools.rig.testbed import HubBed, running_hub
+from tools.rig.testbed import HubBed
 
 pytestmark = pytest.mark.slow
 
@@ -34,12 +34,6 @@ class Place:
     bed: HubBed
     house: Household
     process: subprocess.Popen[bytes]
-
-
-@pytest.fixture(scope="module")
-def bed() -> Iterator[HubBed]:
-    with running_hub(["pi", "jetson"], homes=["house"], crowds=["guest"]) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

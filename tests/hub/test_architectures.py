@@ -60,16 +60,39 @@ def load(folder: Path) -> Target:
     return Target(folder, device=torch.device("cpu"), dtype=torch.float32, kv_memory=4 << 20)
 
 
+def prompt(length: int) -> list[int]:
+    ids: list[int] = torch.randint(
+        END + 1, VOCABULARY, (length,), generator=torch.Generator().manual_seed(length)
+    ).tolist()
+    return ids
+
+
+def written(target: Target, asked: Sequence[tuple[list[int], Rule]]) -> list[list[int]]:
+    """What a target writes behind prompts, id by id: the oracle confirms that sooner than it writes it, or says what is right."""
+    texts, held = [list(ids) for ids, _ in asked], [list[int]() for _ in asked]
+    for ids, pages in zip(texts, held, strict=True):
+        target.pool.grow(pages, len(ids) + ANSWER)
+    starts = [0] * len(asked)
+    for _ in range(ANSWER):
+        rows = [Row(pages, at, tuple(ids[at:]), 1) for ids, pages, at in zip(texts, held, starts, strict=True)]
+        logits = target.forward(rows).double().numpy()
+        starts = [len(ids) for ids in texts]
+        for ids, (_, rule), row in zip(texts, asked, logits, strict=True):
+            ids.append(choose(row[:VOCABULARY], rule, len(ids)))
+    for pages in held:
+        target.pool.shrink(pages, 0)
+    return [ids[len(before) :] for ids, (before, _) in zip(texts, asked, strict=True)]
+
+
 class Text:
     """A prompt, and the oracle's answer to it, as a target may be given them."""
 
-    def __init__(self, target: Target, oracle: Oracle, length: int, rule: Rule) -> None:
-        self.target, self.rule = target, rule
-        drawn = torch.randint(END + 1, VOCABULARY, (length,), generator=torch.Generator().manual_seed(length))
-        self.prompt: list[int] = drawn.tolist()
-        answer = oracle.answer(self.prompt, rule, ANSWER)
-        self.ids = [*self.prompt, *answer]
-        self.logits = oracle.logits(self.prompt, answer)
+    def __init__(self, target: Target, oracle: Oracle, ids: list[int], rule: Rule, likely: list[int]) -> None:
+        """The answer is probably `likely`."""
+        self.target, self.rule, self.prompt = target, rule, ids
+        answer = oracle.confirm(ids, likely, rule, ANSWER)
+        self.ids = [*ids, *answer]
+        self.logits = oracle.logits(ids, answer)
         self.pages: list[int] = []
         target.pool.grow(self.pages, len(self.ids) + BLOCK)
 
@@ -113,7 +136,8 @@ def test_a_text_is_the_oracles_however_its_ids_are_fed(name: str, tmp_path: Path
     target = load(folder)
     assert target.is_exact is (name not in NOT_EXACT)
     oracle = Oracle(str(folder), VOCABULARY, (), target.context)  # goes on behind an end
-    texts = [Text(target, oracle, length, rule) for length, rule in ASKED]
+    asked = [(prompt(length), rule) for length, rule in ASKED]
+    texts = [Text(target, oracle, *each, likely) for each, likely in zip(asked, written(target, asked), strict=True)]
     feed(texts[-1:], [len(texts[-1].prompt) - 1], 1)
     feed(texts, [1, 3, 2], BLOCK, wrong=range(END + 1, END + 1 + BLOCK))
     feed(texts, [len(text.prompt) - 1 for text in texts], 1)

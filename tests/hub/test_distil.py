@@ -77,18 +77,18 @@ def test_a_student_learns_and_goes_on_where_it_was(tmp_path: Path) -> None:
     before = agreement(first, learnt)
     state = tmp_path / "state.pt"
     losses: list[float] = []
-    training = Training(model, first, learnt, 0.1, state)
+    training = Training(model, first, learnt, 0.05, state)
     training.run(lambda _, loss: losses.append(loss))
     assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
     assert agreement(first, learnt) > before
     again = student_of(model, [1])
-    resumed = Training(model, again, learnt, 0.1, state)
+    resumed = Training(model, again, learnt, 0.05, state)
     assert resumed.steps == training.steps == len(losses)
     resumed.run(lambda _, loss: losses.append(loss))
     assert len(losses) == training.steps, "the time was over before"
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
-    longer = Training(model, again, learnt, 0.12, state)
+    longer = Training(model, again, learnt, 0.06, state)
     longer.run()
     assert longer.steps > training.steps
 
@@ -116,7 +116,7 @@ def test_weights_learn_to_be_in_four_bits(tmp_path: Path) -> None:
         rounded = student(input_ids=ids).logits
         learn_rounded(student, first)
         torch.testing.assert_close(student(input_ids=ids).logits, rounded)
-    Training(model, student, learnt, 0.2, tmp_path / "state.pt", 1e-3).run()
+    Training(model, student, learnt, 0.1, tmp_path / "state.pt", 1e-3).run()
     with torch.no_grad():
         trained = student(input_ids=ids).logits
         written = settle_rounded(student)
@@ -138,7 +138,7 @@ def test_weights_learn_to_be_in_four_bits(tmp_path: Path) -> None:
 def test_a_draft_from_nothing(whole: Path, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("\n".join(PROMPTS))
-    lesson = Lesson(str(whole), 1, 0.3, text=str(prompts))
+    lesson = Lesson(str(whole), 1, 0.12, text=str(prompts))
     figures = distil(lesson, tmp_path / "draft", Silent())
     assert figures.acceptance > figures.acceptance_untrained
     assert (len(figures.layers), figures.compared > 100, figures.texts >= 6) == (1, True, True)
@@ -156,7 +156,7 @@ def test_a_draft_from_nothing(whole: Path, tmp_path: Path) -> None:
 def test_a_draft_that_learnt_its_bits_is_exported_with_them(whole: Path, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("\n".join(PROMPTS))
-    figures = distil(Lesson(str(whole), 2, 0.4, 4, str(prompts)), tmp_path / "draft", Silent())
+    figures = distil(Lesson(str(whole), 2, 0.12, 4, str(prompts)), tmp_path / "draft", Silent())
     made = make_pair(Wish(str(whole), str(tmp_path / "draft"), text=str(prompts)), tmp_path / "pair", Silent())
     assert made is not None
     assert made.acceptance > figures.acceptance - 0.15

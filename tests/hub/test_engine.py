@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,24 @@ def bench(checkpoint: str) -> Iterator[Bench]:
     made.close()
 
 
+class Remembering:
+    """An oracle that is asked the same by several tests."""
+
+    def __init__(self, checkpoint: str) -> None:
+        oracle = Oracle(checkpoint, models.VOCAB, [models.END], models.CONTEXT)
+        self.answer = cache(lambda ids, rule: oracle.answer(ids, rule, 24))
+
+
+@pytest.fixture(scope="module")
+def oracle(checkpoint: str) -> Remembering:
+    return Remembering(checkpoint)
+
+
 def key(number: int) -> SessionKey:
     return SessionKey(f"node-{number % 3}", number.to_bytes(16, "big"))
 
 
-def converse(bench: Bench, number: int, oracle: Oracle) -> None:
+def converse(bench: Bench, number: int, oracle: Remembering) -> None:
     """A chat of two turns with a draft that is right half of the time, against the oracle."""
     rng = random.Random(number)
     bench.send(key(number), Open(key(number).id, "tiny", bytes(16)))
@@ -100,7 +114,7 @@ def converse(bench: Bench, number: int, oracle: Oracle) -> None:
         rule = Rule(rng.choice((0.0, 0.9)), rng.choice((0, 7)), rng.choice((1.0, 0.8)), rng.getrandbits(64))
         prompt = [rng.randrange(2, models.VOCAB) for _ in range(rng.choice((1, 9, 70)))]
         ids += prompt
-        truth = oracle.answer(ids, rule, 24)
+        truth = oracle.answer(tuple(ids), rule)
         limit = len(ids) + len(truth)
         sampling = Sampling(rule.temperature, rule.top_k, rule.top_p, rule.seed)
         draft = session.compose(append=prompt, until=len(ids) + rng.choice((1, 6)), sampling=sampling)
@@ -149,9 +163,8 @@ def any_bench(request: pytest.FixtureRequest, checkpoint: str, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_sessions_at_once_get_the_oracles_text(any_bench: Bench, checkpoint: str) -> None:
+def test_sessions_at_once_get_the_oracles_text(any_bench: Bench, oracle: Remembering) -> None:
     bench = any_bench
-    oracle = Oracle(checkpoint, models.VOCAB, [models.END], models.CONTEXT)
     errors: list[BaseException] = []
 
     def run(number: int) -> None:

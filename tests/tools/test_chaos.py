@@ -1,4 +1,4 @@
-"""Half a minute in which everybody is killed, frozen and cut off, and each answer is still what it should be."""
+"""A quarter of a minute in which everybody is killed, frozen and cut off, and each answer is still what it should be."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from tools.chaos.rolling import uneven
 
 
 @pytest.mark.slow
-def test_half_a_minute_of_chaos_changes_no_answer(tmp_path: Path) -> None:
+def test_a_quarter_of_a_minute_of_chaos_changes_no_answer(tmp_path: Path) -> None:
+    # Of this seed are kills of broker, hub and nodes, freezes, cuts, and messages that are lost, late and in another order.
     command = [
-        sys.executable, "-m", "tools.chaos", "--minutes", "0.5", "--seed", "1", "--nodes", "3",
+        sys.executable, "-m", "tools.chaos", "--minutes", "0.25", "--seed", "61", "--nodes", "3",
         "--failed", str(tmp_path / "failed.json"), "--json",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -200,7 +200,6 @@ def test_no_unseen_phrasing_is_a_trained_one_with_politeness_around_it() -> None
     polite = generate._wraps()
     before = ["", *(f"{words} ".replace(" ,", ",") for words in polite["before"])]
     after = ["", *(f" {words}".replace(" ,", ",") for words in polite["after"])]
-    wraps = list(itertools.product(before, after))
     every: list[Entry | FollowUp] = [*entries(), *follow_ups()]
     for entry in every:
         unseen = set().union(*map(wordings, entry.unseen))
@@ -208,8 +207,9 @@ def test_no_unseen_phrasing_is_a_trained_one_with_politeness_around_it() -> None
         ordering = set().union(*map(wordings, entry.phrases))
         assert not unseen & trained
         plain = {text.replace(" ,", ",") for text in ordering}
-        for text, (first, last) in itertools.product(unseen, wraps):
-            if text.startswith(first) and text.endswith(last):
+        for text in unseen:
+            firsts, lasts = filter(text.startswith, before), list(filter(text.endswith, after))
+            for first, last in itertools.product(firsts, lasts):
                 assert text[len(first) : len(text) - len(last)] not in plain
 
 

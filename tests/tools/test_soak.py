@@ -125,7 +125,7 @@ def test_usage_of_this_process() -> None:
 @pytest.mark.slow
 def test_a_short_soak(tmp_path: Path) -> None:
     samples, plot = tmp_path / "samples.jsonl", tmp_path / "soak.png"
-    options = ("--minutes", "0.1", "--every", "0.75", "--pause", "0", "--chats", "1")
+    options = ("--minutes", "0.067", "--every", "0.5", "--pause", "0", "--chats", "1")
     result = bench("soak", *options, "--samples", str(samples), "--plot", str(plot))
     assert (result["wrong"], result["failed"]) == (0, 0)
     assert result["answers"] >= result["compared"] > 0

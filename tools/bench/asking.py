@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import queue
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from edge_node.assembly import connected
@@ -48,11 +48,23 @@ def drawn(requests: int, source: Source, seed: int) -> list[Dialogue]:
     return dialogues
 
 
-def ask_all(bed: HubBed, dialogues: Sequence[Dialogue], temperature: float, title: str) -> list[AskedRequest]:
+@contextmanager
+def asking(bed: HubBed) -> Iterator[list[Conversation]]:
+    """A conversation of each of NODES with the hub, in blocks of at most LENGTH tokens."""
+    with ExitStack() as stack:
+        settings = (bed.node(name, mode=Mode.SPECULATE, policy=Policy.FIXED, draft_length=LENGTH) for name in NODES)
+        yield [stack.enter_context(connected(each)) for each in settings]
+
+
+def ask_all(
+    nodes: Sequence[Conversation], dialogues: Sequence[Dialogue], temperature: float, title: str
+) -> list[AskedRequest]:
     """Put every dialogue to the hub, its requests in order in one chat; return all requests, in order."""
     seeds = random.Random(0)
     cases = [(each, [seeds.getrandbits(64) for _ in each.exchanges]) for each in dialogues]
     idle: queue.SimpleQueue[Conversation] = queue.SimpleQueue()
+    for node in nodes:
+        idle.put(node)
 
     def ask(case: tuple[Dialogue, list[int]]) -> list[AskedRequest]:
         node = idle.get()
@@ -61,13 +73,7 @@ def ask_all(bed: HubBed, dialogues: Sequence[Dialogue], temperature: float, titl
         finally:
             idle.put(node)
 
-    with ExitStack() as stack, ThreadPoolExecutor(len(NODES)) as pool, progress() as bars:
-        for name in NODES:
-            idle.put(
-                stack.enter_context(
-                    connected(bed.node(name, mode=Mode.SPECULATE, policy=Policy.FIXED, draft_length=LENGTH))
-                )
-            )
+    with ThreadPoolExecutor(len(nodes)) as pool, progress() as bars:
         answered = bars.track(pool.map(ask, cases), total=len(cases), description=title)
         return [asked for conversation in answered for asked in conversation]
 

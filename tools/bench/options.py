@@ -19,5 +19,5 @@ AnyDtype = Annotated[
 Threads = Annotated[int, typer.Option(min=0, max=1024, help="of torch on a CPU; 0 takes as many as it takes by itself")]
 WeightForm = Annotated[Weights, typer.Option(help="auto (as the dtype says), int8 or int4")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
-Seconds = Annotated[float, typer.Option(min=1, help="at least so long for each measurement")]
+Seconds = Annotated[float, typer.Option(min=0.1, help="at least so long for each measurement")]
 PairName = Annotated[str, typer.Option("--pair", help="built-in name or folder of the pair")]

@@ -44,11 +44,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from edge_node.dialogue.conversation import Conversation
 from edge_node.dialogue.tokenizer import ChatTokenizer
 from edge_node.drafts import load_drafter
 from edge_node.rounds.round_stats import RoundStats
 from shared.pair import Pair, load_pair
-from tools.bench.asking import LENGTH, NODES, AskedRequest, ask_all, ask_draft, drawn
+from tools.bench.asking import LENGTH, NODES, AskedRequest, ask_all, ask_draft, asking, drawn
 from tools.bench.confusion import Confusion, right
 from tools.bench.coupling import Coupling, judged
 from tools.bench.report import progress, show
@@ -67,7 +68,7 @@ from tools.bench.trust import (
 )
 from tools.home.data.generate import Dialogue
 from tools.home.data.invent import HELD_OUT, NEW_PHRASING
-from tools.rig.testbed import HubBed, running_hub
+from tools.rig.testbed import running_hub
 
 _SEED = 20_261_121
 _WARM = 0.8  # the temperature of the second measurement
@@ -78,13 +79,13 @@ def run(requests: int, pair_name: str, as_json: bool, errors: Path | None = None
     seen = drawn(requests, HELD_OUT, _SEED)
     unseen = drawn(requests, NEW_PHRASING, _SEED)
     # For a target this small, one thread and larger batches are faster than two threads that wait for each other.
-    with running_hub(NODES, pair_name, ["--threads", "1"]) as bed:
+    with running_hub(NODES, pair_name, ["--threads", "1"]) as bed, asking(bed) as nodes:
         greedy = {
-            "seen": ask_all(bed, seen, 0.0, "phrasings as in training"),
-            "new": ask_all(bed, unseen, 0.0, "new phrasings"),
+            "seen": ask_all(nodes, seen, 0.0, "phrasings as in training"),
+            "new": ask_all(nodes, unseen, 0.0, "new phrasings"),
         }
-        sampled = ask_all(bed, seen, _WARM, f"temperature {_WARM}")
-        trusted = _trust(bed, requests)
+        sampled = ask_all(nodes, seen, _WARM, f"temperature {_WARM}")
+        trusted = _trust(nodes, requests)
     cold, warm = ([asked.answer.stats for asked in answered] for answered in (greedy["seen"], sampled))
     drafter = _Drafter(load_pair(pair_name))
     figures: dict[str, Any] = {
@@ -132,20 +133,20 @@ class _Trusted:
         return [(name, self.answered[name]) for name in ("nothing", "listed", "listed, new")]
 
 
-def _trust(bed: HubBed, requests: int) -> _Trusted:
+def _trust(nodes: Sequence[Conversation], requests: int) -> _Trusted:
     """Ask what a home has to trust the pair with."""
-    nothing = ask_all(bed, must_change_nothing(max(1, requests // 2), _SEED), 0.0, "what must change nothing")
+    nothing = ask_all(nodes, must_change_nothing(max(1, requests // 2), _SEED), 0.0, "what must change nothing")
     listed = {
-        name: ask_all(bed, drawn(max(1, requests // 4), replace(source, homes=1.0), _SEED), 0.0, f"listed, {name}")
+        name: ask_all(nodes, drawn(max(1, requests // 4), replace(source, homes=1.0), _SEED), 0.0, f"listed, {name}")
         for name, source in (("familiar", HELD_OUT), ("new", NEW_PHRASING))
     }
     sizes = {
-        size: ask_all(bed, in_a_home(size, max(1, requests // 8), _SEED), 0.0, f"homes of {size} devices")
+        size: ask_all(nodes, in_a_home(size, max(1, requests // 8), _SEED), 0.0, f"homes of {size} devices")
         for size in SIZES
     }
-    often = ask_all(bed, usual(), 0.0, "what people say most")
+    often = ask_all(nodes, usual(), 0.0, "what people say most")
     groups = typed(max(1, requests // 20), _SEED)
-    spelled = ask_all(bed, [each for group in groups for each in group], 0.0, "spellings")
+    spelled = ask_all(nodes, [each for group in groups for each in group], 0.0, "spellings")
     length = len(groups[0])
     figures = {
         "must_change_nothing": len(nothing),

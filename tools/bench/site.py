@@ -36,8 +36,8 @@ ANSWER = 96  # ids
 MIDDLE = PROMPT + ANSWER // 2  # ids that a session holds on average
 _NODE = "fleet"
 _KV_MEMORY = 5 << 30  # bytes: MOST_SESSIONS of the largest shape; on a CPU, what is not used is never touched
-_WARM_UP_S = 2.0
-_LOOK_S = 0.5  # seconds between two looks at whether all sessions had their rounds
+_WARM_UP_S = 2.0  # most seconds
+_LOOK_S = 0.5  # most seconds between two looks at whether all sessions had their rounds
 _PATIENCE_S = 300.0
 _SLOWEST = 0.05  # share of sessions that may fall below a rate
 _SPENT = (
@@ -76,7 +76,7 @@ class Site:
     """A hub with a target of real size, and emulated devices."""
 
     def __init__(self, transport: Transport, pair: Pair, seconds: float) -> None:
-        """`pair` is one of `tools.rig.shapes`; each measurement takes at least `seconds`."""
+        """`pair` is one of `tools.rig.shapes`; each measurement takes at least `seconds`, and what comes before it as long, or _WARM_UP_S."""
         self._transport = transport
         self._fleet = Fleet(transport, pair.name, pair.tokenizer_hash())
         self._seconds = seconds
@@ -100,10 +100,10 @@ class Site:
 
     def _measure(self, drafting: Drafting | None, rounds: int) -> Load:
         self._fleet.start(drafting)
-        time.sleep(_WARM_UP_S)
+        time.sleep(min(_WARM_UP_S, self._seconds))
         first, began = self._transport.stats(), time.monotonic()
         while time.monotonic() - began < self._seconds or self._fleet.fewest_verdicts(began) < rounds:
-            time.sleep(_LOOK_S)
+            time.sleep(min(_LOOK_S, self._seconds))
             if self._fleet.faults or time.monotonic() - began > _PATIENCE_S:
                 raise RuntimeError(f"the hub does not answer all sessions; faults: {self._fleet.faults[:3]}")
         last, ended = self._transport.stats(), time.monotonic()

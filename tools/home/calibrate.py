@@ -29,7 +29,7 @@ from shared.confidence import Confidence
 from shared.errors import PairError
 from shared.pair import load_pair
 from shared.program import run
-from tools.bench.asking import NODES, AskedRequest, ask_all, drawn
+from tools.bench.asking import NODES, AskedRequest, ask_all, asking, drawn
 from tools.bench.confusion import calls_of, right
 from tools.bench.trust import must_change_nothing
 from tools.home.data.invent import HELD_OUT, NEW_PHRASING
@@ -79,14 +79,14 @@ def calibrate(
     probed = Confidence(0.0, 1.0, 0.0, asks, names=_NAMES, titles=_TITLES, denials=_DENIALS)
     write_confidence(pair, probed)
     listed = [replace(source, homes=1.0) for source in (HELD_OUT, NEW_PHRASING)]
-    with running_hub(NODES, pair, ["--threads", "1"]) as bed:
+    with running_hub(NODES, pair, ["--threads", "1"]) as bed, asking(bed) as nodes:
         wanted = [
             asked
             for count, sources in ((requests, (HELD_OUT, NEW_PHRASING)), (requests // 2, listed))
             for source in sources
-            for asked in ask_all(bed, drawn(count, source, _SEED), 0.0, "what a home asks")
+            for asked in ask_all(nodes, drawn(count, source, _SEED), 0.0, "what a home asks")
         ]
-        nothing = ask_all(bed, must_change_nothing(requests, _SEED), 0.0, "what must change nothing")
+        nothing = ask_all(nodes, must_change_nothing(requests, _SEED), 0.0, "what must change nothing")
     told = [(each, its) for each in (*wanted, *nothing) if (its := told_by(each, probed)) is not None]
     inputs = np.array([each for _, each in told])
     is_right = np.array([right(asked.answer.text, asked.exchange.calls) for asked, _ in told])

@@ -41,7 +41,8 @@ class OwnMask:
         return self._allowed(b"".join(self._pieces[token] for token in ids))
 
     def _look(self, text: bytes) -> npt.NDArray[np.bool_]:
-        found = np.array([bool(piece) and self._begins(text + piece) for piece in self._pieces])
+        begins = {byte for byte in _BYTES if self._begins(text + byte)}  # most pieces fail by their first byte
+        found = np.array([piece[:1] in begins and self._begins(text + piece) for piece in self._pieces])
         if (token := self._certain(text)) is not None:
             found[:] = False
             found[token] = True
