@@ -27,7 +27,9 @@ from edge_node.frontends.chat.prompt import typed
 from edge_node.frontends.chat.saved_chat import SavedChats
 from edge_node.frontends.chat.screen import Screen, harmless
 from edge_node.frontends.chat.shown_answer import ShownAnswer
+from edge_node.rounds.cost import Cost
 from edge_node.rounds.progress import Source
+from shared.energy.meter import Known
 from shared.errors import RequestError
 from shared.pair import load_pair
 from shared.sampling_parameters import Sampling
@@ -288,7 +290,11 @@ def test_figures_are_those_that_exist() -> None:
     assert described(asked) == "stopped · seed 7"
     asked = Asked("a", ())
     asked.answer.stats.tokens, asked.answer.stats.rounds, asked.answer.stats.elapsed_s = 10, 2, 0.5
-    assert described(asked) == "speculate · 10 tokens · 2 rounds · 50.0 ms/token · first token 0 ms · seed 0"
+    figures = "speculate · 10 tokens · 2 rounds · 50.0 ms/token · first token 0 ms · seed 0"
+    assert described(asked) == f"{figures} · here 0.00 s of drafting and energy unknown"
+    asked.answer.stats.cost = Cost(0.25, 1.5, Known.MEASURED, 0.125, 3.0, Known.STATED)
+    cost = "here 0.25 s of drafting and 1.50 J measured · hub 0.12 s of forwards and 3.00 J stated"
+    assert described(asked) == f"{figures} · {cost}"
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_nothing_is_called_done_before_it_is(place: Place) -> None:
 
     place.home.on_intent = slow
     try:
-        answer = _ask(place, "turn on the sink light")
+        answer = _ask(place, "turn on the bed light")
     finally:
         place.home.on_intent = place.home.succeed
     assert "Turned on" not in "".join(said) + answer["say"] + answer["text"]
