@@ -36,11 +36,13 @@ offset = 0.1
 slope = 0.9
 ask_below = 0.7                  # what is less sure is asked back about, and not done
 asks = {turned = "turn"}         # optional: how a question says the first word of what is said
-unlisted = -3.0                  # optional: less sure where one of the arguments
-names = ["name", "area"]         # names what is not
-titles = ["areas", "devices"]    # listed under one of these in the system message
-denied = -2.0                    # optional: and where the request
+denied = -2.0                    # optional: less sure where the request
 denials = ["don't", "never"]     # has one of these words
+
+[listed]                         # optional, with [confidence]: what calls may name under a list of the home (shared/home_list.py)
+titles = {areas = "area", devices = "name"}   # words before the colons of the list, and the argument that has the names behind each
+says = "There is no {} here."    # what is said in place of calls for what is not there
+calls = ["HassTurnOn"]           # optional, as all further keys: those whose "name" is a device's
 
 [defaults]                       # generation defaults
 temperature = 0.0
@@ -64,6 +66,7 @@ from shared.cache import data_folder
 from shared.confidence import Confidence
 from shared.errors import PairError
 from shared.file_hash import sha256_of
+from shared.home_list import HomeList
 from shared.manifest import Table, is_name
 from shared.sampling_parameters import Sampling
 from shared.settings import shown
@@ -76,10 +79,18 @@ TOKENIZER_CONFIG = "tokenizer_config.json"  # as models have it, beside the toke
 CURRENT = "current"  # of the versions of a fetched pair the one to use: a link beside them
 _BUILT_IN = Path(__file__).parent / "pairs"
 _TABLES = (
-    "schema", "name", "target", "draft", "drafts", "exit", "tokenizer", "tools", "confidence", "defaults", "sha256",
+    "schema", "name", "target", "draft", "drafts", "exit", "tokenizer", "tools", "confidence", "listed", "defaults", "sha256",
 )  # fmt: skip
 _OF_DRAFT = ("model", "tokenizer", "words", "acceptance", "step_bytes")  # keys of a draft's table
-_OF_CONFIDENCE = ("unlisted", "names", "titles", "denied", "denials")  # keys of that table that may be missing
+_OF_LIST = (
+    "calls",
+    "questions",
+    "states",
+    "not_domains",
+    "everywhere",
+    "kinds",
+    "beside",
+)  # keys of [listed] that may be missing
 _MOST_FOLDERS = 200  # that are listed
 _WEIGHTS = (".safetensors", ".safetensors.index.json")  # ends of the names of a target's files of weights
 
@@ -119,6 +130,7 @@ class Pair:
     sha256: dict[str, str]
     plain: bool = False  # whether the model is given what people type in plain characters
     confidence: Confidence | None = None
+    listed: HomeList | None = None
 
     @property
     def draft(self) -> Draft | None:
@@ -276,6 +288,7 @@ def _parse(folder: Path) -> Pair:
         sha256=manifest.table("sha256").hashes(),
         plain=tokenizer.has("plain") and tokenizer.value("plain", bool),
         confidence=_confidence(manifest) if manifest.has("confidence") else None,
+        listed=_listed(manifest) if manifest.has("listed") else None,
     )
     of_drafts = [file for draft in pair.drafts.values() for file in draft.files]
     for file in (pair.tokenizer, pair.chat_template, *of_drafts, pair.exit_head, pair.tools):
@@ -311,18 +324,27 @@ def _draft(name: str, table: Table, folder: Path) -> Draft:
 
 
 def _confidence(manifest: Table) -> Confidence:
-    table = manifest.table("confidence", "offset", "slope", "ask_below", "asks", *_OF_CONFIDENCE)
+    table = manifest.table("confidence", "offset", "slope", "ask_below", "asks", "denied", "denials")
     return Confidence(
         offset=table.number("offset", -50, 50),
         slope=table.number("slope", 0, 50),
         ask_below=table.number("ask_below", 0, 1),
         asks=table.table("asks").words(),
-        unlisted=table.number("unlisted", -50, 50) if table.has("unlisted") else 0.0,
-        names=table.texts("names") if table.has("names") else (),
-        titles=table.texts("titles") if table.has("titles") else (),
         denied=table.number("denied", -50, 50) if table.has("denied") else 0.0,
         denials=table.texts("denials") if table.has("denials") else (),
     )
+
+
+def _listed(manifest: Table) -> HomeList:
+    table = manifest.table("listed", "titles", "says", "device", *_OF_LIST)
+    if not manifest.has("confidence"):
+        raise PairError(f"{table.where} is read with [confidence] alone; calibrate the pair, or leave it out")
+    titles = table.table("titles").words()
+    device = table.text("device") if table.has("device") else "name"
+    if device not in titles.values():
+        raise PairError(f"{table.where}: titles must say where the devices are, the argument {shown(device)}")
+    lists = {key: table.texts(key) if table.has(key) else () for key in _OF_LIST}
+    return HomeList(titles=titles, says=table.text("says"), device=device, **lists)
 
 
 def _checkpoint(target: Table, folder: Path) -> str:

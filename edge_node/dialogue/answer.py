@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from edge_node.dialogue.doubts import Doubt
 from edge_node.dialogue.provisional import SettledTurn
 from edge_node.rounds.progress import Source
 from edge_node.rounds.round_stats import RoundStats
@@ -33,12 +34,24 @@ class Answer:
     surprisal: tuple[int | None, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     stats: RoundStats = field(default_factory=RoundStats)
-    confidence: float | None = (
-        None  # the chance that its calls are what was meant; None without calls, or if nobody can tell
-    )
-    question: str = ""  # what is asked in place of making its calls, where they are too unsure
+    doubt: Doubt = field(default_factory=Doubt)  # of its calls
     provisional: str = ""  # text behind `text` that this device has drafted without a hub: nothing may be done by it
     settled: list[SettledTurn] = field(default_factory=list)  # earlier turns that a hub has confirmed or amended before
+
+    @property
+    def meant(self) -> str:
+        """The text by which calls are made or asked about: its own, or with the calls as the list of the home has them."""
+        return self.text if self.doubt.as_listed is None else self.doubt.as_listed
+
+    @property
+    def confidence(self) -> float | None:
+        """The chance that its calls are what was meant; None without calls, or if nobody can tell."""
+        return self.doubt.sure
+
+    @property
+    def question(self) -> str:
+        """What is said in place of making its calls, where they are too unsure or the home has not what they name."""
+        return self.doubt.says
 
     @property
     def notice(self) -> str:

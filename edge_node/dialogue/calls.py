@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
 from edge_node.dialogue.lines import LineSorter, without_controls
@@ -221,6 +221,11 @@ def parse_call(line: str) -> Call:
     if not well_formed or not isinstance(call["arguments"], dict):
         raise ValueError('a call has a "name", a string, and "arguments", an object, and nothing else')
     return Call(**call)
+
+
+def in_a_line(call: Call) -> str:
+    """A call as the built-in pair writes it."""
+    return json.dumps(asdict(call), ensure_ascii=False, separators=(",", ":"))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Conversation:
         self._guidance, self._guided, self._doubts = guidance, guided, doubts
         self._opening = _opening(system)
         self._tools: tuple[Tool, ...] = ()
+        self._by_list = True
         self.turns: list[Turn] = list(self._opening)
         self._provisional: list[ProvisionalTurn] = []  # the last turns, as far as they are not verified
         self._drafted: tuple[int, ...] = ()  # ids of the provisional text of the answer in progress
@@ -69,15 +70,18 @@ class Conversation:
         turns: Sequence[Turn],
         unverified: Sequence[ProvisionalTurn],
         tools: Sequence[Tool] = (),
+        *,
+        by_list: bool = True,
     ) -> None:
         """Go on with another chat: `turns` behind that system message, of which the last are `unverified`; it may call `tools`.
 
-        The session stays, and what both chats begin with is not sent again.
+        The session stays, and what both chats begin with is not sent again. `by_list` says that a list of the home in the system message
+        has all of it: what is not there is not called.
         """
         self._opening = _opening(system)
         self.turns = [*self._opening, *turns]
         self._provisional = list(unverified)
-        self._tools = tuple(tools)
+        self._tools, self._by_list = tuple(tools), by_list
 
     @property
     def system(self) -> str:
@@ -260,9 +264,8 @@ class Conversation:
     def _look_for_doubt(self, answer: Answer, request: str, grammar: Grammar | None) -> None:
         """Say of an answer with calls how sure they are, before anybody is told what it says of them. What keeps to a schema has none."""
         if self._doubts is not None and grammar is None:
-            answer.confidence, answer.question = self._doubts.about(
-                answer.text, answer.ids, answer.surprisal, request, self.system
-            )
+            listed = self.system if self._by_list else ""
+            answer.doubt = self._doubts.about(answer.text, answer.ids, answer.surprisal, request, listed)
 
     def _prompt(self, turns: Sequence[Turn]) -> list[int]:
         return self._tokenizer.prompt(turns, self._tools)

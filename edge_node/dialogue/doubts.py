@@ -1,13 +1,17 @@
-"""How sure the calls of an answer are, by what the target said of their ids; what is too unsure is asked back about."""
+"""How sure the calls of an answer are: by what the target said of their ids, and by the list of the home. What is too unsure is asked back about."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from edge_node.dialogue.calls import parse_call
-from edge_node.dialogue.lines import AnswerLines
+from edge_node.dialogue.calls import in_a_line, parse_call
+from edge_node.dialogue.lines import AnswerLines, Part
+from edge_node.dialogue.listed import Compared, compared
 from edge_node.dialogue.tokenizer import ChatTokenizer
 from shared.confidence import Confidence
+from shared.home_list import HomeList
 from shared.pair import Pair
 
 
@@ -15,43 +19,77 @@ def doubts_of(pair: Pair, tokenizer: ChatTokenizer) -> Doubts | None:
     """What doubts the calls of that pair; None for one whose manifest does not say how."""
     if pair.confidence is None or pair.tools is None:
         return None
-    return Doubts(pair.confidence, tokenizer)
+    return Doubts(pair.confidence, tokenizer, pair.listed)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """`sure` is the chance, 0 to 1, that the calls of an answer are what was meant; None where there are none, or no hub has said.
+
+    `says` is what is said in place of making them: a question, or that the home has not what they name. `as_listed` is the text with the
+    calls as the list of the home has them, None where they are so already; without the calls where the home `lacks` what they name.
+    """
+
+    sure: float | None = None
+    says: str = ""
+    as_listed: str | None = None
+    lacks: bool = False
 
 
 class Doubts:
     """Any thread may use it."""
 
-    def __init__(self, confidence: Confidence, tokenizer: ChatTokenizer) -> None:
-        self._confidence, self._tokenizer = confidence, tokenizer
+    def __init__(self, confidence: Confidence, tokenizer: ChatTokenizer, listed: HomeList | None = None) -> None:
+        self._confidence, self._tokenizer, self._listed = confidence, tokenizer, listed
 
     def about(
         self, text: str, ids: Sequence[int], surprisal: Sequence[int | None], request: str, system: str = ""
-    ) -> tuple[float | None, str]:
-        """How sure the calls in `text` are, and what is asked in place of making them, if they are too unsure.
+    ) -> Doubt:
+        """How sure the calls in `text` are, and what is said in place of making them.
 
-        `request` is what they answer, `system` the chat's system message, which may list the home. `surprisal` is of each of `ids`,
-        in thousandths of a nat. None and no question where there are no calls yet, or no hub has said how sure one is.
+        `request` is what they answer, `system` the chat's system message, if that is the list of all that the home has. `surprisal` is of
+        each of `ids`, in thousandths of a nat.
         """
         lines = AnswerLines()
         parts = [*lines.take(text), *lines.finish()]
         end = max((part.end for part in parts if part.is_call), default=0)
         if not end:
-            return None, ""
-        thousandths = surprisal[: self._ids_up_to(end, ids)]
-        told = [each for each in thousandths if each is not None]
-        if len(told) < len(thousandths):
-            return None, ""
-        is_unlisted = any(self._names_unlisted(part.text, system) for part in parts if part.is_call)
-        is_denied = self._confidence.is_denied(request)
-        sure = self._confidence.of(sum(told) / 1e3, is_unlisted=is_unlisted, is_denied=is_denied)
+            return Doubt()
+        sure = self._sure(self._ids_up_to(end, ids), surprisal, request)
         said = "".join(part.text for part in parts if not part.is_call)
-        return sure, self._confidence.question(said) if sure < self._confidence.ask_below else ""
+        fitted = self._compared(parts, request, system)
+        if fitted is None:
+            return Doubt(sure, self._question(sure, said))
+        if fitted.missing:
+            says = self._listed.says.replace("{}", fitted.missing) if self._listed is not None else ""
+            return Doubt(sure, says, says, lacks=True)
+        for name, meant in fitted.guessed:
+            said = re.sub(re.escape(name), lambda _, meant=meant: meant, said, flags=re.IGNORECASE)  # type: ignore[misc]
+        question = self._confidence.question(said) if fitted.guessed else self._question(sure, said)
+        return Doubt(sure, question, "\n".join([*map(in_a_line, fitted.calls), said]))
 
-    def _names_unlisted(self, call: str, system: str) -> bool:
+    def _question(self, sure: float | None, said: str) -> str:
+        is_unsure = sure is not None and sure < self._confidence.ask_below
+        return self._confidence.question(said) if is_unsure else ""
+
+    def _sure(self, count: int, surprisal: Sequence[int | None], request: str) -> float | None:
+        """How sure calls are that have the first `count` ids; None where no hub has said of each how probable it is."""
+        told = [each for each in surprisal[:count] if each is not None]
+        if len(told) < len(surprisal[:count]):
+            return None
+        return self._confidence.of(sum(told) / 1e3, is_denied=self._confidence.is_denied(request))
+
+    def _compared(self, parts: Sequence[Part], request: str, system: str) -> Compared | None:
+        """The calls beside the list of the home; None where they are as the list has them, or nothing can be told of them."""
+        listed = None if self._listed is None or not system else self._listed.read(system)
+        if listed is None:
+            return None
         try:
-            return self._confidence.is_unlisted(parse_call(call).arguments, system)
+            calls = tuple(parse_call(part.text) for part in parts if part.is_call)
         except ValueError:
-            return False
+            return None
+        fitted = compared(calls, listed, request)
+        return None if fitted == Compared(calls) else fitted
 
     def _ids_up_to(self, end: int, ids: Sequence[int]) -> int:
         """How many of the ids make up the first `end` characters."""

@@ -10,15 +10,17 @@ from edge_node.dialogue.calls import CallReader, calls_that_may_be_made
 
 
 def told_doubt(answer: Answer) -> str:
-    """What a person is told of calls that the pair is not sure of."""
+    """What a person is told of calls that the pair is not sure of, or that name what the home has not."""
+    if answer.doubt.lacks:
+        return answer.question
     return f"not sure ({100 * (answer.confidence or 0):.0f} %): {answer.question}"
 
 
 def answer_json(answer: Answer, reader: CallReader, error: str = "") -> dict[str, Any]:
     """Its text, calls and figures; `error` is the sentence of what broke it off."""
     stats = answer.stats
-    reading = reader.read(answer.text + answer.provisional)
-    calls = calls_that_may_be_made(reader, answer.text, answer.provisional, are_doubted=bool(answer.question))
+    reading = reader.read(answer.meant + answer.provisional)
+    calls = calls_that_may_be_made(reader, answer.meant, answer.provisional, are_doubted=bool(answer.question))
     return {
         "text": answer.text + answer.provisional,
         "provisional": answer.provisional,

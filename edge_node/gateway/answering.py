@@ -11,9 +11,9 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-from edge_node.dialogue.calls import Call
+from edge_node.dialogue.calls import Call, in_a_line
 from edge_node.dialogue.tokenizer import Turn
-from edge_node.gateway.tool_text import TaggedText, calls_among, calls_in_lines, in_a_line, in_tags
+from edge_node.gateway.tool_text import TaggedText, calls_among, calls_in_lines, in_tags
 from edge_node.gateway.wanted import Unanswerable, Wanted, WriteCall, read_grammar
 from edge_node.home_assistant.confirming import CONFIRMED_S, Outcome, Question, reply_to
 from edge_node.service.requests import Asked

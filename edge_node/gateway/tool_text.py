@@ -16,12 +16,6 @@ _TAGGED = re.compile(rf"{_OPEN}\s*(.*?)\s*(?:{_CLOSE}|\Z)", re.DOTALL)
 _MOST = 64  # calls of one answer
 
 
-def in_a_line(call: Call) -> str:
-    """A call as the built-in pair writes it."""
-    written = asdict(call)
-    return json.dumps(written, ensure_ascii=False, separators=(",", ":"))
-
-
 def in_tags(call: Call) -> str:
     """A call as it is written between tags."""
     written = json.dumps(asdict(call), ensure_ascii=False)

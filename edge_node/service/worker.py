@@ -71,7 +71,7 @@ class Job:
         """The calls that others are to carry out."""
         if not self.may_act or not self.asked.acts:
             return ()
-        return reader.read(self.answer.text).calls if self.outcome is None else self.outcome.others
+        return reader.read(self.answer.meant).calls if self.outcome is None else self.outcome.others
 
 
 Tell = Callable[[Job, dict[str, Any]], None]  # sends a piece of an answer
@@ -163,7 +163,9 @@ class Worker:
             system = agent.system(asked.text, said)
         asked_as = system, asked.tools
         if chat is not self.chat or asked_as != self._asked_as or tuple(conversation.said) != chat.turns:
-            conversation.resume(system, chat.turns, chat.unverified, asked.tools)
+            # The agent knows the home better than the part of it that it lists.
+            by_list = agent is None or chat.system is not None
+            conversation.resume(system, chat.turns, chat.unverified, asked.tools, by_list=by_list)
         self.chat, self._asked_as = chat, asked_as
         conversation.loop.on_wait = pieces.wait
         if conversation.loop.mode is not (mode := self._mode()):
@@ -182,7 +184,7 @@ class Worker:
 
     def _outcome(self, agent: HomeAgent, job: Job, said: list[str], listed: str) -> Outcome | None:
         """What becomes of the answer's calls at home."""
-        read = self._reader.read(job.answer.text)
+        read = self._reader.read(job.answer.meant)
         if not read.calls and not read.refused:
             return None
         if not job.may_act:
@@ -218,9 +220,11 @@ def _reply(agent: HomeAgent | None, request: str, question: Question | None, las
 
 def _asked_back(job: Job, reader: CallReader) -> Outcome | None:
     """What becomes of calls that others would carry out, where the pair is not sure of them; None where all of them stop something."""
-    calls = reader.read(job.answer.text).calls
+    calls = reader.read(job.answer.meant).calls
     made = tuple(filter(stops, calls))
     waits = tuple(call for call in calls if call not in made)
+    if job.answer.doubt.lacks:
+        return Outcome(job.answer.question)
     if not waits:
         return None
     if not job.chat.is_named:

@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.confidence import Confidence
 from shared.file_hash import sha256_of
+from shared.home_list import HomeList
 from shared.pair import DEFAULT, MANIFEST, Draft, Pair
 from shared.sampling_parameters import Sampling
 from shared.toml_text import toml_text
@@ -31,6 +32,7 @@ class Written:
     defaults: Sampling = field(default_factory=Sampling)
     plain: bool = False
     confidence: Confidence | None = None
+    listed: HomeList | None = None
 
 
 def written_of(pair: Pair) -> Written:
@@ -48,6 +50,7 @@ def written_of(pair: Pair) -> Written:
         defaults=pair.defaults,
         plain=pair.plain,
         confidence=pair.confidence,
+        listed=pair.listed,
     )
 
 
@@ -83,10 +86,9 @@ def write_manifest(
         tables["tokenizer",]["plain"] = True
     if written.tools is not None:
         tables["tools",] = {"file": written.tools}
-    if written.confidence is not None:
-        tables["confidence",] = {
-            key: value for key, value in asdict(written.confidence).items() if value not in ((), {})
-        }
+    for table, told in (("confidence", written.confidence), ("listed", written.listed)):
+        if told is not None:
+            tables[table,] = {key: value for key, value in asdict(told).items() if value not in ((), {})}
     chosen = written.defaults
     tables["defaults",] = {"temperature": chosen.temperature, "top_k": chosen.top_k, "top_p": chosen.top_p}
     tables["sha256",] = {**(known or {}), **{file: sha256_of(folder / file).hex() for file in files}}

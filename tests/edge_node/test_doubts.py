@@ -7,7 +7,7 @@ import math
 import pytest
 from tokenizers import Tokenizer
 
-from edge_node.dialogue.doubts import Doubts
+from edge_node.dialogue.doubts import Doubt, Doubts
 from edge_node.dialogue.tokenizer import ChatTokenizer
 from shared.confidence import Confidence
 from shared.pair import load_pair
@@ -39,33 +39,30 @@ def test_confidence_falls_as_surprisal_rises_and_never_leaves_0_to_1() -> None:
 def test_what_is_said_behind_the_calls_does_not_count() -> None:
     calls, said = ids(f"{CALL}\n"), ids(SAID)
     doubts = Doubts(AS_SAID, TOKENIZER)
-    sure, question = doubts.about(f"{CALL}\n{SAID}", [*calls, *said], [*[1] * len(calls), *[5000] * len(said)], "")
-    assert sure == pytest.approx(math.exp(-len(calls) / 1e3), abs=2e-3)
-    assert question == ""
+    doubt = doubts.about(f"{CALL}\n{SAID}", [*calls, *said], [*[1] * len(calls), *[5000] * len(said)], "")
+    assert doubt.sure == pytest.approx(math.exp(-len(calls) / 1e3), abs=2e-3)
+    assert doubt.says == ""
 
 
 def test_one_unsure_id_of_a_call_asks_back() -> None:
     calls, said = ids(f"{CALL}\n"), ids(SAID)
     surprisal = [0] * len(calls) + [0] * len(said)
     surprisal[4] = 1200
-    sure, question = Doubts(AS_SAID, TOKENIZER).about(f"{CALL}\n{SAID}", [*calls, *said], surprisal, "")
-    assert sure == pytest.approx(math.exp(-1.2), abs=1e-3)
-    assert question == "Did you mean: turn on the kitchen?"
+    doubt = Doubts(AS_SAID, TOKENIZER).about(f"{CALL}\n{SAID}", [*calls, *said], surprisal, "")
+    assert doubt.sure == pytest.approx(math.exp(-1.2), abs=1e-3)
+    assert doubt.says == "Did you mean: turn on the kitchen?"
 
 
 def test_an_answer_without_calls_has_no_confidence() -> None:
     said = ids("There is no cellar in this home.")
-    assert Doubts(AS_SAID, TOKENIZER).about("There is no cellar in this home.", said, [9000] * len(said), "") == (
-        None,
-        "",
-    )
+    assert Doubts(AS_SAID, TOKENIZER).about("There is no cellar in this home.", said, [9000] * len(said), "") == Doubt()
 
 
 def test_where_a_hub_has_not_said_how_sure_it_is_nothing_is_doubted() -> None:
     calls = ids(f"{CALL}\n")
     told: list[int | None] = [9000] * len(calls)
     told[2] = None
-    assert Doubts(AS_SAID, TOKENIZER).about(f"{CALL}\n", calls, told, "") == (None, "")
+    assert Doubts(AS_SAID, TOKENIZER).about(f"{CALL}\n", calls, told, "") == Doubt()
 
 
 @pytest.mark.parametrize(
@@ -81,38 +78,47 @@ def test_a_question_says_what_would_be_done(said: str, question: str) -> None:
     assert AS_SAID.question(said) == question
 
 
-LISTED = "Areas: kitchen, living room\nDevices: bed light, Sofa Lamp"
-WITH_A_LIST = Confidence(0.0, 1.0, 0.5, unlisted=-3.0, names=("name", "area"), titles=("areas", "devices"))
+LISTED = "Areas: kitchen, living room\nFloors: attic\nDevices: bed light, Sofa Lamp"
+BY_LIST = Doubts(AS_SAID, TOKENIZER, load_pair("home").listed)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "is_unlisted"),
-    [
-        ({"name": "sofa lamp"}, False),
-        ({"name": "Bed Light ", "area": "living room"}, False),
-        ({"name": "bed"}, True),
-        ({"name": "bed light", "area": "cellar"}, True),
-        ({"item": "milk"}, False),
-        ({"name": 3}, False),
-        ({}, False),
-    ],
-)
-def test_a_name_counts_as_listed_only_as_a_whole(arguments: dict[str, object], *, is_unlisted: bool) -> None:
-    assert WITH_A_LIST.is_unlisted(arguments, LISTED) == is_unlisted
-    assert not WITH_A_LIST.is_unlisted(arguments, "You are a butler, and brief.")
-    assert not AS_SAID.is_unlisted(arguments, LISTED)
+def doubt_of(call: str, said: str, request: str, nats: int = 0, system: str = LISTED) -> Doubt:
+    written = ids(f"{call}\n{said}")
+    return BY_LIST.about(f"{call}\n{said}", written, [nats] * len(written), request, system)
 
 
-def test_what_the_list_has_not_is_less_sure() -> None:
-    calls = ids(f"{CALL}\n")
-    sure = [
-        Doubts(WITH_A_LIST, TOKENIZER).about(f"{CALL}\n", calls, [2] * len(calls), "", system)[0]
-        for system in (LISTED, LISTED.replace("kitchen", "hall"))
-    ]
-    assert sure[0] is not None
-    assert sure[1] is not None
-    odds = [each / (1 - each) for each in sure if each is not None]
-    assert odds[0] / odds[1] == pytest.approx(math.exp(3))
+def test_what_the_home_has_not_is_said_by_its_name_and_not_asked_about() -> None:
+    doubt = doubt_of(CALL.replace("kitchen", "cellar"), "Turned on the cellar.", "turn on the cellar", nats=500)
+    assert (doubt.says, doubt.lacks) == ("There is no cellar in this home, so I changed nothing.", True)
+    assert doubt.as_listed == doubt.says
+    assert doubt.sure is not None
+
+
+@pytest.mark.parametrize(("nats", "question"), [(0, ""), (500, "Did you mean: turn on the attic?")])
+def test_what_is_listed_as_something_else_is_called_so_without_a_question(nats: int, question: str) -> None:
+    doubt = doubt_of(CALL.replace("kitchen", "attic"), "Turned on the attic.", "attic on", nats)
+    assert (doubt.says, doubt.lacks) == (question, False)
+    assert doubt.as_listed == '{"name":"HassTurnOn","arguments":{"floor":"attic"}}\nTurned on the attic.'
+
+
+def test_a_name_that_is_almost_that_of_a_device_is_asked_about_however_sure_the_pair_is() -> None:
+    doubt = doubt_of(CALL.replace('"area":"kitchen', '"name":"sofa lamb'), "Turned on the sofa lamb.", "sofa lamb on")
+    assert doubt.says == "Did you mean: turn on the Sofa Lamp?"
+    assert doubt.as_listed == '{"name":"HassTurnOn","arguments":{"name":"Sofa Lamp"}}\nTurned on the Sofa Lamp.'
+
+
+@pytest.mark.parametrize("system", ["", "You are a butler, and brief.", LISTED])
+def test_what_is_listed_and_what_no_list_is_there_for_is_left_as_it_is(system: str) -> None:
+    doubt = doubt_of(CALL, SAID, "turn on the kitchen", system=system)
+    assert doubt == Doubt(doubt.sure)
+    assert doubt.sure == pytest.approx(1.0)
+
+
+def test_the_list_is_minded_where_no_hub_says_how_sure_it_is() -> None:
+    text = CALL.replace("kitchen", "cellar")
+    doubt = BY_LIST.about(text, ids(text), [None] * len(ids(text)), "cellar on", LISTED)
+    assert doubt.lacks
+    assert doubt.sure is None
 
 
 @pytest.mark.parametrize(

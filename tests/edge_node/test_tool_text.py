@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_node.dialogue.calls import Call
-from edge_node.gateway.tool_text import TaggedText, in_a_line, in_tags
+from edge_node.dialogue.calls import Call, in_a_line
+from edge_node.gateway.tool_text import TaggedText, in_tags
 
 NAMES = frozenset({"light", "time"})
 LIGHT = Call("light", {"on": True, "area": "Küche"})

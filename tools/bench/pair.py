@@ -105,7 +105,7 @@ def run(requests: int, pair_name: str, as_json: bool, errors: Path | None = None
         "best_coupling_t08": drafter.best_coupling(sampled),
     }
     confusions = {
-        name: Confusion.of((a.exchange.calls, a.answer.text) for a in answered) for name, answered in greedy.items()
+        name: Confusion.of((a.exchange.calls, a.answer.meant) for a in answered) for name, answered in greedy.items()
     }
     for name, confusion in confusions.items():
         confusion.show(f"{name} phrasings")
@@ -163,7 +163,7 @@ def _trust(nodes: Sequence[Conversation], requests: int) -> _Trusted:
 
 
 def _right(asked: AskedRequest) -> bool:
-    return right(asked.answer.text, asked.exchange.calls)
+    return right(asked.answer.meant, asked.exchange.calls)
 
 
 def _by_kind(answered: Sequence[AskedRequest]) -> dict[str, float | None]:

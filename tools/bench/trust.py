@@ -49,7 +49,7 @@ def _call(told: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def acted(asked: AskedRequest) -> bool:
     """Whether an answer makes a call without asking back, or something that was to be one."""
-    return not asked.answer.question and calls_of(asked.answer.text) != []
+    return not asked.answer.question and calls_of(asked.answer.meant) != []
 
 
 def acted_by_kind(answered: Sequence[AskedRequest]) -> dict[str, float]:
@@ -119,22 +119,26 @@ def same_calls(groups: Sequence[Sequence[AskedRequest]]) -> float:
 
 
 def _folded(asked: AskedRequest) -> str:
-    return repr(calls_of(asked.answer.text)).casefold()
+    return repr(calls_of(asked.answer.meant)).casefold()
 
 
 def share_asked_back(answered: Sequence[AskedRequest]) -> float:
     """The share of answers whose calls are asked back about ("Did you mean …?")."""
-    return round(sum(each.answer.question != "" for each in answered) / len(answered), 4)
+    return round(sum(map(_asks_back, answered)) / len(answered), 4)
+
+
+def _asks_back(asked: AskedRequest) -> bool:
+    return asked.answer.question != "" and not asked.answer.doubt.lacks
 
 
 def share_right_at_once(answered: Sequence[AskedRequest]) -> float | None:
     """The share of answers whose calls are exactly those that were meant, and made without asking back."""
-    return share_right(answered, lambda each: not each.answer.question)
+    return share_right(answered, lambda each: not _asks_back(each))
 
 
 def share_right(
     answered: Sequence[AskedRequest], also: Callable[[AskedRequest], bool] = lambda _: True
 ) -> float | None:
     """The share of answers whose calls are exactly those that were meant, of which `also` holds."""
-    good = [right(each.answer.text, each.exchange.calls) and also(each) for each in answered]
+    good = [right(each.answer.meant, each.exchange.calls) and also(each) for each in answered]
     return round(sum(good) / len(good), 4) if good else None

@@ -4,8 +4,9 @@
 
 Through a broker and a hub it asks what training never drew: requests in familiar and in new phrasings, with and without a list of
 the home, and requests that must change nothing. From the target's probability of each answer's calls it fits the chance that
-they are right (Platt scaling; less where the list of the home has not what they name, or the request has a word that denies). Below a confidence c a question is cheaper
+they are right (Platt scaling; less where the request has a word that denies). Below a confidence c a question is cheaper
 than the act: what is asked in vain costs 1 with the chance c, what is done wrongly costs the price with the chance 1 - c.
+What calls may name under a list of the home goes into the manifest too, as listed.toml has it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if __name__ == "__main__":
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tomllib
@@ -27,35 +28,37 @@ from rich.console import Console
 from hub.pairing.manifest import write_manifest, written_of
 from shared.confidence import Confidence
 from shared.errors import PairError
+from shared.home_list import HomeList
 from shared.pair import load_pair
 from shared.program import run
 from tools.bench.asking import NODES, AskedRequest, ask_all, asking, drawn
-from tools.bench.confusion import calls_of, right
+from tools.bench.confusion import right
 from tools.bench.trust import must_change_nothing
-from tools.home.data.invent import HELD_OUT, NEW_PHRASING
+from tools.home.data.invent import HELD_OUT, KINDS_OF_DEVICES, NEW_PHRASING, heads
 from tools.rig.testbed import running_hub
 
 _SEED = 20_261_128  # not that of the benches
 _ASKS = Path(__file__).parent / "data" / "asks.toml"
-_NAMES = ("name", "area", "floor")  # arguments that name what a home's list has
-_TITLES = ("areas", "rooms", "floors", "devices")
-_DENIALS = ("don't", "dont", "not", "never", "no", "won't", "mustn't", "shouldn't", "needn't", "forbidden", "nobody")
+_LISTED = Path(__file__).parent / "data" / "listed.toml"
+_DENIALS = (
+    "don't", "dont", "not", "never", "no", "nope", "nah", "none", "nobody", "won't", "mustn't", "shouldn't", "needn't", "wouldn't", "cannot",
+    "refuse", "refrain", "decline", "forbid", "forbidden", "prohibited", "deny", "reject", "avoid", "prevent", "resist", "unless",
+)  # fmt: skip
+_DENIED = -3.0  # at most: what somebody has denied is worse to do than what was merely not understood
 _STEPS = 50  # of Newton's method
 _console = Console(stderr=True)
 
 
 def told_by(asked: AskedRequest, probed: Confidence) -> tuple[float, ...] | None:
-    """1, ln(P / (1 - P)) with P the target's probability of the answer's calls, whether they name what is not listed, and whether the request denies; None without calls.
+    """1, ln(P / (1 - P)) with P the target's probability of the answer's calls, and whether the request denies; None without calls that could be made.
 
     The answers' confidences are P itself: `probed` says so.
     """
     answer = asked.answer
-    if answer.confidence is None:
+    if answer.confidence is None or answer.doubt.lacks:
         return None
-    system = next((turn.content for turn in asked.turns if turn.role == "system"), "")
-    unlisted = any(probed.is_unlisted(arguments, system) for _, arguments in calls_of(answer.text) or ())
     log_odds = float(np.log(answer.confidence / max(1 - answer.confidence, 1e-12)))
-    return 1.0, log_odds, float(unlisted), float(probed.is_denied(asked.turns[-1].content))
+    return 1.0, log_odds, float(probed.is_denied(asked.turns[-1].content))
 
 
 def fitted(inputs: np.ndarray, is_right: np.ndarray) -> np.ndarray:
@@ -76,7 +79,7 @@ def calibrate(
 ) -> None:
     """Write the table [confidence] of a pair's manifest."""
     asks = tomllib.loads(_ASKS.read_text())
-    probed = Confidence(0.0, 1.0, 0.0, asks, names=_NAMES, titles=_TITLES, denials=_DENIALS)
+    probed = Confidence(0.0, 1.0, 0.0, asks, denials=_DENIALS)
     write_confidence(pair, probed)
     listed = [replace(source, homes=1.0) for source in (HELD_OUT, NEW_PHRASING)]
     with running_hub(NODES, pair, ["--threads", "1"]) as bed, asking(bed) as nodes:
@@ -89,27 +92,35 @@ def calibrate(
         nothing = ask_all(nodes, must_change_nothing(requests, _SEED), 0.0, "what must change nothing")
     told = [(each, its) for each in (*wanted, *nothing) if (its := told_by(each, probed)) is not None]
     inputs = np.array([each for _, each in told])
-    is_right = np.array([right(asked.answer.text, asked.exchange.calls) for asked, _ in told])
+    is_right = np.array([right(asked.answer.meant, asked.exchange.calls) for asked, _ in told])
     if is_right.all() or not is_right.any():
         raise PairError("all answers with calls are right, or none is: there is nothing to calibrate with")
-    weights = [round(float(each), 4) for each in fitted(inputs, is_right)]
-    offset, slope, unlisted, denied = weights
+    offset, slope, denied = (round(float(each), 4) for each in fitted(inputs, is_right))
+    denied = min(denied, _DENIED)
+    weights = [offset, slope, denied]
     bound = round(price / (1 + price), 4)
-    write_confidence(
-        pair, replace(probed, offset=offset, slope=slope, ask_below=bound, unlisted=unlisted, denied=denied)
-    )
+    write_confidence(pair, replace(probed, offset=offset, slope=slope, ask_below=bound, denied=denied))
     asked_back = 1 / (1 + np.exp(-inputs @ weights)) < bound
-    acted = (~asked_back)[len(told) - sum(each.answer.confidence is not None for each in nothing) :].sum()
+    acted = (~asked_back)[len(told) - sum(told_by(each, probed) is not None for each in nothing) :].sum()
     _console.print(
-        f"offset {offset}, slope {slope}, unlisted {unlisted}, denied {denied}, asked back below {bound}: of {len(told)} answers with calls {is_right.mean():.3f} are right; asked back about are "
+        f"offset {offset}, slope {slope}, denied {denied}, asked back below {bound}: of {len(told)} answers with calls {is_right.mean():.3f} are right; asked back about are "
         f"{(asked_back & is_right).sum() / is_right.sum():.3f} of these and {(asked_back & ~is_right).sum() / (~is_right).sum():.3f} of the others; {acted / len(nothing):.3f} of what must change nothing is acted on"
     )
 
 
 def write_confidence(name: str, confidence: Confidence) -> None:
-    """Write it into the manifest of the pair of that name, or in that folder."""
+    """Write it into the manifest of the pair of that name, or in that folder, and what calls may name under a list."""
     pair = load_pair(name)
-    write_manifest(pair.folder, replace(written_of(pair), confidence=confidence), (), pair.sha256)
+    written = replace(written_of(pair), confidence=confidence, listed=home_list())
+    write_manifest(pair.folder, written, (), pair.sha256)
+
+
+def home_list() -> HomeList:
+    """What the calls of the built-in pair may name under a list of the home: data/listed.toml, and the nouns that tell a kind of device."""
+    told: dict[str, Any] = tomllib.loads(_LISTED.read_text())
+    nouns = dict.fromkeys(noun for kind in KINDS_OF_DEVICES for noun in heads(kind))
+    told.update({key: tuple(value) for key, value in told.items() if isinstance(value, list)})
+    return HomeList(kinds=tuple(nouns), **told)
 
 
 if __name__ == "__main__":

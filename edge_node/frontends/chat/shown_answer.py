@@ -54,6 +54,8 @@ class ShownAnswer:
         if self._answer.question:
             self._screen.line(told_doubt(self._answer), style=DIM)
         elif self._calls:
+            for call in self._reader.read(self._answer.meant).calls if self._answer.doubt.as_listed else ():
+                self._screen.line(f"as the home has it: {call_in_words(call)}", style=DIM)
             self._screen.line(_NOT_DONE, style=DIM)
 
     def _tell_settled(self) -> None:

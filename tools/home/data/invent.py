@@ -32,7 +32,7 @@ class Source:
     invented: float = 0.4  # words that no list has
     misspelt: float = 0.09  # requests with a slip of the fingers, or of who listens
     strewn: float = 0.25  # requests for what the list of the home has, with words between that say nothing
-    homes: float = 0.35  # dialogues whose system message lists the home
+    homes: float = 0.5  # dialogues whose system message lists the home
     odd_homes: float = 0.4  # homes in which only the list tells an area from a device
     pieces: tuple[str, ...] = ()
 
@@ -56,6 +56,9 @@ def words(split: Split) -> dict[str, list[str]]:
 def _english(split: Split) -> list[list[str]]:
     """The lists of words that names may be made of."""
     return [texts for kind, texts in words(split).items() if kind != "foreign"]
+
+
+KINDS_OF_DEVICES = tuple(_lists()["heads"])
 
 
 def heads(kind: str) -> list[str]:
