@@ -11,6 +11,7 @@ from hub.engine.window import Window
 from hub.model.target import Target
 from hub.sessions.book import SessionBook
 from hub.sessions.memory import KVMemory
+from hub.sessions.service_classes import ServiceClasses, patterns
 from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings
 from shared.guide import GuideMaker
@@ -31,12 +32,14 @@ def assemble(
 ) -> Engine:
     """An engine for `target`. Its forward is measured first. `group` goes to KVMemory, the others to Engine."""
     memory = KVMemory(target.pool, target.cache, group)
+    classes = ServiceClasses(patterns(settings.voice), patterns(settings.background))
     book = SessionBook(
         limits,
         memory,
         max_sessions=settings.max_sessions,
         max_per_node=settings.max_sessions_per_node,
         ttl_s=settings.session_ttl_s,
+        class_of=classes.of,
     )
     return Engine(
         target,

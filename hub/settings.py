@@ -105,6 +105,10 @@ class HubSettings:
     """Most open sessions of one node, from 1 to 1000000. Its longest idle one gives way."""
     max_queue: int = 1024
     """Most sessions with work at once, from 1 to 1000000. While there are so many, no other is opened."""
+    voice: str = ""
+    """Nodes whose requests go before all others, since somebody stands there and waits: patterns of names such as "kitchen-mic, satellite-*"."""
+    background: str = ""
+    """Nodes whose requests wait for all others, such as "camera-*". A node that is in neither list is normal."""
     session_ttl_s: float = 3600.0
     """Seconds of silence after which a session is forgotten, from 1 to 10000000."""
     delivery_rate: str = "2M"

@@ -88,7 +88,7 @@ class Engine:
         self._budget = budget
         self._max_queue = max_queue
         self._clock = clock
-        self._inbox = Inbox(clock)
+        self._inbox = Inbox(clock, book.class_of)
         self._work = Work(book)
         self._served: Collection[str] = ()  # nodes that had work of late
         self._drafted = 0  # drafted tokens that came since the last plan
@@ -192,8 +192,9 @@ class Engine:
         if not sessions or ids >= self._budget:
             return 0.0
         forward_s = self._time.estimate(len(sessions), ids)
-        first = min(self._work.since(session) for session in sessions)
-        return self._window.remaining(opened, first, self._clock(), self._time.fixed, forward_s)
+        highest = min(session.service_class for session in sessions)
+        first = min(self._work.since(session) for session in sessions if session.service_class is highest)
+        return self._window.remaining(opened, first, self._clock(), self._time.fixed, forward_s, highest)
 
     def _take_next(self, wait_s: float) -> bool:
         """Take in the next arrival, if there is one or comes in time."""
@@ -228,7 +229,8 @@ class Engine:
 
     def _opened(self, key: SessionKey, message: Open, now: float) -> Opened | Fault:
         answer = self._answer_open(message)
-        if isinstance(answer, Opened) and self.book.get(key) is None and len(self._work) >= self._max_queue:
+        ahead = self._work.ahead_of(self.book.class_of(key.node))
+        if isinstance(answer, Opened) and self.book.get(key) is None and ahead >= self._max_queue:
             answer = Fault(FaultCode.BUSY, "too many sessions wait for the hub", _BUSY_RETRY_MS)
         if isinstance(answer, Opened) and not self.book.open(key, now):
             answer = Fault(FaultCode.BUSY, "the hub has no room for a session", _BUSY_RETRY_MS)

@@ -45,25 +45,25 @@ class Planner:
     def _plan_with_pages(self, sessions: Sequence[HubSession], idle_s: float) -> Plan:
         """A plan for some of these sessions, all of whose rows have their pages.
 
-        A session without pages must not hold a place in the forward that others could use, nor overtake an older answer.
-        The plan is made anew without such sessions, and without younger ones that had no place in it.
+        A session without pages must not hold a place in the forward that others could use, nor overtake one that goes before it.
+        The plan is made anew without such sessions, and without those behind them that had no place in it.
         """
         while True:
-            plan = self._scheduler.plan(sessions, self._memory.keys, idle_s)
+            plan = self._scheduler.plan(sessions, self._memory.keys, idle_s, self._book.has_above)
             served, refused = self._take_pages(plan.rows)
             if not refused:
                 return plan
-            oldest = min(session.begun for session in refused)
-            sessions = [s for s in sessions if s not in refused and (s.begun < oldest or s in served)]
+            first = min(session.precedence for session in refused)
+            sessions = [s for s in sessions if s not in refused and (s.precedence < first or s in served)]
 
     def _take_pages(self, rows: Sequence[PlannedRow]) -> tuple[set[HubSession], set[HubSession]]:
-        """Take pages for the rows, the oldest answers first. Returns the sessions that have theirs, and the others."""
+        """Take pages for the rows, the highest class and its oldest answers first. Returns the sessions that have theirs, and the others."""
         givers = self._book.givers(self._clock())
         asking = {row.session for row in rows}
         served: set[HubSession] = set()
         refused: set[HubSession] = set()
-        for row in sorted(rows, key=lambda row: row.session.begun):
-            if row.session in refused:  # an older answer took its pages: its K/V is gone, and the row is void
+        for row in sorted(rows, key=lambda row: row.session.precedence):
+            if row.session in refused:  # one that goes before took its pages: its K/V is gone, and the row is void
                 continue
             preempted = self._book.take_pages(row.session, row.end, served, givers)
             if preempted is None:

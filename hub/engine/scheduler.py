@@ -12,10 +12,15 @@ from math import log1p
 from hub.engine.forward_time import ForwardTime
 from hub.kv.pages import PAGE_SIZE, pages_for
 from hub.model.batch import Row
+from hub.sessions.service_classes import ServiceClass
 from hub.sessions.session import HubSession
 
 _LEAST_GAIN = (
     1.1  # times streaming's tokens per second; for less, luck sets sessions further apart than drafting helps them
+)
+_BESIDE = 0.1  # share of a class's forwards by which lower classes may lengthen them, on average
+_ALONE = (
+    1.0  # of a forward of one id: what one of lower classes may take longer while somebody of a higher one may come
 )
 _CHANCE = 0.05  # a drafted token less likely than this to be reached is not asked for even where it costs nothing
 
@@ -56,13 +61,18 @@ class Plan:
 
 
 class Scheduler:
-    """Plans forwards of at most `budget` ids. Where not all fit, nodes get equal shares, and a node's oldest answer goes first."""
+    """Plans forwards of at most `budget` ids. Where not all fit, nodes of a class get equal shares, and a node's oldest answer goes first.
+
+    Beside a class, those below it get what lengthens its forwards by _BESIDE on average; without it, yet while one of its sessions is open, they get
+    forwards that end soon.
+    """
 
     def __init__(self, budget: int, time: ForwardTime, max_draft: int) -> None:
         self._budget = budget
         self._max_draft = max_draft
         self._time = time
         self._served: dict[str, float] = {}  # ids fed for each node that has work
+        self._saved_s = 0.0  # seconds by which lower classes may lengthen a forward of a higher one
 
     def admit(self, sessions: Iterable[HubSession]) -> None:
         """Note which sessions have work, before plans are made.
@@ -74,31 +84,64 @@ class Scheduler:
         self._served = {node: max(self._served.get(node, level) - level, 0.0) for node in present}
 
     def plan(
-        self, sessions: Sequence[HubSession], keys: Callable[[HubSession, int], list[bytes]], idle_s: float = 0.0
+        self,
+        sessions: Sequence[HubSession],
+        keys: Callable[[HubSession, int], list[bytes]],
+        idle_s: float = 0.0,
+        has_above: Callable[[ServiceClass], bool] = lambda _: False,
     ) -> Plan:
-        """Rows for sessions that were admitted: steps of decoding, the drafted tokens that pay, then prompts in what is left.
+        """Rows for sessions that were admitted, class by class: steps of decoding, the drafted tokens that pay, then prompts in what is left.
 
         `keys` gives the keys of the pages that a session's first ids fill, and none for one that shares no pages.
-        `idle_s` is what a forward waits for drafts, which streaming would not.
+        `idle_s` is what a forward waits for drafts, which streaming would not. `has_above` says whether a session of a higher class is open.
         """
+        rows: list[PlannedRow] = []
+        for service_class in sorted({session.service_class for session in sessions}):
+            budget = self._budget - sum(len(row.ids) for row in rows)
+            if rows:
+                budget = min(budget, self._ids_in(self._saved_s))
+            elif has_above(service_class):
+                budget = min(budget, max(1, self._ids_in(_ALONE * self._time.estimate(1, 1))))
+            if budget > 0:
+                rows += self._rows([s for s in sessions if s.service_class is service_class], keys, budget)
+        steps = [row.session for row in rows if not row.prefill]
+        return Plan(tuple(rows), self._price(steps, idle_s) if steps else None)
+
+    def charge(self, rows: Sequence[PlannedRow]) -> None:
+        """Note what nodes were served, for their shares in the plans to come, and what lower classes had beside a higher one."""
+        for row in rows:
+            self._served[row.session.key.node] += len(row.ids)
+        if rows:
+            highest = min(row.session.service_class for row in rows)
+            own = [len(row.ids) for row in rows if row.session.service_class is highest]
+            beside = sum(len(row.ids) for row in rows) - sum(own)
+            earned_s = _BESIDE * self._time.estimate(len(own), sum(own)) - beside * self._id_s
+            self._saved_s = min(self._saved_s + earned_s, PAGE_SIZE * self._id_s)
+
+    def _rows(
+        self, sessions: Sequence[HubSession], keys: Callable[[HubSession, int], list[bytes]], most: int
+    ) -> list[PlannedRow]:
+        """Rows for sessions of one class, of at most `most` ids."""
         prompts = self._in_turn(s for s in sessions if s.unfed > 1)
         # However many steps there are, a page of prompts goes along.
-        budget = self._budget - (PAGE_SIZE if prompts else 0)
+        budget = most - (min(PAGE_SIZE, most // 2) if prompts else 0)
         steps = self._in_turn(s for s in sessions if s.unfed == 1 and s.wants_tokens)[:budget]
         lengths, seconds = self._lengths(steps, budget)
         rows = [_step(session, length) for session, length in zip(steps, lengths, strict=True)]
-        fed = sum(len(row.ids) for row in rows)
-        room = self._budget - fed
+        room = most - sum(len(row.ids) for row in rows)
         if rows:
             # A prompt may double the time of the steps beside it, not stall them.
             room = min(room, max(PAGE_SIZE, int(seconds / max(self._time.token, 1e-9))))
-        rows += _chunks(prompts, room, keys)
-        return Plan(tuple(rows), self._price(steps, idle_s) if steps else None)
+        return rows + _chunks(prompts, room, keys)
 
-    def charge(self, rows: Iterable[PlannedRow]) -> None:
-        """Note what nodes were served, for their shares in the plans to come."""
-        for row in rows:
-            self._served[row.session.key.node] += len(row.ids)
+    @property
+    def _id_s(self) -> float:
+        """Seconds of one more id, in a row of its own."""
+        return max(self._time.estimate(1, 1) - self._time.fixed, 1e-9)
+
+    def _ids_in(self, seconds: float) -> int:
+        """Ids that lengthen a forward by no more than that."""
+        return int(seconds / self._id_s)
 
     def _price(self, steps: Sequence[HubSession], idle_s: float) -> float:
         """What a drafted token must be worth (see `_lengths`) at the block length where most tokens come per second.

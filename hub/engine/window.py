@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
+from hub.sessions.service_classes import ServiceClass
 from hub.sessions.session import HubSession
 from shared.running_mean import RunningMean
 
@@ -47,23 +48,30 @@ class Window:
         if speculating:
             self._waits.add(waited_s)
 
-    def remaining(self, opened: float, first: float, now: float, fixed_s: float, forward_s: float) -> float:
+    def remaining(
+        self, opened: float, first: float, now: float, fixed_s: float, forward_s: float, service_class: ServiceClass
+    ) -> float:
         """Seconds for which it is worth waiting for another draft; 0 when the window is closed.
 
-        It opened at `opened`; the oldest waiting draft came at `first`; the forward of what is there takes about
-        `forward_s`, of which `fixed_s` do not depend on what is in it.
+        It opened at `opened`; the highest class of what waits is `service_class`, whose oldest draft came at `first`; the forward of what is
+        there takes about `forward_s`, of which `fixed_s` do not depend on what is in it. Sessions of lower classes are not waited for, those of
+        higher ones whatever that costs: a forward that has begun would be in their way.
         """
         length = fixed_s if self._length_s is None else self._length_s
         closes = min(opened + length, first + self._due_s - forward_s)
-        latest = max((due for due in self._due(now) if due <= closes), default=now)
+        latest = max(self._dues(now, closes, service_class), default=now)
         return max(0.0, latest - now)
 
-    def _due(self, now: float) -> Iterable[float]:
-        """When the sessions that are expected should have submitted; nobody waits for one that is silent for long."""
+    def _dues(self, now: float, closes: float, service_class: ServiceClass) -> Iterator[float]:
+        """Until when each session that is expected is waited for; nobody waits for one that is silent for long."""
         for session, asked in list(self._asked.items()):
+            due = asked + _SLACK * self._pause(session)
             if now - asked >= _PATIENCE_S:
                 del self._asked[session]
-        return (asked + _SLACK * self._pause(session) for session, asked in self._asked.items())
+            elif session.service_class < service_class:
+                yield asked + _PATIENCE_S
+            elif session.service_class == service_class and due <= closes:
+                yield due
 
     def _pause(self, session: HubSession) -> float:
         pauses = self._pauses.get(session)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from hub.sessions.book import SessionBook
+from hub.sessions.service_classes import ServiceClass
 from hub.sessions.session import HubSession
 
 _OF_LATE_S = 2.0  # seconds since a node had work
@@ -36,6 +37,10 @@ class Work:
         """The nodes whose sessions had work of late."""
         self._at_node = {node: at for node, at in self._at_node.items() if now - at < _OF_LATE_S}
         return self._at_node.keys()
+
+    def ahead_of(self, service_class: ServiceClass) -> int:
+        """The number of sessions with work that a new one of that class would have before it."""
+        return sum(session.service_class <= service_class for session in self.sessions())
 
     def __len__(self) -> int:
         return len(self.sessions())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 
 from hub.sessions.acceptance import Acceptance
 from hub.sessions.givers import Givers
 from hub.sessions.memory import KVMemory
+from hub.sessions.service_classes import ServiceClass, always_normal
 from hub.sessions.session import HubSession, Limits, SessionKey
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,9 @@ class SessionBook:
         max_per_node: int,
         ttl_s: float,
         patience_s: float = 2.0,
+        class_of: Callable[[str], ServiceClass] = always_normal,
     ) -> None:
-        """Silent for `patience_s` in the middle of an answer, a session counts as idle; for `ttl_s`, it is forgotten."""
+        """Silent for `patience_s` in the middle of an answer, a session counts as idle; for `ttl_s`, it is forgotten. `class_of` tells a node's class."""
         self.limits = limits
         self.evicted = 0  # sessions forgotten for others or for their silence
         self.preempted = 0  # times that a session in the middle of an answer lost its pages
@@ -45,6 +47,8 @@ class SessionBook:
         self._sessions: OrderedDict[SessionKey, HubSession] = OrderedDict()
         self._heard: dict[SessionKey, float] = {}
         self._of_node: Counter[str] = Counter()
+        self.class_of = class_of
+        self._of_class: Counter[ServiceClass] = Counter()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -57,6 +61,10 @@ class SessionBook:
         """The number of nodes that have open sessions."""
         return len(self._of_node)
 
+    def has_above(self, service_class: ServiceClass) -> bool:
+        """Whether a session of a higher class is open."""
+        return any(count for each, count in self._of_class.items() if each < service_class)
+
     def open(self, key: SessionKey, now: float) -> bool:
         """Open a session, or find it open; for it, one that `_to_give_way` finds is forgotten. False when there is no room."""
         if key not in self._sessions:
@@ -67,8 +75,10 @@ class SessionBook:
                 if spared is None:
                     return False
                 self._evict(spared)
-            self._sessions[key] = HubSession(key, self.limits, self._acceptance)
+            session = HubSession(key, self.limits, self._acceptance, self.class_of(key.node))
+            self._sessions[key] = session
             self._of_node[key.node] += 1
+            self._of_class[session.service_class] += 1
         self.hear(key, now)
         return True
 
@@ -98,6 +108,7 @@ class SessionBook:
         if session is None:
             return
         del self._heard[key]
+        self._of_class[session.service_class] -= 1
         self._of_node[key.node] -= 1
         if not self._of_node[key.node]:
             del self._of_node[key.node]
@@ -151,13 +162,13 @@ class SessionBook:
         assert self._heard.keys() == self._sessions.keys()
 
     def _to_give_way(self, crowd: Iterable[HubSession], now: float) -> HubSession | None:
-        """Who loses its seat, of a crowd in the order of its silence: one that nobody waits for before one that is merely slow.
+        """Who loses its seat, of a crowd in the order of its silence: one that nobody waits for before one that is merely slow, one of a low class first.
 
         A session in the middle of an answer is given up only after `patience_s` of silence, however many ask for seats.
         """
         first = list(islice(crowd, _LOOKED_AT))
-        resting = (s for s in first if s.rests)
-        return next(resting, None) or next((s for s in first if self._is_idle(s, now)), None)
+        resting = [s for s in first if s.rests] or [s for s in first if self._is_idle(s, now)]
+        return max(resting, key=lambda s: s.service_class, default=None)
 
     def _is_idle(self, session: HubSession, now: float) -> bool:
         """Whether nobody waits for the session: no work, and not between two rounds of an answer."""

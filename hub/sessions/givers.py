@@ -8,7 +8,7 @@ from hub.sessions.session import HubSession
 
 
 class Givers:
-    """Idle sessions, the longest silent first, then those in the middle of an answer, the latest begun first.
+    """Idle sessions, the longest silent first, then those in the middle of an answer: the lowest class first, and in it the latest begun.
 
     They are put in order when the first is asked for, and once: with thousands of sessions whose pages have to go round,
     hundreds of rows ask in each forward.
@@ -23,13 +23,13 @@ class Givers:
         self._first = 0  # before it are only those that have nothing to give any more
 
     def of(self, session: HubSession, planned: Collection[HubSession]) -> Iterator[HubSession]:
-        """Who may lose their pages for the session. Those in the middle of an answer that was begun before its own do not."""
+        """Who may lose their pages for the session. Those in the middle of an answer that goes before its own do not."""
         order = self._ordered()
         while self._first < len(order) and not self._may_give(order[self._first], planned):
             self._first += 1
         for place in range(self._first, len(order)):
             other = order[place]
-            if place >= self._idle and other.begun <= session.begun:
+            if place >= self._idle and other.precedence <= session.precedence:
                 return
             if other is not session and self._may_give(other, planned):
                 yield other
@@ -42,7 +42,7 @@ class Givers:
                 if session.kv.pages:
                     (idle if self.is_idle(session) else others).append(session)
             self._idle = len(idle)
-            self._order = idle + sorted(others, key=lambda s: -s.begun)
+            self._order = idle + sorted(others, key=lambda s: s.precedence, reverse=True)
         return self._order
 
     @staticmethod

@@ -8,6 +8,7 @@ from enum import Enum
 
 from hub.sessions.acceptance import Acceptance
 from hub.sessions.held_kv import HeldKV
+from hub.sessions.service_classes import ServiceClass
 from shared.errors import GrammarError
 from shared.guide import CompiledGrammar, Guide, Masks, nothing
 from shared.messages import MAX_DETAIL, Draft, Fault, FaultCode, Finish, Verdict
@@ -70,9 +71,16 @@ class HubSession:
     `kv` is what the hub has computed of the text; `computed` never passes `committed`.
     """
 
-    def __init__(self, key: SessionKey, limits: Limits, of_all: Acceptance | None = None) -> None:
+    def __init__(
+        self,
+        key: SessionKey,
+        limits: Limits,
+        of_all: Acceptance | None = None,
+        service_class: ServiceClass = ServiceClass.NORMAL,
+    ) -> None:
         """`of_all` is the acceptance of the hub's sessions together."""
         self.key = key
+        self.service_class = service_class
         self.limits = limits
         self.transcript = Transcript()
         self.kv = HeldKV()
@@ -90,6 +98,11 @@ class HubSession:
         self._surprisal_from = 0
         self._answer_base = 0  # length at which the current round's answer begins
         self._to_feed = False  # whether ids were appended since the last forward that reached the end of the text
+
+    @property
+    def precedence(self) -> tuple[int, int]:
+        """Whoever has the lower one goes first: a higher class before an older answer."""
+        return self.service_class, self.begun
 
     @property
     def committed(self) -> int:

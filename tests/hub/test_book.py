@@ -9,6 +9,7 @@ from hub.kv.kv_cache import KVCache
 from hub.kv.pages import PagePool
 from hub.sessions.book import SessionBook
 from hub.sessions.memory import KVMemory
+from hub.sessions.service_classes import ServiceClass, ServiceClasses
 from hub.sessions.session import HubSession, Limits, SessionKey
 from shared.messages import Draft
 
@@ -19,7 +20,10 @@ SEATS = 1000
 @pytest.fixture
 def book() -> SessionBook:
     memory = KVMemory(PagePool(64), KVCache(1, 64, 1, 2, torch.float32, torch.device("cpu")), lambda _: None)
-    return SessionBook(LIMITS, memory, max_sessions=SEATS, max_per_node=8, ttl_s=3600.0, patience_s=2.0)
+    classes = ServiceClasses(("voice",), ("camera*",))
+    return SessionBook(
+        LIMITS, memory, max_sessions=SEATS, max_per_node=8, ttl_s=3600.0, patience_s=2.0, class_of=classes.of
+    )
 
 
 def opened(book: SessionBook, node: str, now: float, number: int = 0) -> HubSession:
@@ -74,3 +78,29 @@ def test_a_name_with_too_many_sessions_loses_its_own(book: SessionBook) -> None:
     assert all(book.holds(session) for session in (*others, *mine))
     assert book.sessions_of("busy") == 8
     assert len(book) == 28
+
+
+def test_a_session_of_a_lower_class_gives_way_before_one_that_was_silent_for_longer(book: SessionBook) -> None:
+    voice = opened(book, "voice", 0.0)
+    cameras = [opened(book, f"camera-{number}", 1.0) for number in range(100)]
+    for number in range(SEATS - 101):
+        opened(book, f"node-{number}", 2.0)
+    opened(book, "new", 3.0)
+    assert book.holds(voice)
+    assert not book.holds(cameras[0])
+    assert book.has_above(ServiceClass.BACKGROUND)
+    assert not book.has_above(ServiceClass.VOICE)
+    book.close(voice.key)
+    assert not book.has_above(ServiceClass.NORMAL)
+
+
+def test_a_session_of_a_lower_class_loses_its_pages_to_a_newer_answer_of_a_higher_one(book: SessionBook) -> None:
+    camera, other, voice = (opened(book, node, 1.0) for node in ("camera", "node", "voice"))
+    for begun, session in enumerate((camera, other, voice)):
+        session.receive(Draft(1, 0, 0, until=3, append=(5, 6)), begun)
+    for session in (camera, other):
+        assert book.take_pages(session, LIMITS.context, (), book.givers(1.0)) == []
+    givers = book.givers(1.0)
+    assert list(givers.of(voice, ())) == [camera, other]
+    assert list(book.givers(1.0).of(other, ())) == [camera]
+    assert list(book.givers(1.0).of(camera, ())) == []

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from hub.engine import inbox
 from hub.engine.inbox import Arrival, Inbox
+from hub.sessions.service_classes import ServiceClass
 from hub.sessions.session import SessionKey
 from shared.messages import Close
 from tests.clock import Clock
@@ -121,3 +122,31 @@ def test_what_waits_is_bounded_in_bytes() -> None:
     while box.get(0.0) is not None:
         pass
     assert box.put(large), "what was read no longer counts"
+
+
+def classes(node: str) -> ServiceClass:
+    return {"v": ServiceClass.VOICE, "c": ServiceClass.BACKGROUND}.get(node[0], ServiceClass.NORMAL)
+
+
+def test_a_higher_class_is_read_first() -> None:
+    box = Inbox(class_of=classes)
+    for node in ("camera", "den", "voice", "camera", "den"):
+        assert box.put(arrival(node))
+    assert [node for node, _ in read(box)] == ["voice", "den", "den", "camera", "camera"]
+
+
+def test_a_full_inbox_drops_messages_of_the_lowest_class_first() -> None:
+    box = Inbox(class_of=classes)
+    for node in range(8):
+        for number in range(inbox._MOST_OF_NODE):
+            assert box.put(arrival(f"den-{node}", number))
+    assert len(box) == inbox._MOST
+    assert not box.put(arrival("camera")), "all others are of a higher class"
+    assert ("camera", 0) not in read(box)
+    for node in range(8):
+        for number in range(inbox._MOST_OF_NODE):
+            box.put(arrival(f"camera-{node}", number))
+    assert not box.put(arrival("voice")), "another message was dropped for it"
+    assert box.lost == 2
+    assert read(box)[0] == ("voice", 0)
+    assert len(box) == 0

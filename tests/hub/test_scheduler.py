@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import pytest
 import torch
 
 from hub.engine.forward_time import ForwardTime
@@ -13,6 +14,7 @@ from hub.kv.kv_cache import KVCache
 from hub.kv.pages import PAGE_SIZE, PagePool
 from hub.model.batch import flatten
 from hub.sessions.memory import KVMemory
+from hub.sessions.service_classes import ServiceClass
 from hub.sessions.session import HubSession, Limits, SessionKey
 from shared.messages import Draft
 
@@ -21,9 +23,16 @@ CHEAP = ForwardTime(fixed=1.0, row=0.0, token=1e-6)  # tokens cost next to nothi
 _numbers = itertools.count(1)
 
 
-def session(prompt: int, tokens: int = 0, until: int = 0, computed: int = 0, node: str = "node") -> HubSession:
+def session(
+    prompt: int,
+    tokens: int = 0,
+    until: int = 0,
+    computed: int = 0,
+    node: str = "node",
+    service_class: ServiceClass = ServiceClass.NORMAL,
+) -> HubSession:
     number = next(_numbers)
-    made = HubSession(SessionKey(node, number.to_bytes(16, "big")), LIMITS)
+    made = HubSession(SessionKey(node, number.to_bytes(16, "big")), LIMITS, service_class=service_class)
     made.receive(Draft(1, 0, 0, (6,) * tokens, until, tuple(2 + (number + i) % 40 for i in range(prompt))), number)
     made.kv.computed = computed
     return made
@@ -199,3 +208,49 @@ def test_a_forwards_time_is_learnt_from_what_is_seen() -> None:
         time.learn(8, 48, 0.4)  # slower now; one shape alone can't say what of it
     assert abs(time.estimate(8, 48) / 0.4 - 1) < 0.3
     assert min(time.fixed, time.token) >= 0
+
+
+STEPS = ForwardTime(fixed=0.010, row=0.0005, token=0.0005)  # 11 ms for an id, 1 ms for each more
+
+
+def background(count: int, prompt: int = 10, computed: int = 9) -> list[HubSession]:
+    return [
+        session(prompt, until=prompt + 2, computed=computed, node=f"camera-{n}", service_class=ServiceClass.BACKGROUND)
+        for n in range(count)
+    ]
+
+
+def test_lower_classes_lengthen_the_forwards_of_a_higher_one_by_a_tenth_on_average_and_none_starves() -> None:
+    scheduler = Scheduler(256, STEPS, 16)
+    voice = session(10, until=12, computed=9, service_class=ServiceClass.VOICE)
+    cameras, served, beside = background(30), set(), 0
+    for _ in range(100):
+        plan_ = planned(scheduler, [voice, *cameras])
+        scheduler.charge(plan_.rows)
+        assert plan_.rows[0].session is voice
+        beside += len(plan_.rows) - 1
+        served |= {row.session for row in plan_.rows[1:]}
+    assert beside == pytest.approx(100 * 0.1 * 11, rel=0.1), "a tenth of 11 ms is an id and a bit"
+    assert served == set(cameras)
+
+
+def test_a_prompt_of_a_lower_class_comes_in_small_pieces_beside_a_higher_one() -> None:
+    scheduler = Scheduler(256, STEPS, 16)
+    voice = session(10, until=12, computed=9, service_class=ServiceClass.VOICE)
+    (camera,) = background(1, prompt=200, computed=0)
+    for _ in range(100):
+        rows = planned(scheduler, [voice, camera]).rows
+        scheduler.charge(rows)
+        for row in rows[1:]:
+            assert len(row.ids) <= PAGE_SIZE
+            camera.fed(row.end)
+    assert camera.computed > 90
+
+
+def test_forwards_of_lower_classes_end_soon_while_somebody_of_a_higher_one_may_come() -> None:
+    scheduler, cameras = Scheduler(256, STEPS, 16), background(40)
+    scheduler.admit(cameras)
+    free = scheduler.plan(cameras, shared_keys().keys)
+    bounded = scheduler.plan(cameras, shared_keys().keys, has_above=lambda _: True)
+    assert len(free.rows) == 40
+    assert len(bounded.rows) in (10, 11), "rows of 1 ms beside a fixed 10 ms: twice as long as the shortest forward"

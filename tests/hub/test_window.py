@@ -7,18 +7,26 @@ import gc
 import pytest
 
 from hub.engine.window import Window
+from hub.sessions.service_classes import ServiceClass
 from hub.sessions.session import HubSession, Limits, SessionKey
 
 LIMITS = Limits(context=64, vocab_size=16, end_ids=frozenset(), max_draft=8)
 LONG_S = 0.08
 
 
-def session(number: int = 1) -> HubSession:
-    return HubSession(SessionKey("node", bytes([number]) * 16), LIMITS)
+def session(number: int = 1, service_class: ServiceClass = ServiceClass.NORMAL) -> HubSession:
+    return HubSession(SessionKey("node", bytes([number]) * 16), LIMITS, service_class=service_class)
 
 
-def left(window: Window, now: float, opened: float = 10.0, first: float = 10.0, forward_s: float = 0.01) -> float:
-    return window.remaining(opened, first, now, fixed_s=0.02, forward_s=forward_s)
+def left(
+    window: Window,
+    now: float,
+    opened: float = 10.0,
+    first: float = 10.0,
+    forward_s: float = 0.01,
+    service_class: ServiceClass = ServiceClass.NORMAL,
+) -> float:
+    return window.remaining(opened, first, now, fixed_s=0.02, forward_s=forward_s, service_class=service_class)
 
 
 def test_nobody_is_waited_for_when_nobody_is_expected() -> None:
@@ -67,7 +75,7 @@ def test_without_a_length_of_its_own_it_is_open_for_a_forwards_fixed_time() -> N
     window.submitted(drafting, 10.0)
     window.expect(drafting, 10.0)
     assert left(window, now=10.0) == pytest.approx(0.015)
-    assert window.remaining(10.0, 10.0, 10.0, fixed_s=0.01, forward_s=0.0) == 0
+    assert window.remaining(10.0, 10.0, 10.0, 0.01, 0.0, ServiceClass.NORMAL) == 0
 
 
 def test_only_waits_for_drafted_tokens_count_into_the_mean() -> None:
@@ -76,3 +84,18 @@ def test_only_waits_for_drafted_tokens_count_into_the_mean() -> None:
     assert window.mean_wait == 0
     window.close(0.05, speculating=True)
     assert window.mean_wait == pytest.approx(0.005)
+
+
+def test_a_session_of_a_lower_class_is_not_waited_for_and_one_of_a_higher_class_beyond_the_window() -> None:
+    window, voice = Window(0.01, 0.02), session(service_class=ServiceClass.VOICE)
+    window.expect(voice, 9.0)
+    window.submitted(voice, 9.04)
+    window.expect(voice, 10.0)
+    assert left(window, now=10.0) == pytest.approx(0.1), "longer than the window, and than a draft is due"
+    assert left(window, now=10.1) == 0, "it is silent"
+    window, normal = Window(LONG_S, 1.0), session()
+    window.expect(normal, 9.0)
+    window.submitted(normal, 9.04)
+    window.expect(normal, 10.0)
+    assert left(window, now=10.0) == pytest.approx(0.06)
+    assert left(window, now=10.0, service_class=ServiceClass.VOICE) == 0

@@ -39,6 +39,7 @@ from tools.bench import (
     pair,
     peers,
     prefix,
+    priority,
     real,
     recovery,
     round_trip,
@@ -234,6 +235,18 @@ def _service(
 ) -> None:
     """What `sled-node run` adds to an answer, and whether it answers and calls once, whatever the broker does."""
     service.run(answers, restarts, as_json)
+
+
+@app.command("priority")
+def _priority(
+    requests: Annotated[int, typer.Option(min=4, help="spoken in each period")] = 30,
+    periods: Annotated[int, typer.Option(min=1, help="of each sort, in turn")] = 4,
+    sessions: Annotated[int, typer.Option(min=1, help="on which the camera has pictures described")] = 16,
+    pair_name: PairName = "home",
+    as_json: Json = False,
+) -> None:
+    """What a spoken request waits for a camera's captions, at a hub with classes of service and at one without."""
+    priority.run(requests, periods, sessions, pair_name, as_json)
 
 
 @app.command("peers")
