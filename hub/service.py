@@ -22,6 +22,7 @@ from hub.intake import Intake
 from hub.kv.kept_pages import KeptPages
 from hub.kv.pages import PAGE_SIZE
 from hub.model.device import pick_device, pick_dtype
+from hub.model.ranks import ranks_of
 from hub.model.target import Target
 from hub.neighbours import Neighbours
 from hub.sessions.session import Limits, SessionKey
@@ -30,7 +31,7 @@ from hub.stats_topic import StatsTopic
 from shared.codec import encode, encode_in
 from shared.discovery import Discovery
 from shared.energy.meter import Meter
-from shared.errors import LinkError
+from shared.errors import LinkError, RankLost
 from shared.guide import guides_of
 from shared.messages import AnyMessage, Early, Fault, FaultCode, Open, Opened
 from shared.mqtt import MqttLink
@@ -62,17 +63,20 @@ class Hub:
         if device.type == "cpu":
             self._neighbours.watch()
         say(f"loading the target of {self._pair.name!r} on {device} in {dtype_name}")
+        checkpoint = self._pair.verify_target()
+        self._ranks = ranks_of(settings, checkpoint, device, dtype_name)
         target = Target(
-            self._pair.verify_target(),
+            checkpoint,
             device=device,
             dtype=pick_dtype(dtype_name),
             kv_memory=settings.kv_bytes,
             weights=settings.weights,
             exact=settings.exact,
             threads=settings.threads,
-            exit_head=self._exit_head(settings.exits),
+            exit_head=self._exit_head(settings.exits) if self._ranks is None else None,
             crowded=lambda: self._neighbours.are_busy,
             rounded=settings.cache_folder and settings.cache_folder / "weights",
+            ranks=self._ranks,
         )
         if device.type == "cpu":
             self._neighbours.threads = torch.get_num_threads()
@@ -106,9 +110,8 @@ class Hub:
             publish=self._publish,
             guides=guides,
         )
-        self._kept = KeptPages(
-            settings.cache_folder and settings.cache_folder / "pages", self._bits, target.pool, target.cache
-        )
+        kept = settings.cache_folder if self._ranks is None else None  # each rank has a part of a page
+        self._kept = KeptPages(kept and kept / "pages", self._bits, target.pool, target.cache)
         if settings.share_prefixes is not Sharing.OFF and (pages := self._kept.load()):
             say(f"{pages * PAGE_SIZE} ids of common beginnings are known from before")
         self._discovery = Discovery(
@@ -132,11 +135,13 @@ class Hub:
         )
 
     def run(self, stop: threading.Event) -> None:
-        """Connect, announce the hub and serve until `stop` is set. Raises LinkError when the broker can't be reached.
+        """Connect, announce the hub and serve until `stop` is set. Raises LinkError when the broker can't be reached, RankLost when a process is gone.
 
         To be called on the thread that made the hub. OpenMP has a team of workers for each thread that ever computed,
         and with more workers than cores they no longer spin: every forward then takes half as long again.
         """
+        if self._ranks is not None:
+            self._ranks.on_lost = stop.set
         self._link.connect()
         stats = threading.Thread(target=self._publish_stats_until, args=(stop,), name="stats")
         try:
@@ -164,6 +169,10 @@ class Hub:
             self._link.close()
             self._neighbours.close()
             self.engine.close()
+            if self._ranks is not None:
+                self._ranks.close()
+        if self._ranks is not None and self._ranks.lost:
+            raise RankLost(self._ranks.lost)
         self._kept.save()
 
     def metrics(self) -> dict[str, Any]:

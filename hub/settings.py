@@ -85,6 +85,8 @@ class HubSettings:
     """Early verdicts from the pair's exit: auto (where the rest of the forward is long enough for them), always or off."""
     threads: int = 0
     """CPU threads of torch, from 0 to 1024. 0 takes as many as are fastest for the target, measured at the start."""
+    ranks: int = 1
+    """Processes that share the target's layers (tensor parallel), from 1 to 64: each has a GPU of its own, or its part of the CPU's threads. It is part of what the bits of a text depend on."""
     window_ms: float = 0.0
     """Milliseconds that a batch waits for drafts of sessions in the middle of an answer, from 0 to 1000. 0 waits as long as it pays."""
     due_ms: float = 500.0
@@ -122,6 +124,8 @@ class HubSettings:
         check_device(self.device)
         check_dtype(self.dtype, "auto")
         require("threads", self.threads, 0, 1024)
+        require("ranks", self.ranks, 1, 64)
+        self._check_split()
         require("window_ms", self.window_ms, 0, 1000)
         require("due_ms", self.due_ms, 1, 60_000)
         require("max_queue", self.max_queue, 1, 1e6)
@@ -143,6 +147,17 @@ class HubSettings:
         require("watts", self.watts, 0, 1e5)
         if self.delivery_bytes_per_s:
             require("delivery_rate", self.delivery_bytes_per_s, MAX_PIECE, 2**30)
+
+    def _check_split(self) -> None:
+        """Raise SettingsError for what a target that is split over processes can't have."""
+        if self.ranks == 1:
+            return
+        if self.device.startswith("cuda:"):
+            raise SettingsError(f"with {self.ranks} ranks each has a GPU of its own; use --device cuda, or --ranks 1")
+        if self.weights is not Weights.AUTO:
+            raise SettingsError("rounded weights are not split over processes; use --weights auto, or --ranks 1")
+        if self.exits is Exits.ALWAYS:
+            raise SettingsError("a target that is split over processes has no exit; use --exits auto, or --ranks 1")
 
     @property
     def delivery_bytes_per_s(self) -> int:

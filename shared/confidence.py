@@ -16,27 +16,34 @@ class Confidence:
     """The [confidence] table of a pair. Below `ask_below` calls are asked back about.
 
     With P the target's own probability of the calls' text, the share of answers that are right is 1 / (1 + e^-z) where
-    z = offset + slope · ln(P / (1 - P)) (Platt scaling), fitted on requests that training never drew; z is `denied` more where the
-    request has one of the words `denials`. `asks` has the form in which a question says the first word of a sentence about a call: "turned" becomes "turn".
+    z = offset + slope · ln(P / (1 - P)) (Platt scaling), fitted on requests that training never drew. However sure that is, calls are
+    asked back about where the request has one of the words `denials`, outside of the phrases `not_denials`. `asks` has the form in which a question says the first word of a sentence about a call: "turned" becomes "turn".
     """
 
     offset: float
     slope: float
     ask_below: float
     asks: Mapping[str, str] = field(default_factory=dict)
-    denied: float = 0.0
     denials: tuple[str, ...] = ()
+    not_denials: tuple[str, ...] = ()
 
-    def of(self, nats: float, *, is_denied: bool = False) -> float:
+    def of(self, nats: float) -> float:
         """The chance, 0 to 1, that calls are right whose text has so many nats of surprisal in all."""
         nats = max(nats, _LEAST_NATS)
         log_odds = -nats - math.log(-math.expm1(-nats))
-        z = self.offset + self.slope * log_odds + self.denied * is_denied
+        z = self.offset + self.slope * log_odds
         return 1 / (1 + math.exp(-z)) if z > -500 else 0.0
 
     def is_denied(self, request: str) -> bool:
-        """Whether a request has a word that says "not"."""
-        return not set(self.denials).isdisjoint(_WORD.findall(request.casefold().replace("\u2019", "'")))
+        """Whether a request has a word that says "not", and means it."""
+        said = " ".join(_WORD.findall(request.casefold().replace("\u2019", "'")))
+        for phrase in self.not_denials:
+            said = said.replace(phrase, "")
+        return not set(self.denials).isdisjoint(said.split())
+
+    def asks_back(self, sure: float | None, request: str) -> bool:
+        """Whether calls that are so sure, in answer to that request, are asked back about; None is not known."""
+        return self.is_denied(request) or (sure is not None and sure < self.ask_below)
 
     def question(self, said: str) -> str:
         """What is asked in place of a sentence about calls: "Turned on the lamp." becomes "Did you mean: turn on the lamp?"."""

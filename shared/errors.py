@@ -40,6 +40,10 @@ class PairError(SledError):
     """A folder is not a pair, or its files do not belong together."""
 
 
+class RankLost(SledError):
+    """A process that has a part of the target is gone: the hub can't go on."""
+
+
 class DeliveryError(SledError):
     """Files of a pair can't be fetched from a hub."""
 

@@ -36,8 +36,8 @@ offset = 0.1
 slope = 0.9
 ask_below = 0.7                  # what is less sure is asked back about, and not done
 asks = {turned = "turn"}         # optional: how a question says the first word of what is said
-denied = -2.0                    # optional: less sure where the request
-denials = ["don't", "never"]     # has one of these words
+denials = ["don't", "never"]     # optional: words of a request under which calls are asked back about however sure they are,
+not_denials = ["never mind"]     # optional: but for those in such phrases
 
 [listed]                         # optional, with [confidence]: what calls may name under a list of the home (shared/home_list.py)
 titles = {areas = "area", devices = "name"}   # words before the colons of the list, and the argument that has the names behind each
@@ -324,14 +324,14 @@ def _draft(name: str, table: Table, folder: Path) -> Draft:
 
 
 def _confidence(manifest: Table) -> Confidence:
-    table = manifest.table("confidence", "offset", "slope", "ask_below", "asks", "denied", "denials")
+    table = manifest.table("confidence", "offset", "slope", "ask_below", "asks", "denials", "not_denials")
     return Confidence(
         offset=table.number("offset", -50, 50),
         slope=table.number("slope", 0, 50),
         ask_below=table.number("ask_below", 0, 1),
         asks=table.table("asks").words(),
-        denied=table.number("denied", -50, 50) if table.has("denied") else 0.0,
         denials=table.texts("denials") if table.has("denials") else (),
+        not_denials=table.texts("not_denials") if table.has("not_denials") else (),
     )
 
 

@@ -55,29 +55,28 @@ class Doubts:
         end = max((part.end for part in parts if part.is_call), default=0)
         if not end:
             return Doubt()
-        sure = self._sure(self._ids_up_to(end, ids), surprisal, request)
+        sure = self._sure(self._ids_up_to(end, ids), surprisal)
         said = "".join(part.text for part in parts if not part.is_call)
         fitted = self._compared(parts, request, system)
         if fitted is None:
-            return Doubt(sure, self._question(sure, said))
+            return Doubt(sure, self._question(sure, request, said))
         if fitted.missing:
             says = self._listed.says.replace("{}", fitted.missing) if self._listed is not None else ""
             return Doubt(sure, says, says, lacks=True)
         for name, meant in fitted.guessed:
             said = re.sub(re.escape(name), lambda _, meant=meant: meant, said, flags=re.IGNORECASE)  # type: ignore[misc]
-        question = self._confidence.question(said) if fitted.guessed else self._question(sure, said)
+        question = self._confidence.question(said) if fitted.guessed else self._question(sure, request, said)
         return Doubt(sure, question, "\n".join([*map(in_a_line, fitted.calls), said]))
 
-    def _question(self, sure: float | None, said: str) -> str:
-        is_unsure = sure is not None and sure < self._confidence.ask_below
-        return self._confidence.question(said) if is_unsure else ""
+    def _question(self, sure: float | None, request: str, said: str) -> str:
+        return self._confidence.question(said) if self._confidence.asks_back(sure, request) else ""
 
-    def _sure(self, count: int, surprisal: Sequence[int | None], request: str) -> float | None:
+    def _sure(self, count: int, surprisal: Sequence[int | None]) -> float | None:
         """How sure calls are that have the first `count` ids; None where no hub has said of each how probable it is."""
         told = [each for each in surprisal[:count] if each is not None]
         if len(told) < len(surprisal[:count]):
             return None
-        return self._confidence.of(sum(told) / 1e3, is_denied=self._confidence.is_denied(request))
+        return self._confidence.of(sum(told) / 1e3)
 
     def _compared(self, parts: Sequence[Part], request: str, system: str) -> Compared | None:
         """The calls beside the list of the home; None where they are as the list has them, or nothing can be told of them."""

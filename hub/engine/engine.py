@@ -23,6 +23,7 @@ from hub.model.target import Target
 from hub.sessions.book import SessionBook
 from hub.sessions.memory import KVMemory
 from hub.sessions.session import HubSession, SessionKey
+from shared.errors import RankLost
 from shared.guide import CompiledGrammar, GuideMaker
 from shared.messages import (
     MAX_DETAIL,
@@ -281,6 +282,8 @@ class Engine:
             return None
         try:
             forwarded: Forwarded | None = self._plan_forward.run(rows)
+        except RankLost:
+            raise  # not for what a row holds: nothing can be computed any more
         except Exception:
             log.exception("a forward over %d rows failed; each is tried alone", len(rows))
             forwarded = self._forward_each(rows)

@@ -12,7 +12,7 @@ from shared.sampling_parameters import Sampling
 if TYPE_CHECKING:
     import torch
 
-    from hub.model.attention import AttentionPlan
+    from hub.model.attention import AttentionPlan, Span
 
 
 @dataclass(frozen=True)
@@ -71,3 +71,4 @@ class Inputs:
     positions: torch.Tensor
     wanted: torch.Tensor
     plan: AttentionPlan
+    spans: Sequence[Span] = ()  # of the rows

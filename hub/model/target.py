@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -25,9 +26,11 @@ from hub.model.identity import bits_of, weights_hash
 from hub.model.linear import linear_bytes
 from hub.model.order_choice import fixed_order
 from hub.model.probe_rows import probe_rows
+from hub.model.ranks import Forward, Ranks, Room, SharedCache
 from hub.model.rounding import round_layers
 from hub.model.row_trial import STEPS, bits_move, step_seconds
 from hub.model.self_check import SelfCheck
+from hub.model.split import split_layers, sum_behind
 from hub.model.threads import fastest_threads
 from hub.model.tiles import tile_plan
 from hub.model.windows import windows_of
@@ -60,12 +63,13 @@ class Target:
         exit_head: Path | None = None,
         rounded: Path | None = None,
         crowded: Callable[[], bool] = lambda: False,
+        ranks: Ranks | None = None,
     ) -> None:
         """Load `checkpoint`, as `load_checkpoint` takes it, with room for `kv_memory` bytes of K/V, None for the default.
 
         On a CPU `threads` is the number of torch's threads from here on, 0 for as many as are fastest, None for those it has.
         `crowded` says whether other programs take cores that those need. Rounded weights are kept in the folder `rounded`, if there
-        is one, from one target to the next.
+        is one, from one target to the next. `ranks` are the processes that share its layers; then it has neither an exit nor rounded weights.
         Raises SettingsError for more memory than there is, PairError for a checkpoint that can't be loaded, whose cache can't be
         truncated, or that the hub does not compute as plain `transformers` does, and for an `exit_head` that does not go with it.
         """
@@ -79,23 +83,31 @@ class Target:
             # Before it moves: a GPU never holds the weights as they were.
             self._weights_hash = round_layers(model, weights, self._weights_hash, rounded, NAME)
         self.device = device
-        self._model: Any = _moved(model, device)
+        self._ranks = ranks
         self.context = _context(model.config)
         self.vocab_size = int(model.config.vocab_size)
-        check = SelfCheck(self._model, NAME, self.context, rounded=weights is not Weights.AUTO)
+        # Where it is split, the whole of it is on the CPU alone.
+        check = SelfCheck(
+            model if ranks else _moved(model, device), NAME, self.context, rounded=weights is not Weights.AUTO
+        )
+        summed = split_layers(model, 0, ranks.part.count) if ranks else []
+        self._model: Any = _moved(model, device)
         if device.type == "cpu":
             fit_to_cpu(self._model, exact)
+        if ranks is not None:
+            sum_behind(self._model, summed, ranks.group.add_up)
         self._exit = None if exit_head is None else Exit(self._model, ExitHead.load(exit_head))
         self.weight_bytes = linear_bytes(self._model)
         self._make_room(kv_memory, dtype)
         self._padding = Padding()
         self._order: FixedOrder | None = None
-        self._reads_in_place = device.type == "cuda" and find_spec("triton") is not None
+        self._reads_in_place = device.type == "cuda" and ranks is None and find_spec("triton") is not None
         self._graphs: GraphedForward | None = None
         if self._reads_in_place and not self._can_read_in_place():
             self._reads_in_place = False
         if threads is not None and device.type == "cpu":
-            torch.set_num_threads(threads or fastest_threads(self, crowded=crowded()))
+            shared = ranks.part.threads if ranks else 0
+            torch.set_num_threads(shared or threads or fastest_threads(self, crowded=crowded()))
         settled = self._settle(exact, check)
         if self._reads_in_place:
             self._graphs = self._graphed(BUCKETS)
@@ -122,6 +134,7 @@ class Target:
             positions=torch.tensor([positions], device=self.device),
             wanted=torch.tensor(wanted, dtype=torch.long, device=self.device),
             plan=self._attention_plan(spans),
+            spans=spans,
         )
 
     @property
@@ -129,6 +142,7 @@ class Target:
         """What the bits of logits depend on, as `bits_of` says it, with torch's present number of threads."""
         if self.device.type == "cpu":
             order = order_of(self._model, self._padding)
+            order += f" in {self._ranks.part.count} parts" if self._ranks else ""
         else:
             order = "torch's order" if self._order is None else "fixed order"
         return bits_of(self._weights_hash, self.device, order, exact=self.is_exact)
@@ -160,12 +174,22 @@ class Target:
         return logits
 
     def _run(self, inputs: Inputs) -> torch.Tensor:
-        with attending(self.cache, inputs.plan, self._windows):
+        with self._together(inputs), attending(self.cache, inputs.plan, self._windows):
             output = self._model(
                 input_ids=inputs.ids, position_ids=inputs.positions, use_cache=False, logits_to_keep=inputs.wanted
             )
         logits: torch.Tensor = output.logits[0]
         return logits
+
+    @contextmanager
+    def _together(self, inputs: Inputs) -> Iterator[None]:
+        """All ranks compute the batch. Raises RankLost."""
+        if self._ranks is None:
+            yield
+            return
+        self._ranks.tell(Forward(inputs.ids[0].tolist(), inputs.positions[0].tolist(), tuple(inputs.spans)))
+        with self._ranks.together():
+            yield
 
     def _make_room(self, kv_memory: int | None, dtype: torch.dtype) -> None:
         heads, kv_heads, head_dim = attention_shape(self._model.config)
@@ -176,7 +200,10 @@ class Target:
             raise SettingsError("kv_memory is too small for a single page; give the hub more memory")
         self.pool = PagePool(pages)
         self._queries_per_head = heads // kv_heads
-        self.cache = KVCache(layers, pages, kv_heads, head_dim, dtype, self.device)
+        shape = layers, pages, kv_heads, head_dim, dtype, self.device
+        if self._ranks is not None:
+            self._ranks.tell(Room(pages, self.context))
+        self.cache = KVCache(*shape) if self._ranks is None else SharedCache(self._ranks, *shape)
         self.context = min(self.context, pages * PAGE_SIZE)
 
     def _attention_plan(self, spans: Sequence[Span]) -> AttentionPlan:
@@ -186,7 +213,7 @@ class Target:
 
     def _settle(self, exact: Exact, check: SelfCheck) -> bool:
         """Choose an order of sums that makes a row's bits its own; whether there is one, as far as trying its parts shows."""
-        if exact is Exact.OFF:
+        if exact is Exact.OFF or (self._ranks is not None and self.device.type == "cuda"):
             return False
         if self.device.type == "cpu":
             padding = settle_bits(self._model, exact, self.context)

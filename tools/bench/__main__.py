@@ -37,6 +37,7 @@ from tools.bench import (
     neighbour,
     overhead,
     pair,
+    parallel,
     peers,
     prefix,
     priority,
@@ -247,6 +248,18 @@ def _priority(
 ) -> None:
     """What a spoken request waits for a camera's captions, at a hub with classes of service and at one without."""
     priority.run(requests, periods, sessions, pair_name, as_json)
+
+
+@app.command("parallel")
+def _parallel(
+    ranks: Annotated[int, typer.Option(min=2, max=4, help="processes that share the target")] = 2,
+    answers: Annotated[int, typer.Option(min=4, help="to be compared")] = 120,
+    checkpoint: Annotated[str, typer.Option(help="one of those of `bench architectures`")] = "qwen2",
+    as_json: Json = False,
+) -> None:
+    """Whether a target that is split over processes gives the whole one's text, and whether a hub that loses a process says so and ends."""
+    if not parallel.run(ranks, answers, checkpoint, as_json):
+        raise typer.Exit(1)
 
 
 @app.command("peers")

@@ -55,7 +55,7 @@ _SAID = "sled-hub: "  # before the sentence with which a hub ends
 
 
 @dataclass(frozen=True)
-class _Served:
+class Served:
     """A checkpoint as a pair, and what the exporter says if it has no draft."""
 
     folder: Path
@@ -79,7 +79,7 @@ def run(names: Sequence[str], other: Path | None, as_json: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="sled-architectures-") as folder, progress() as bars:
         # All before the first hub: while a model is exported, others of its architecture do not compute as they should.
         making = bars.track(chosen, description="checkpoints and drafts")
-        pairs = {name: _made(name, Path(folder) / name) for name in making}
+        pairs = {name: made(name, Path(folder) / name) for name in making}
         cases = list(itertools.product(chosen, pythons))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             asked = pool.map(lambda case: _asked(pairs[case[0]], pythons[case[1]]), cases)
@@ -118,7 +118,7 @@ def _transformers_of(python: str) -> str:
     return done.stdout.strip()
 
 
-def _made(name: str, folder: Path) -> _Served:
+def made(name: str, folder: Path) -> Served:
     """The pair of that checkpoint in `folder`."""
     target = ARCHITECTURES[name].save(folder / "target")
     refused, draft = None, '[draft]\nmodel = "draft.onnx"\n'
@@ -131,10 +131,10 @@ def _made(name: str, folder: Path) -> _Served:
         f'schema = 1\nname = "{name}"\n\n[target]\ncheckpoint = "target"\ndtype = "float32"\n\n{draft}\n'
         f'[tokenizer]\nfile = "tokenizer.json"\nchat_template = "chat_template.jinja"\nend = ["{END}"]\n'
     )
-    return _Served(folder, refused)
+    return Served(folder, refused)
 
 
-def _asked(pair: _Served, python: str) -> dict[str, Any]:
+def _asked(pair: Served, python: str) -> dict[str, Any]:
     """What a hub under that Python answers, beside the oracle; or what it says instead."""
     try:
         with running_hub([NODE], str(pair.folder), _OPTIONS, python=python) as bed:
@@ -164,7 +164,7 @@ def judged(oracle: Oracle, answers: Iterable[tuple[Sequence[int], Rule, Sequence
     return compared, mismatches
 
 
-def _answers(bed: HubBed, pair: _Served, way: str) -> list[tuple[list[int], Rule, Answer]]:
+def _answers(bed: HubBed, pair: Served, way: str) -> list[tuple[list[int], Rule, Answer]]:
     """The prompts, how they were to be answered, and the answers that came."""
     drafter = DrafterKind.MODEL if pair.draft_refused is None else DrafterKind.NGRAM
     tokenizer = ChatTokenizer(load_pair(str(pair.folder)))

@@ -4,7 +4,7 @@
 
 Through a broker and a hub it asks what training never drew: requests in familiar and in new phrasings, with and without a list of
 the home, and requests that must change nothing. From the target's probability of each answer's calls it fits the chance that
-they are right (Platt scaling; less where the request has a word that denies). Below a confidence c a question is cheaper
+they are right (Platt scaling). Below a confidence c a question is cheaper
 than the act: what is asked in vain costs 1 with the chance c, what is done wrongly costs the price with the chance 1 - c.
 What calls may name under a list of the home goes into the manifest too, as listed.toml has it.
 """
@@ -42,23 +42,22 @@ _ASKS = Path(__file__).parent / "data" / "asks.toml"
 _LISTED = Path(__file__).parent / "data" / "listed.toml"
 _DENIALS = (
     "don't", "dont", "not", "never", "no", "nope", "nah", "none", "nobody", "won't", "mustn't", "shouldn't", "needn't", "wouldn't", "cannot",
-    "refuse", "refrain", "decline", "forbid", "forbidden", "prohibited", "deny", "reject", "avoid", "prevent", "resist", "unless",
+    "don't", "can't", "refuse", "refrain", "decline", "forbid", "forbidden", "prohibited", "deny", "reject", "avoid", "prevent", "resist", "unless",
 )  # fmt: skip
-_DENIED = -3.0  # at most: what somebody has denied is worse to do than what was merely not understood
+_NOT_DENIALS = (
+    "never mind", "don't mind", "why don't", "why not", "can't you", "won't you", "don't forget", "or not", "if not", "not only", "no longer", "no more", "no problem",
+)  # fmt: skip
 _STEPS = 50  # of Newton's method
 _console = Console(stderr=True)
 
 
-def told_by(asked: AskedRequest, probed: Confidence) -> tuple[float, ...] | None:
-    """1, ln(P / (1 - P)) with P the target's probability of the answer's calls, and whether the request denies; None without calls that could be made.
-
-    The answers' confidences are P itself: `probed` says so.
-    """
+def told_by(asked: AskedRequest) -> tuple[float, ...] | None:
+    """1 and ln(P / (1 - P)) with P the target's probability of the answer's calls, which its confidence has to be; None without calls that could be made."""
     answer = asked.answer
     if answer.confidence is None or answer.doubt.lacks:
         return None
     log_odds = float(np.log(answer.confidence / max(1 - answer.confidence, 1e-12)))
-    return 1.0, log_odds, float(probed.is_denied(asked.turns[-1].content))
+    return 1.0, log_odds
 
 
 def fitted(inputs: np.ndarray, is_right: np.ndarray) -> np.ndarray:
@@ -79,7 +78,7 @@ def calibrate(
 ) -> None:
     """Write the table [confidence] of a pair's manifest."""
     asks = tomllib.loads(_ASKS.read_text())
-    probed = Confidence(0.0, 1.0, 0.0, asks, denials=_DENIALS)
+    probed = Confidence(0.0, 1.0, 0.0, asks, denials=_DENIALS, not_denials=_NOT_DENIALS)
     write_confidence(pair, probed)
     listed = [replace(source, homes=1.0) for source in (HELD_OUT, NEW_PHRASING)]
     with running_hub(NODES, pair, ["--threads", "1"]) as bed, asking(bed) as nodes:
@@ -90,20 +89,19 @@ def calibrate(
             for asked in ask_all(nodes, drawn(count, source, _SEED), 0.0, "what a home asks")
         ]
         nothing = ask_all(nodes, must_change_nothing(requests, _SEED), 0.0, "what must change nothing")
-    told = [(each, its) for each in (*wanted, *nothing) if (its := told_by(each, probed)) is not None]
+    told = [(each, its) for each in (*wanted, *nothing) if (its := told_by(each)) is not None]
     inputs = np.array([each for _, each in told])
     is_right = np.array([right(asked.answer.meant, asked.exchange.calls) for asked, _ in told])
     if is_right.all() or not is_right.any():
         raise PairError("all answers with calls are right, or none is: there is nothing to calibrate with")
-    offset, slope, denied = (round(float(each), 4) for each in fitted(inputs, is_right))
-    denied = min(denied, _DENIED)
-    weights = [offset, slope, denied]
+    offset, slope = (round(float(each), 4) for each in fitted(inputs, is_right))
     bound = round(price / (1 + price), 4)
-    write_confidence(pair, replace(probed, offset=offset, slope=slope, ask_below=bound, denied=denied))
-    asked_back = 1 / (1 + np.exp(-inputs @ weights)) < bound
-    acted = (~asked_back)[len(told) - sum(told_by(each, probed) is not None for each in nothing) :].sum()
+    write_confidence(pair, replace(probed, offset=offset, slope=slope, ask_below=bound))
+    denied = np.array([probed.is_denied(asked.turns[-1].content) for asked, _ in told])
+    asked_back = (1 / (1 + np.exp(-inputs @ [offset, slope])) < bound) | denied
+    acted = (~asked_back)[len(told) - sum(told_by(each) is not None for each in nothing) :].sum()
     _console.print(
-        f"offset {offset}, slope {slope}, denied {denied}, asked back below {bound}: of {len(told)} answers with calls {is_right.mean():.3f} are right; asked back about are "
+        f"offset {offset}, slope {slope}, asked back below {bound}: of {len(told)} answers with calls {is_right.mean():.3f} are right; asked back about are "
         f"{(asked_back & is_right).sum() / is_right.sum():.3f} of these and {(asked_back & ~is_right).sum() / (~is_right).sum():.3f} of the others; {acted / len(nothing):.3f} of what must change nothing is acted on"
     )
 

@@ -85,6 +85,13 @@ class HubBed:
         """What the hub has written."""
         return self._log.read_text(errors="replace")
 
+    def hub_status(self, wait_s: float) -> int | None:
+        """The exit status with which the hub ends within that time; None where it goes on."""
+        try:
+            return None if self._process is None else self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            return None
+
     @property
     def hub_runs(self) -> bool:
         """Whether the hub's process is there."""

@@ -29,7 +29,7 @@ class Usage:
 def usage(pid: int) -> Usage:
     """What the process and its descendants take now; nothing for those that have ended."""
     total = Usage(0.0, 0.0, 0, 0)
-    for each in _tree(pid):
+    for each in descendants(pid):
         with suppress(FileNotFoundError, ProcessLookupError, StopIteration):  # it ends just now
             folder = Path(f"/proc/{each}")
             # Fields 14 and 15, counted from 1; the second one is a name in brackets that may hold blanks.
@@ -43,9 +43,10 @@ def usage(pid: int) -> Usage:
     return total
 
 
-def _tree(pid: int) -> Iterator[int]:
+def descendants(pid: int) -> Iterator[int]:
+    """The process and all that it has started, by their ids."""
     yield pid
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(FileNotFoundError, ProcessLookupError):
             for child in children.read_text().split():
-                yield from _tree(int(child))
+                yield from descendants(int(child))

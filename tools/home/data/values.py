@@ -97,7 +97,7 @@ class Values:
 
     def _title(self, text: str) -> str:
         """Sometimes as a name in a form: "Kitchen Lamp"."""
-        if self._rng.random() >= 0.05:
+        if self._rng.random() >= self._source.titled:
             return text
         return " ".join(word[0].upper() + word[1:] for word in text.split())
 
