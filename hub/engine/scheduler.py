@@ -126,7 +126,7 @@ class Scheduler:
         # However many steps there are, a page of prompts goes along.
         budget = most - (min(PAGE_SIZE, most // 2) if prompts else 0)
         steps = self._in_turn(s for s in sessions if s.unfed == 1 and s.wants_tokens)[:budget]
-        lengths, seconds = self._lengths(steps, budget)
+        lengths, seconds = self.lengths(steps, budget)
         rows = [_step(session, length) for session, length in zip(steps, lengths, strict=True)]
         room = most - sum(len(row.ids) for row in rows)
         if rows:
@@ -144,7 +144,7 @@ class Scheduler:
         return int(seconds / self._id_s)
 
     def _price(self, steps: Sequence[HubSession], idle_s: float) -> float:
-        """What a drafted token must be worth (see `_lengths`) at the block length where most tokens come per second.
+        """What a drafted token must be worth (see `lengths`) at the block length where most tokens come per second.
 
         With n sessions of acceptance a, blocks of g give n (1 + a + … + a^g) tokens in a forward of n (g + 1) ids and,
         unless g = 0, the time that it waits for drafts. Where streaming is best no token is worth enough.
@@ -179,7 +179,7 @@ class Scheduler:
                 heappop(heap)
         return order
 
-    def _lengths(self, steps: Sequence[HubSession], budget: int) -> tuple[list[int], float]:
+    def lengths(self, steps: Sequence[HubSession], budget: int) -> tuple[list[int], float]:
         """For each session how many of its drafted tokens to verify, and the seconds of the forward.
 
         A token brings its session the chance of being reached and accepted, of what it gets from the forward anyway, and

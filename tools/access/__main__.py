@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from hub.enrolment.access import Role, acl
+from hub.enrolment.bridge import bridge_configuration
 from hub.enrolment.configuration import configuration, listeners
 from shared.topics import Topics
 from tools.access.trial import Rights, topic_forms, trial_broker
@@ -46,6 +47,10 @@ def examples() -> dict[Path, str]:
     """The files in deploy/mosquitto."""
     roles = {"den": Role.HUB, "pi": Role.NODE, "tablet": Role.ASKER, "house": Role.HOME, "panel": Role.OBSERVER}
     written = {"sled.conf": configuration(_FOLDER, listeners(_FOLDER, 8883, 8884)), "sled.acl": acl(roles, Topics())}
+    bridge = bridge_configuration(
+        [("pi", "PASSWORD-OF-PI")], "hub.example:8883", Topics(), ca="/etc/mosquitto/hub-ca.crt"
+    )
+    written["bridge.conf"] = bridge
     return {EXAMPLES / name: _EXAMPLE + text for name, text in written.items()}
 
 

@@ -41,7 +41,7 @@ _LOOK_S = 0.5  # most seconds between two looks at whether all sessions had thei
 _PATIENCE_S = 300.0
 _SLOWEST = 0.05  # share of sessions that may fall below a rate
 _SPENT = (
-    *("at_us", "waited_us", "model_us", "forward_us", "committed"),
+    *("at_us", "waited_us", "model_us", "forward_us", "committed", "rounds"),
     *("drafted", "trimmed", "speculated", "target_forwards", "prefill_forwards"),
 )
 
@@ -57,6 +57,8 @@ class Load:
     verified_per_round: float
     forward_share: float  # share of the engine's busy time in the model's forward
     step_s: float  # seconds of each forward in which the engine was busy
+    rows_per_forward: float
+    ids_per_forward: float
     forward_s_per_1000: float  # seconds in forwards for a thousand committed tokens
     joules_per_1000: float | None  # of the hub's machine, emulated devices included; None where it can't tell
     energy: str  # how that is known
@@ -124,6 +126,8 @@ class Site:
             verified_per_round=spent["drafted"] / max(1, spent["speculated"]),
             forward_share=spent["model_us"] / max(1, busy_us),
             step_s=busy_us / 1e6 / max(1, spent["target_forwards"] + spent["prefill_forwards"]),
+            rows_per_forward=spent["rounds"] / max(1, spent["target_forwards"]),
+            ids_per_forward=(spent["rounds"] + spent["drafted"]) / max(1, spent["target_forwards"]),
             forward_s_per_1000=spent["forward_us"] / 1e3 / max(1, spent["committed"]),
             joules_per_1000=_joules_per_1000(first, last, spent["committed"]),
             energy=str(last.get("energy", Known.UNKNOWN.value)),
@@ -151,6 +155,7 @@ class Rig:
     seconds: float = 6.0
     exits: Exits = Exits.OFF  # whether the hub sends early verdicts
     watts: float = 0.0  # of the hub's machine, where nothing measures them
+    threads: int = 0  # of the target's, 0 for as many as are fastest
 
     def __post_init__(self) -> None:
         check_shape(self.shape)
@@ -171,6 +176,7 @@ class Rig:
             device=pick_device(self.device),
             dtype=pick_dtype(self.dtype),
             weights=self.weights,
+            threads=self.threads or None,
             kv_memory=_KV_MEMORY,
             exit_head=None if self.exits is Exits.OFF else self.pair.exit_head,
             rounded=_CACHE / "weights",
@@ -190,7 +196,7 @@ class Rig:
         shutil.rmtree(_CACHE / "pages", ignore_errors=True)  # what an earlier run knew would change the figures of this
         options += ["--cache", str(_CACHE.absolute())]
         options += ["--device", self.device, "--weights", self.weights.value, "--exits", self.exits.value]
-        options += ["--watts", str(self.watts)]
+        options += ["--watts", str(self.watts), "--threads", str(self.threads)]
         with running_hub([_NODE], str(self.pair.folder), options) as bed:
             over_broker = over(BrokerTransport(bed.broker.settings(_NODE), _NODE, bed.latest_stats))
             try:

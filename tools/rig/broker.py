@@ -72,11 +72,12 @@ def private_broker(
     crowds: Sequence[str] = (),
     tls_key: Path | None = None,
     also: Sequence[Listener] = (),
+    more: str = "",
 ) -> Iterator[PrivateBroker]:
     """Run mosquitto with its files in `folder` until the context ends; raises RuntimeError when it does not start.
 
     `homes` may ask nodes and read what they answer, `observers` the state of all. `crowds` are users that may speak in the name of any node, as thousands of nodes would. With `tls_key`, a file with a
-    private key and its certificates, connections are encrypted. `also` are further ports where it listens.
+    private key and its certificates, connections are encrypted. `also` are further ports where it listens, `more` is what else its configuration has.
     """
     port = free_port()
     lines = []
@@ -91,7 +92,7 @@ def private_broker(
     write_file(folder / ACL, acl(roles, Topics()) + of_crowds)
     listener = Listener(port, "127.0.0.1", certificate=tls_key, key=tls_key)
     config = folder / "mosquitto.conf"
-    config.write_text(f"user {getpass.getuser()}\n{configuration(folder, [listener, *also])}")
+    config.write_text(f"user {getpass.getuser()}\n{configuration(folder, [listener, *also])}\n{more}")
     broker = PrivateBroker(port, folder, config)
     try:
         yield broker
