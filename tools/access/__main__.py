@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE, EXAMPLES = ROOT / "docs" / "security.md", ROOT / "deploy" / "mosquitto"
 _BEGIN, _END = "<!-- written by python -m tools.access -->\n", "<!-- until here -->\n"
 _FOLDER = Path("/etc/mosquitto/sled")
+_EXAMPLE_OF_A_SITE = (
+    "# An example for a site's own broker, see docs/scaling.md; `python -m tools.access` keeps it current.\n"
+)
 _EXAMPLE = "# An example of what `sled-hub init-broker` writes; `python -m tools.access` keeps it current.\n"
 
 
@@ -51,7 +54,8 @@ def examples() -> dict[Path, str]:
         [("pi", "PASSWORD-OF-PI")], "hub.example:8883", Topics(), ca="/etc/mosquitto/hub-ca.crt"
     )
     written["bridge.conf"] = bridge
-    return {EXAMPLES / name: _EXAMPLE + text for name, text in written.items()}
+    files = {EXAMPLES / name: _EXAMPLE + text for name, text in written.items()}
+    return {**files, EXAMPLES / "bridge.conf": _EXAMPLE_OF_A_SITE + bridge}
 
 
 def measured() -> str:
