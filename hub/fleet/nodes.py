@@ -27,6 +27,8 @@ class NodeView:
     version: str = ""
     tokens_per_s: float | None = None
     acceptance: float | None = None  # of drafted tokens, from 0 to 1
+    first_token_ms: float | None = None  # from its turn on
+    rtt_ms: float | None = None  # of a round, outside the target's forward
     answering: int | None = None
     waiting: int | None = None
     answers: int | None = None  # since it was started
@@ -65,6 +67,8 @@ class SeenNode:
             hub=text(stats, "hub"),
             tokens_per_s=number(stats, "tokens_per_s"),
             acceptance=share(stats, "acceptance"),
+            first_token_ms=number(stats, "first_token_ms"),
+            rtt_ms=number(stats, "rtt_ms"),
             **counts,  # type: ignore[arg-type]
         )
         at_s, answered_s, up_s = seconds(stats, "at_us"), seconds(stats, "answered_us"), number(stats, "up_s")
