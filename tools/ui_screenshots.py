@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from PIL import Image
+
 from hub.fleet.settings import FleetSettings, UiSettings
 from hub.ui.serving import serving
 from tools.demo import hub_command
@@ -58,10 +60,13 @@ class _Camera:
         """A picture of the page, or of a part of it."""
         self.taken += 1
         path = self.folder / f"{self.taken:02}-{what}.png"
+        page.evaluate("scrollTo(0, 0)")
         if part:
             page.locator(part).screenshot(path=path)
         else:
             page.screenshot(path=path, full_page=whole)
+        # A page of few colours takes a third of the bytes with a palette.
+        Image.open(path).convert("RGB").quantize(224).save(path, optimize=True)
         print(path, path.stat().st_size)
 
 

@@ -102,6 +102,12 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
         self._thread.start()
 
+    @property
+    def hub(self) -> str | None:
+        """The hub that it has a session with."""
+        channel = self._conversation.loop.channel
+        return None if channel is None else channel.hub
+
     def give(self, job: Job) -> None:
         """Have a job done."""
         self.job = job

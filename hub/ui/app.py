@@ -90,7 +90,7 @@ class Page:
         try:
             yield self._feed.beginning()
             told = 0
-            while True:
+            while not self._feed.is_over:
                 number, event = self._feed.latest
                 if number != told:
                     told = number

@@ -60,6 +60,7 @@ class Asking:
         self._link.on_refused = lambda _: None  # is looked at where something was asked
         self._malformed = MalformedFrames(log)
         self._asked: dict[str, _Asked] = {}
+        self._ends = False
 
     def begin(self) -> None:
         """Connect. Raises LinkError."""
@@ -67,6 +68,10 @@ class Asking:
         answers = self._topics.node("+", "answer")
         self._link.subscribe(answers, self._note_answer, retained=False)
         self._link.subscribe(self._topics.stream(answers), self._note_piece, retained=False)
+
+    def end(self) -> None:
+        """Have who waits for an answer wait no more, from any thread."""
+        self._ends = True
 
     def close(self) -> None:
         """Leave the broker."""
@@ -84,15 +89,15 @@ class Asking:
         """
         if len(self._asked) >= _MOST_ASKED:
             raise TooManyRequests
-        request_id, asked, is_over = secrets.token_hex(8), _Asked(node), False
+        request_id, asked, is_answered = secrets.token_hex(8), _Asked(node), False
         self._asked[request_id] = asked
         try:
             async for told in self._told(asked, {"id": request_id, "text": text, "chat": chat}):
-                is_over = is_over or "answer" in told or "error" in told
+                is_answered = "answer" in told
                 yield told
         finally:
             del self._asked[request_id]
-            if not is_over:
+            if not is_answered:
                 self._cancel(node, request_id)
 
     async def _told(self, asked: _Asked, request: dict[str, str]) -> AsyncGenerator[dict[str, object], None]:
@@ -103,7 +108,7 @@ class Asking:
             yield {"error": str(error)}
             return
         heard_at, was_heard = time.monotonic(), False
-        while True:
+        while not self._ends:
             told = await asked.next()
             if told is not None:
                 heard_at, was_heard = time.monotonic(), True
@@ -118,6 +123,7 @@ class Asking:
                     "error": f"{asked.node!r} has said nothing for {_SILENT_S:.0f} s; look whether it lives, and ask again"
                 }
                 return
+        yield {"error": "the page's server is ending"}
 
     def _cancel(self, node: str, request_id: str) -> None:
         try:

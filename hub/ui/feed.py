@@ -47,6 +47,11 @@ class Feed:
             self._thread.join()
 
     @property
+    def is_over(self) -> bool:
+        """Whether no more events come."""
+        return self._ends.is_set()
+
+    @property
     def latest(self) -> tuple[int, bytes]:
         """The last event, and its number."""
         return self._number, self._latest
@@ -85,8 +90,9 @@ class Feed:
             },
             "summary": summary(view),
             "doubt": "" if now < self._begun_at + _QUIET_S else doubts(view, self._settings),
-            "hubs": list(map(as_json, hubs[:MOST_HUBS])),
-            "nodes": list(map(as_json, nodes[:MOST_NODES])),
+            # By name: what the page shows keeps its place.
+            "hubs": list(map(as_json, ordered(hubs[:MOST_HUBS], Sort.NAME))),
+            "nodes": list(map(as_json, ordered(nodes[:MOST_NODES], Sort.NAME))),
             "more_hubs": len(hubs[MOST_HUBS:]),
             "more_nodes": len(nodes[MOST_NODES:]),
         }

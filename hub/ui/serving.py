@@ -38,9 +38,13 @@ def serving(settings: FleetSettings, port: int) -> Iterator[Serving]:
         if password is not None:
             asking = stack.enter_context(closing(Asking(settings)))
             asking.begin()
-        feed = stack.enter_context(closing(Feed(watch, settings)))
+        feed = Feed(watch, settings)
         page = Page(feed, Door(password), asking)
         server = stack.enter_context(closing(HttpServer(page, settings.ui.host, port, "ui_port or ui_host")))
+        # What goes on ends before the server does: that would wait for it, and then break it off.
+        stack.callback(feed.close)
+        if asking is not None:
+            stack.callback(asking.end)
         feed.start()
         server.start()
         yield Serving(page, server, asking)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hub.fleet.settings import FleetSettings, UiSettings
+from hub.ui.asking import Asking
 from hub.ui.serving import Serving, serving
 from shared.mqtt import MqttLink
 from tests.waiting import wait_until
@@ -144,7 +147,7 @@ def test_the_keyboard_alone_logs_in_and_asks_and_the_answer_has_colours(served: 
     keys.type(PASSWORD)
     keys.press("Enter")
     page.locator("#chat").wait_for()
-    page.wait_for_function("document.activeElement.id === 'text'")
+    wait_until(lambda: page.evaluate("document.activeElement.id === 'text'"))
     keys.type("turn on the kitchen lights")
     keys.press("Enter")
     entry = page.locator("#log li")
@@ -158,13 +161,17 @@ def test_the_keyboard_alone_logs_in_and_asks_and_the_answer_has_colours(served: 
     assert entry.locator(".strip .step").count() > 1
     assert "tokens drafted" in (entry.locator(".strip").get_attribute("aria-label") or "")
     assert page.locator("#log").get_attribute("aria-live") == "polite"
-    page.wait_for_function(f"document.querySelectorAll(\"#charts svg[aria-label*='{HUB}']\").length >= 3")
+    wait_until(lambda: page.evaluate(f"document.querySelectorAll(\"#charts svg[aria-label*='{HUB}']\").length >= 3"))
     keys.type("now turn them off")
     keys.press("Enter")
     page.locator("#log li:nth-child(2) .figures").wait_for()
     assert "kitchen" in page.locator("#log li:nth-child(2) .answer").inner_text(), "it is one chat"
-    page.reload()
+    drawn = "[...document.querySelectorAll('#charts path.line')].map(e => e.getAttribute('d').length).join()"
+    before = page.evaluate(drawn)
+    wait_until(lambda: page.evaluate(f"{drawn} !== '{before}'"))
+    page.reload()  # while the last point of what was before is new
     page.locator("#chat").wait_for()
+    wait_until(lambda: page.evaluate("document.querySelector('#charts g path.line')?.getAttribute('d').includes('L')"))
     page.click("#logout")
     page.locator("#login").wait_for()
 
@@ -210,6 +217,23 @@ def test_a_browser_that_goes_away_frees_its_stream_and_an_answer_nobody_awaits(s
     wait_until(lambda: served.page.browsers == served.asking.under_way == 0)  # type: ignore[union-attr]
     page.go_back()
     page.locator(".broker").wait_for()
+
+
+def test_who_is_not_heard_or_may_not_ask_is_told_so(served: Serving, bed: HubBed) -> None:
+    async def all_of(asking: Asking, node: str) -> list[dict[str, object]]:
+        return [told async for told in asking.ask(node, "turn on the lights", "a")]
+
+    def asked(asking: Asking, node: str) -> list[dict[str, object]]:
+        with ThreadPoolExecutor(1) as thread:  # the browser's driver has a loop on this one
+            return thread.submit(lambda: asyncio.run(all_of(asking, node))).result()
+
+    assert served.asking is not None
+    (told,) = asked(served.asking, "jetson")
+    assert "nobody hears what is asked of 'jetson'" in str(told["error"])
+    with closing(Asking(FleetSettings("desk", broker=bed.broker.settings("desk")))) as observer:
+        observer.begin()
+        (told,) = asked(observer, "pi")
+        assert "the broker does not let this page ask nodes" in str(told["error"])
 
 
 def test_the_page_goes_on_when_the_broker_is_lost_and_says_so(browser: Browser, look: Look, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import { element, setText } from "./dom.js";
 import { milliseconds, percent, whole } from "./figures.js";
 
+const MOST_HEIGHT = 24; // tokens of a round that its column is drawn for
 const ENDED = {
   cancelled: "stopped",
   length: "cut: it has become too long",
@@ -77,7 +78,7 @@ function strip(steps) {
     for (const [source, count] of parts) {
       if (!count) continue;
       const part = element("span", `part ${source}`);
-      part.style.blockSize = `${Math.min(count, 12) * 4}px`;
+      part.style.blockSize = `${Math.min(count, MOST_HEIGHT) * 3}px`;
       column.append(part);
     }
     return column;

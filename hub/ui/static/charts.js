@@ -39,9 +39,9 @@ export class Charts {
     this.draw();
   }
 
-  /** The next point; one whose number is smaller is of a server that was started again. */
+  /** The next point; the last one of the history comes twice. */
   add(point) {
-    if (this.points.length && point.number <= this.points.at(-1).number) this.points = [];
+    if (this.points.length && point.number <= this.points.at(-1).number) return;
     this.points.push(point);
     this.points = this.points.filter((each) => each.number > point.number - this.most);
     this.draw();

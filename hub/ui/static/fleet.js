@@ -1,4 +1,4 @@
-// The map: the broker, the hubs on it, and at each hub the nodes that would ask it now.
+// The map: the broker, the hubs on it, and at each hub the nodes that have a session there, or would ask for one.
 
 import { element, keyed, setText } from "./dom.js";
 import { milliseconds, number, percent, since, whole } from "./figures.js";
@@ -16,7 +16,8 @@ const NODE_FACTS = [
   ["tokens/s", (node) => number(node.tokens_per_s)],
   ["acceptance", (node) => percent(node.acceptance)],
   ["round trip", (node) => milliseconds(node.rtt_ms)],
-  ["now + waiting", (node) => `${whole(node.answering)} + ${whole(node.waiting)}`],
+  ["now", (node) => whole(node.answering)],
+  ["wait", (node) => whole(node.waiting)],
 ];
 
 /** Show the fleet in `map`. */
@@ -32,7 +33,7 @@ export function showFleet(map, told) {
   setText(map.broker.children[0], `broker ${broker.address}`);
   setText(map.broker.children[1], broker.trouble ? "lost" : `topics below ${broker.prefix}`);
   const known = new Set(told.hubs.map((hub) => hub.name));
-  const at = (node) => (known.has(node.hub) ? node.hub : NOWHERE);
+  const at = (node) => [...node.at, node.hub].find((hub) => known.has(hub)) ?? NOWHERE;
   const places = told.hubs.map((hub) => ({ hub, nodes: told.nodes.filter((node) => at(node) === hub.name) }));
   const left = told.nodes.filter((node) => at(node) === NOWHERE);
   if (left.length) places.push({ hub: null, nodes: left });
@@ -62,7 +63,8 @@ function updatePlace(place, { hub, nodes }) {
 
 function aboutNode(node) {
   const last = node.answered_s == null ? "" : `last answer ${since(node.answered_s)} ago`;
-  return [node.pair, node.mode, node.fallen ? "draft has fallen" : "", last].filter(Boolean).join(" · ");
+  const also = node.at.length > 1 ? `also at ${node.at.slice(1).join(", ")}` : "";
+  return [node.pair, node.mode, also, node.fallen ? "draft has fallen" : "", last].filter(Boolean).join(" · ");
 }
 
 function makeCard(kind, facts) {
