@@ -33,13 +33,19 @@ export function showFleet(map, told) {
   setText(map.broker.children[0], `broker ${broker.address}`);
   setText(map.broker.children[1], broker.trouble ? "lost" : `topics below ${broker.prefix}`);
   const known = new Set(told.hubs.map((hub) => hub.name));
-  const at = (node) => [...node.at, node.hub].find((hub) => known.has(hub)) ?? NOWHERE;
-  const places = told.hubs.map((hub) => ({ hub, nodes: told.nodes.filter((node) => at(node) === hub.name) }));
-  const left = told.nodes.filter((node) => at(node) === NOWHERE);
+  const at = new Map(told.nodes.map((node) => [node, hubsOf(node, known)]));
+  const places = told.hubs.map((hub) => ({ hub, nodes: told.nodes.filter((node) => at.get(node).includes(hub.name)) }));
+  const left = told.nodes.filter((node) => !at.get(node).length);
   if (left.length) places.push({ hub: null, nodes: left });
   keyed(map.hubs, places, (place) => (place.hub ? `hub ${place.hub.name}` : NOWHERE), makePlace, updatePlace);
   const more = [[told.more_hubs, "hubs"], [told.more_nodes, "nodes"]].filter(([count]) => count);
   setText(map.more, more.length ? `and ${more.map(([count, what]) => `${count} ${what}`).join(" and ")} more` : "");
+}
+
+/** The hubs at which a node is shown: where it has sessions, or else where it would ask for one. */
+function hubsOf(node, known) {
+  const there = node.at.filter((hub) => known.has(hub));
+  return there.length || !known.has(node.hub) ? there : [node.hub];
 }
 
 function makePlace({ hub }) {
@@ -63,8 +69,7 @@ function updatePlace(place, { hub, nodes }) {
 
 function aboutNode(node) {
   const last = node.answered_s == null ? "" : `last answer ${since(node.answered_s)} ago`;
-  const also = node.at.length > 1 ? `also at ${node.at.slice(1).join(", ")}` : "";
-  return [node.pair, node.mode, also, node.fallen ? "draft has fallen" : "", last].filter(Boolean).join(" · ");
+  return [node.pair, node.mode, node.fallen ? "draft has fallen" : "", last].filter(Boolean).join(" · ");
 }
 
 function makeCard(kind, facts) {
