@@ -107,6 +107,7 @@ class Asking:
         except LinkError as error:
             yield {"error": str(error)}
             return
+        yield piece({})  # so that a browser is told something, and it is seen if it leaves
         heard_at, was_heard = time.monotonic(), False
         while not self._ends:
             told = await asked.next()
