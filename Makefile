@@ -22,9 +22,9 @@ EDITABLE := --config-settings editable_mode=compat --editable
 # Three workers on two cores, as tests wait for processes that start. All tests of a file are run by one of them, which has its own hub.
 PYTEST := -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup environments demo test test-quick check mosquitto prometheus
+.PHONY: setup environments demo test test-quick check mosquitto prometheus chromium
 
-setup: $(STAMP) mosquitto prometheus
+setup: $(STAMP) mosquitto prometheus chromium
 
 # All that `make test` needs. One pip after the other: each of them builds this project in its folder.
 environments: setup $(TRITON) $(STAMP_5)
@@ -56,6 +56,10 @@ mosquitto:
 # Tests read the programs' figures by it, and are skipped where it can't be had.
 prometheus:
 	@sh tools/install_prometheus.sh
+
+# Tests of the web page drive it, and are skipped where it can't be had.
+chromium:
+	@sh tools/install_chromium.sh
 
 # SAY reaches the program through the environment: no shell reads what is said.
 demo: $(STAMP_DEMO) mosquitto

@@ -11,7 +11,7 @@ from shared.errors import SettingsError
 from shared.limits import MAX_DRAFT
 from shared.manifest import is_name
 from shared.metrics_settings import MetricsSettings
-from shared.settings import BrokerSettings, default_name, require, require_text, secret, shown
+from shared.settings import LOOPBACK, BrokerSettings, default_name, require, require_text, secret, shown
 
 _OF_PROGRAM = (
     "broker",
@@ -34,9 +34,6 @@ GUARDED = (
     "valve",
     "alarm_control_panel",
 )  # domains of what opens a house: switched after a yes, unless the settings allow it
-
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Mode(str, Enum):

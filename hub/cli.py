@@ -23,6 +23,7 @@ from hub.fleet.commands import top
 from hub.pair_commands import pair
 from hub.scratch import find_scratch
 from hub.settings import HubSettings
+from hub.ui.commands import ui
 from shared.install import needing
 from shared.metrics_port import metrics_port
 from shared.options import takes_settings
@@ -97,10 +98,12 @@ def join(
     bundle: Annotated[Path, typer.Argument(help="file made by enroll")],
     config: Annotated[
         Optional[Path],
-        typer.Option(help="Settings file. [default: ~/.config/sled/hub.toml, of an observer fleet.toml there]"),
+        typer.Option(
+            help="Settings file. [default: ~/.config/sled/hub.toml, of an observer or a home fleet.toml there]"
+        ),
     ] = None,
 ) -> None:
-    """Take the bundle of a hub, or of an observer for `top`: try its credential at the broker, and keep it beside the settings."""
+    """Take the bundle of a hub, or of an observer or a home for `top` and `ui`: try its credential at the broker, and keep it beside the settings."""
     with needing("hub"):
         from hub.broker_check import check_broker
         from hub.fleet.rights import check_observer
@@ -108,9 +111,9 @@ def join(
         from shared.joining import join as join_broker
 
         loaded()
-        observer = Role.OBSERVER.value
-        if read_bundle(bundle).role == observer:
-            join_broker(bundle, "fleet", config, check_observer, put_line, observer)
+        role = read_bundle(bundle).role
+        if role in (Role.OBSERVER.value, Role.HOME.value):
+            join_broker(bundle, "fleet", config, check_observer, put_line, role)
             put_line(f"the fleet is shown by: sled-hub top{f' --config {config}' if config else ''}")
         else:
             join_broker(bundle, "hub", config, check_broker, put_line)
@@ -128,6 +131,7 @@ app.command("enroll")(commands.enroll)
 app.command("rotate")(commands.rotate)
 app.command("revoke")(commands.revoke)
 app.command("top")(top)
+app.command("ui")(ui)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or 
 _SHOWN = 80  # characters of a value in a sentence
 _MOST_MQTT = 65_535  # bytes of a user name or a password
 _MOST_HOST = 253  # bytes of a host's name
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # addresses of this machine for itself
 
 
 @dataclass(frozen=True)

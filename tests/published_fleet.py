@@ -12,7 +12,7 @@ from shared.topics import Topics
 from tests.clock import Clock
 
 INFO = {"pair": "home", "target": "home/float32", "device": "cpu", "version": "0.1.0"}
-COUNTERS = ("committed", "drafted", "accepted", "target_forwards", "prefill_forwards", "forward_us", "faults")
+COUNTERS = ("committed", "drafted", "accepted", "target_forwards", "prefill_forwards", "forward_us", "rows", "faults")
 
 
 class PublishedFleet:

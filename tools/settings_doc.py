@@ -24,7 +24,7 @@ def document() -> str:
     programs = (
         ("node", "sled-node", NodeSettings),
         ("hub", "sled-hub serve", HubSettings),
-        ("fleet", "sled-hub top", FleetSettings),
+        ("fleet", "sled-hub top and sled-hub ui", FleetSettings),
     )
     return _HEAD + "".join(_section(*each) for each in programs)
 

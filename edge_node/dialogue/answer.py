@@ -7,6 +7,7 @@ from enum import Enum
 
 from edge_node.dialogue.doubts import Doubt
 from edge_node.dialogue.provisional import SettledTurn
+from edge_node.dialogue.source_runs import SourceRuns
 from edge_node.rounds.progress import Source
 from edge_node.rounds.round_stats import RoundStats
 from shared.sampling_parameters import Sampling
@@ -30,6 +31,7 @@ class Answer:
     prompt_tokens: int = 0
     ids: tuple[int, ...] = ()
     sources: tuple[Source, ...] = ()  # where each of `ids` is from
+    runs: SourceRuns = field(default_factory=SourceRuns)  # the same of the characters of `text`
     # Of each of `ids` -ln p by the target, in thousandths of a nat; None where no hub has said.
     surprisal: tuple[int | None, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)

@@ -159,15 +159,6 @@ class Conversation:
         turn = self._turn(text, ids) if known else Turn("assistant", text)
         return turn if turn.ids == tuple(ids) else Turn("assistant", text)
 
-    def ends(self, answer: Answer, known: Sequence[int] = ()) -> list[int]:
-        """Where in the text of `answer` each of its ids ends, in characters; `known` is what was said of the first ones.
-
-        A character that several ids make up belongs to the last of them. The text may be shorter, by half a character or a
-        stop string. It decodes the whole text once for each id that is new.
-        """
-        texts = (self._tokenizer.decode(answer.ids[:count]) for count in range(len(known) + 1, len(answer.ids) + 1))
-        return [*known, *(len(text.rstrip("\ufffd")) for text in texts)]
-
     def _settle(self, answer: Answer) -> Iterator[str]:
         """Have the turns that this device has answered alone verified, if a hub is there.
 
@@ -231,7 +222,9 @@ class Conversation:
                 answer.ids += progress.committed
                 answer.sources += progress.sources
                 answer.surprisal += progress.surprisal
-                kept += (i for i in progress.committed if i not in end_ids)
+                fresh = [at for at, i in enumerate(progress.committed) if i not in end_ids]
+                kept += (progress.committed[at] for at in fresh)
+                answer.runs.add(self._tokenizer.decode, kept, [progress.sources[at] for at in fresh])
                 text = self._tokenizer.decode(kept)
                 cut = _first(text, stop)
                 end = len(text) - _held_back(text, stop) if cut is None else cut

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.calls import CallReader, calls_that_may_be_made
+from edge_node.dialogue.source_runs import told_runs
 
 
 def told_doubt(answer: Answer) -> str:
@@ -24,6 +25,7 @@ def answer_json(answer: Answer, reader: CallReader, error: str = "") -> dict[str
     return {
         "text": answer.text + answer.provisional,
         "provisional": answer.provisional,
+        "sources": told_runs(answer.runs, 0, len(answer.text), len(answer.provisional)),
         "calls": list(map(asdict, calls)),
         "say": answer.question or reading.say,
         "confidence": None if answer.confidence is None else round(answer.confidence, 3),
@@ -37,6 +39,7 @@ def answer_json(answer: Answer, reader: CallReader, error: str = "") -> dict[str
         "rounds": stats.rounds,
         "drafted": stats.drafted,
         "accepted": stats.accepted,
+        "steps": [astuple(step) for step in stats.steps],
         "ms_per_token": round(stats.ms_per_token, 3),
         "first_token_ms": round(1e3 * stats.first_token_s, 3),
         "rtt_ms": round(stats.rtt_ms, 3),

@@ -131,11 +131,12 @@ def _programs(settings: NodeSettings, service: NodeService, node: Node) -> Itera
     key = given.key()
     with needing("gateway"):
         from edge_node.gateway.app import make_app
-        from edge_node.gateway.server import HttpServer
+        from shared.http_server import HttpServer
     from edge_node.gateway.answering import Answering
 
     answering = Answering(service, node.pair.name, settings.max_tokens, has_calls=node.pair.tools is not None)
-    with closing(HttpServer(make_app(answering, version("sled-mqtt"), key), given.host, given.port)) as server:
+    app = make_app(answering, version("sled-mqtt"), key)
+    with closing(HttpServer(app, given.host, given.port, "http_port or http_host")) as server:
         server.start()
         host = f"[{given.host}]" if ":" in given.host else given.host
         note(f"programs are answered at http://{host}:{given.port}/v1 (OpenAI's API) and /api (Ollama's)")

@@ -26,7 +26,7 @@ from edge_node.gateway.answering import Answering, Finished
 from edge_node.gateway.openai_chat import ChatCompletion, error_body
 from edge_node.gateway.openai_responses import Response as OpenAIResponse
 from edge_node.gateway.wanted import Unanswerable, Wanted
-from edge_node.settings import LOOPBACK
+from shared.settings import LOOPBACK
 
 _MOST_BODY = 2**20  # bytes of a request
 _BODY_S = 30.0  # seconds in which it has to come

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from edge_node.link.channel import Channel
 from edge_node.rounds.credit import Credit
 from edge_node.rounds.pace import Pace
 from edge_node.rounds.patience import Patience
+from edge_node.rounds.progress import Source
 from edge_node.rounds.round_stats import RoundStats
 from edge_node.rounds.timing import RoundTimes, Timing
 from edge_node.settings import NodeSettings
@@ -118,9 +119,12 @@ class AnswerInProgress:
         if count and not self.stats.first_token_s:
             self.stats.first_token_s = self.stats.elapsed_s
 
-    def note(self, answered: Draft | None, verdict: Verdict, count: int, at: float, bytes_down: int) -> None:
-        """A verdict came at that time and committed `count` tokens; `answered` is the draft that it answers first, if any."""
+    def note(
+        self, answered: Draft | None, verdict: Verdict, sources: Sequence[Source], at: float, bytes_down: int
+    ) -> None:
+        """A verdict came at that time and committed tokens from these sources; `answered` is the draft that it answers first, if any."""
+        self.stats.step(0 if answered is None else len(answered.tokens), sources)
         if answered is not None and answered.tokens:
             self.stats.note(answered, verdict, at - self.timing.sent_at, self._bytes_up, bytes_down - self._bytes_down)
         else:
-            self.stats.streamed += count
+            self.stats.streamed += len(sources)

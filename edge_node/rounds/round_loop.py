@@ -371,7 +371,7 @@ class RoundLoop:
             self.gate.streamed(count)
         elif count and elapsed is not None and answer.joined:
             self.gate.speculated(elapsed, count)
-        answer.note(answered, verdict, count, at, self._hub.bytes_down)
+        answer.note(answered, verdict, receipt.sources, at, self._hub.bytes_down)
         if self._drafting is not None:
             kept = self._drafting.settle(self.session.ids, count)
             answer.provisional = answer.provisional[count:] if kept else ()

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge_node.rounds.cost import Cost
+from edge_node.rounds.progress import Source
 from shared.messages import Draft, Verdict
+
+_MOST_STEPS = 256  # of an answer that are kept: its last ones
+
+
+@dataclass
+class Step:
+    """A round: tokens that were drafted for it, and those that its verdict committed, by their source. Streamed tokens in a row are one step."""
+
+    drafted: int
+    accepted: int  # drafted ones that are the target's
+    corrected: int  # 1 where the target wrote another than the drafted one
+    target: int  # tokens where nothing was drafted
+    early: int  # early verdicts before this one
+
+    def add(self, other: Step) -> None:
+        """Count another with this one."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
 
 @dataclass
@@ -27,10 +47,12 @@ class RoundStats:
     elapsed_s: float = 0.0
     first_token_s: float = 0.0
     accepted_by_round: list[int] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     overheads_s: list[float] = field(default_factory=list)  # the round less the target's forward
     bytes_up: list[int] = field(default_factory=list)
     bytes_down: list[int] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
+    _early_before: int = 0  # early verdicts before the last step
 
     @property
     def mode(self) -> str:
@@ -47,6 +69,19 @@ class RoundStats:
         """Median of a round's time outside the target's forward, in milliseconds."""
         ordered = sorted(self.overheads_s)
         return 1e3 * ordered[len(ordered) // 2] if ordered else 0.0
+
+    def step(self, drafted: int, sources: Sequence[Source]) -> None:
+        """Note where the tokens are from that a verdict has committed, `drafted` having been sent for them."""
+        accepted, corrected, target = (
+            sources.count(each) for each in (Source.DRAFTED, Source.CORRECTED, Source.TARGET)
+        )
+        step = Step(drafted, accepted, corrected, target, self.early - self._early_before)
+        self._early_before = self.early
+        if self.steps and not drafted and not self.steps[-1].drafted:
+            self.steps[-1].add(step)
+        else:
+            self.steps.append(step)
+            del self.steps[:-_MOST_STEPS]
 
     def note(self, draft: Draft, verdict: Verdict, elapsed_s: float, bytes_up: int, bytes_down: int) -> None:
         """Count a round of drafted tokens and its verdict."""

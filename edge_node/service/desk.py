@@ -40,6 +40,11 @@ class Desk:
         """The requests that are being answered."""
         return [worker.job for worker in self._workers if worker.job is not None]
 
+    @property
+    def hubs(self) -> list[str]:
+        """The hubs with which there are sessions."""
+        return sorted({hub for worker in self._workers if (hub := worker.hub) is not None})
+
     def repeated(self, asker: str, asked: Asked) -> Job | None:
         """The job of a request that has come before: its asker gave it an id, and has sent it again."""
         return self._known.get((asker, asked.id)) if asked.has_own_id else None

@@ -32,6 +32,7 @@ class ServiceFigures:
             "set_mode": mode.value,
             "draft": None if self._node.drift is None else self._node.drift.figures,
             "hub": self._node.link.directory.choose(None, set(), None),
+            "at": self._desk.hubs,
         }
 
     def for_metrics(self, mode: Mode, lost: int) -> dict[str, Any]:

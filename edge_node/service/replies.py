@@ -102,6 +102,8 @@ class Replies:
         content = {"id": job.asked.id, "chat": job.asked.chat, **answer_json(job.answer, self._reader, job.error)}
         if job.outcome is not None:
             content.update(text=job.shown, say=job.spoken, **job.outcome.as_json())
+            if not job.shown.startswith(job.answer.text):
+                content["sources"] = []  # what was shown is not its own text
             if not job.answer.ids:  # a yes to what was asked back about
                 content["calls"] = list(map(asdict, job.outcome.others))
         return content

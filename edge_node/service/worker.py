@@ -15,6 +15,7 @@ from edge_node.assembly import Node
 from edge_node.dialogue.answer import Answer, Ending
 from edge_node.dialogue.calls import Call, CallReader, stops
 from edge_node.dialogue.conversation import Conversation
+from edge_node.dialogue.source_runs import told_runs
 from edge_node.dialogue.speech import Speech
 from edge_node.dialogue.tokenizer import Tool
 from edge_node.home_assistant.agent import HomeAgent
@@ -100,6 +101,12 @@ class Worker:
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
         self._thread.start()
+
+    @property
+    def hub(self) -> str | None:
+        """The hub that it has a session with."""
+        channel = self._conversation.loop.channel
+        return None if channel is None else channel.hub
 
     def give(self, job: Job) -> None:
         """Have a job done."""
@@ -239,18 +246,20 @@ class _Pieces:
         self._job, self._send, self._speech = job, tell, speech
         self._number = 0
         self._provisional = ""
+        self._is_own = True  # whether all that was shown is the answer's own text
 
     def take(self, piece: str) -> None:
         """A piece of the answer's text, or "" where only its provisional part has changed."""
         self._speech.is_doubted = bool(self._job.answer.question)
         shown, said = self._speech.take(piece)
+        sources = self._sources(shown)
         self._job.shown += shown
         # Behind a call nothing is told that is not certain yet.
         provisional = "" if self._speech.holds else self._job.answer.provisional
         if shown or provisional != self._provisional:
             more = {"provisional": provisional} if provisional or self._provisional else {}
             self._provisional = provisional
-            self._tell(text=shown, say=said, sentences=self._speech.sentences, **more)
+            self._tell(text=shown, say=said, sentences=self._speech.sentences, **sources, **more)
 
     def wait(self, what: str) -> None:
         """The answer waits for something, or goes on."""
@@ -261,9 +270,16 @@ class _Pieces:
         left = self._speech.finish(also)
         self._job.spoken = self._speech.text
         told = self._job.shown + left
+        sources = self._sources(left)
         left += ("\n" if also and told and not told.endswith("\n") else "") + also
         self._job.shown += left
-        self._tell(text=left, say=also, sentences=self._speech.sentences, last=True)
+        self._tell(text=left, say=also, sentences=self._speech.sentences, **sources, last=True)
+
+    def _sources(self, fresh: str) -> dict[str, Any]:
+        """Where the characters are from that are shown next, as far as they are the answer's own."""
+        answer, start = self._job.answer, len(self._job.shown)
+        self._is_own = self._is_own and answer.text.startswith(fresh, start)
+        return {"sources": told_runs(answer.runs, start, start + len(fresh))} if fresh and self._is_own else {}
 
     def _tell(self, **content: Any) -> None:
         self._send(self._job, {"id": self._job.asked.id, "seq": self._number, **content})

@@ -22,6 +22,7 @@ class HubStats:
     committed: int = 0  # tokens that the target committed, accepted ones included
     target_forwards: int = 0  # forwards that verified or decoded, besides prefill
     prefill_forwards: int = 0  # forwards that fed a prompt (and may have done the above for other sessions)
+    rows: int = 0  # sessions' parts in all of these
     forward_us: int = 0  # microseconds in forwards, sampling included
     model_us: int = 0  # microseconds in the model's own part of forwards
     last_forward_us: int = 0
@@ -33,6 +34,7 @@ class HubStats:
 
     def count_forward(self, rows: Sequence[PlannedRow], seconds: float, model_seconds: float) -> None:
         """Count a forward of `rows`."""
+        self.rows += len(rows)
         self.last_forward_us = int(seconds * 1e6)
         self.forward_us += self.last_forward_us
         self.model_us += int(model_seconds * 1e6)

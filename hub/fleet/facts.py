@@ -21,6 +21,13 @@ def text(published: Published, key: str) -> str:
     return sentence(value[:_LONGEST])[:_LONGEST] if isinstance(value, str) else ""
 
 
+def texts(published: Published, key: str, most: int) -> tuple[str, ...]:
+    """The first texts of a list, each as `text` has it; none where it is no list."""
+    value = published.get(key)
+    given = value[:most] if isinstance(value, list) else []
+    return tuple(text({key: each}, key) for each in given if isinstance(each, str))
+
+
 def number(published: Published, key: str) -> float | None:
     """A number from 0 to 2^53; None where there is none."""
     value = published.get(key)

@@ -9,7 +9,7 @@ from hub.fleet.presence import Presence, State
 from hub.fleet.samples import Sample, Samples
 
 _SILENT_S = 3.5  # seconds after which nodes ask a hub no more; it speaks every second
-_COUNTERS = ("committed", "drafted", "accepted", "target_forwards", "prefill_forwards", "forward_us", "faults")
+_COUNTERS = ("committed", "drafted", "accepted", "target_forwards", "prefill_forwards", "forward_us", "rows", "faults")
 _FORWARDS = ("target_forwards", "prefill_forwards")
 
 
@@ -30,6 +30,7 @@ class HubView:
     acceptance: float | None = None  # of drafted tokens; None where none were verified
     forwards_per_s: float | None = None
     tokens_per_forward: float | None = None  # committed ones
+    rows_per_forward: float | None = None  # sessions that share one, on average
     in_forwards: float | None = None  # share of its time
     faults_per_s: float | None = None
     kv_bytes: int | None = None  # that it has for K/V
@@ -83,6 +84,7 @@ class SeenHub:
             acceptance=_ratio(samples.gain("accepted"), samples.gain("drafted")),
             forwards_per_s=samples.rate(*_FORWARDS),
             tokens_per_forward=_ratio(samples.gain("committed"), samples.gain(*_FORWARDS)),
+            rows_per_forward=_ratio(samples.gain("rows"), samples.gain(*_FORWARDS)),
             in_forwards=None if in_forwards is None else min(1.0, 1e-6 * in_forwards),  # a forward counts as it ends
             faults_per_s=samples.rate("faults"),
         )

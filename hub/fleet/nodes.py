@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hub.fleet.facts import Published, count, number, seconds, share, text
+from hub.fleet.facts import Published, count, number, seconds, share, text, texts
 from hub.fleet.presence import Presence, State
 from shared.discovery import AGAIN_S
 
 _SILENT_S = 1.5 * AGAIN_S  # a node tells its stats when they change, and every AGAIN_S in any case
+
+_MOST_HUBS = 8  # that a node is told to be at
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,12 @@ class NodeView:
     fallen: bool = False  # whether its draft is worse than its pair promises
     mode: str = ""  # before the first answer the one that is set
     hub: str = ""  # that it would ask now
+    at: tuple[str, ...] = ()  # hubs with which it has sessions
     version: str = ""
     tokens_per_s: float | None = None
     acceptance: float | None = None  # of drafted tokens, from 0 to 1
+    first_token_ms: float | None = None  # from its turn on
+    rtt_ms: float | None = None  # of a round, outside the target's forward
     answering: int | None = None
     waiting: int | None = None
     answers: int | None = None  # since it was started
@@ -63,8 +68,11 @@ class SeenNode:
             fallen=draft.get("fallen") is True,
             mode=text(stats, "mode") or text(stats, "set_mode"),
             hub=text(stats, "hub"),
+            at=texts(stats, "at", _MOST_HUBS),
             tokens_per_s=number(stats, "tokens_per_s"),
             acceptance=share(stats, "acceptance"),
+            first_token_ms=number(stats, "first_token_ms"),
+            rtt_ms=number(stats, "rtt_ms"),
             **counts,  # type: ignore[arg-type]
         )
         at_s, answered_s, up_s = seconds(stats, "at_us"), seconds(stats, "answered_us"), number(stats, "up_s")
@@ -77,5 +85,5 @@ class SeenNode:
         answered_s = None if self._answered_at is None else now - self._answered_at
         told = replace(self._told, name=name, state=state, heard=self.presence.heard, answered_s=answered_s)
         if state is not State.ONLINE:
-            return replace(told, for_s=self.presence.gone_s(now), hub="", answering=None, waiting=None)
+            return replace(told, for_s=self.presence.gone_s(now), hub="", at=(), answering=None, waiting=None)
         return replace(told, for_s=None if self._began_at is None else now - self._began_at)

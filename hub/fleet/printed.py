@@ -19,8 +19,8 @@ def print_json(view: FleetView, doubt: str) -> None:
     """All that is known in a line; figures to three places. `doubt` is why nobody else may be seen."""
     put_json(
         {
-            "hubs": list(map(_as_json, view.hubs)),
-            "nodes": list(map(_as_json, view.nodes)),
+            "hubs": list(map(as_json, view.hubs)),
+            "nodes": list(map(as_json, view.nodes)),
             "is_whole": view.is_whole,
             "doubt": doubt,
         }
@@ -40,6 +40,7 @@ def _print(columns: Sequence[Column[V]], views: Sequence[V]) -> None:
         put_table([column.title for column in columns], [[column.cell(view) for column in columns] for view in views])
 
 
-def _as_json(view: HubView | NodeView) -> dict[str, object]:
+def as_json(view: HubView | NodeView) -> dict[str, object]:
+    """All that is known of it; figures to three places."""
     facts = {**asdict(view), "state": view.state.value}
     return {key: round(value, 3) if isinstance(value, float) else value for key, value in facts.items()}

@@ -37,6 +37,7 @@ from shared.sampling_parameters import Sampling
 HOME = load_pair("home")
 READER = CallReader(HOME)
 TOKENIZER = ChatTokenizer(HOME)
+SOURCES = (Source.DRAFTED, Source.CORRECTED)
 TURN_ON = '{"name":"HassTurnOn","arguments":{"area":"kitchen"}}'
 
 
@@ -259,19 +260,19 @@ def test_amended_text_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_traced_tokens_are_shown_once_and_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    made, answer = conversation(), Answer()
+    answer = Answer()
     text = f"{TURN_ON}\nGrüße ✓.\n"
     ids = answered(text).ids or ()
-    view = ShownAnswer(Screen(), READER, answer, made.ends)
+    view = ShownAnswer(Screen(), READER, answer, traces=True)
     before = 0
     for count in range(1, len(ids) + 1):
-        answer.ids, answer.sources = ids[:count], (Source.DRAFTED,) * count
-        answer.text = TOKENIZER.decode(answer.ids).rstrip("\ufffd")
+        answer.runs.add(TOKENIZER.decode, ids[:count], (SOURCES[count % 2],))
+        answer.text = TOKENIZER.decode(ids[:count]).rstrip("\ufffd")
         view.take(answer.text[before:])
         before = len(answer.text)
     view.finish()
     assert capsys.readouterr().out.startswith(f"{text}nothing was carried out")
-    assert made.ends(answer)[-1] == len(text)
+    assert sum(length for _, length in answer.runs.between(0, len(text))) == len(text)
 
 
 @pytest.mark.parametrize(

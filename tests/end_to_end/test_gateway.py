@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from edge_node.gateway import server
 from edge_node.settings import HttpSettings
+from shared import http_server
 from shared.errors import SettingsError
 from tests.waiting import wait_until
 from tools.gateway.ollama_trial import OllamaTrial
@@ -141,13 +141,13 @@ def test_a_client_that_leaves_before_its_answer_ends_it(serving: Served) -> None
 def test_a_connection_that_brings_no_request_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "_IDLE_S", 0.5)
+    monkeypatch.setattr(http_server, "_IDLE_S", 0.5)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    with closing(server.HttpServer(app, "127.0.0.1", 0)) as quick:
+    with closing(http_server.HttpServer(app, "127.0.0.1", 0, "the port")) as quick:
         quick.start()
         for pieces in ((), (b"GET", b" / ", b"HT", b"TP", b"/1", b".1"), (b"GET / HTTP/1.1\r\nhost: a\r\n\r\n",)):
             with closing(socket.create_connection(("127.0.0.1", quick.port), timeout=10)) as client:

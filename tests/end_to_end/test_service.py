@@ -71,9 +71,17 @@ def test_a_request_is_streamed_answered_and_called(place: Place) -> None:
     ]
     assert [piece["seq"] for piece in told.stream] == list(range(len(told.stream)))
     assert "".join(piece["text"] for piece in told.stream) == answer["text"]
+    assert _sources(told.stream) == _sources([answer])
+    assert len(_sources([answer])) == len(answer["text"])
+    assert sum(drafted for drafted, *_ in answer["steps"]) == answer["drafted"]
     assert "".join(piece["say"] for piece in told.stream) == answer["say"]
     assert [piece.get("last", False) for piece in told.stream] == [False] * (len(told.stream) - 1) + [True]
     assert told.stream[-1]["sentences"] == len(answer["say"])
+
+
+def _sources(messages: list[dict[str, Any]]) -> list[str]:
+    """Of each character where it is from."""
+    return [source for each in messages for source, length in each.get("sources", ()) for _ in range(length)]
 
 
 def test_a_chat_goes_on_and_others_know_nothing_of_it(place: Place) -> None:

@@ -59,6 +59,7 @@ def test_the_fleet_is_told_while_a_node_answers(bed: HubBed, tmp_path: Path) -> 
                 assert seen[figure] > 0, figure
             node = of_name(told["nodes"], "jetson")
             assert (node["state"], node["pair"], node["hub"], node["waiting"]) == ("online", "home", HUB, 0)
+            assert node["at"] in ([], [HUB]), "it tells its figures once a second"
 
             house.send("cancel", request)
             house.answer(request)

@@ -91,6 +91,7 @@ def test_the_wheel_holds_every_module_and_the_built_in_pairs_and_nothing_else(wh
     graphs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "edge_node/profile").glob("*.onnx")}
     others = {
         "hub/pairing/prompts.toml",
+        *(f"hub/ui/static/{path.name}" for path in (ROOT / "hub/ui/static").iterdir()),
         "shared/devices.toml",
         *graphs,
         *(f"{package}/py.typed" for package in PACKAGES),

@@ -134,6 +134,12 @@ def test_an_observer_joins_and_sees_the_fleet(broker: Broker, tmp_path: Path) ->
     assert "nothing was heard of hubs or nodes below 'sled'" in typed("hub", "top", "--once", fails=True)
 
 
+def test_a_home_joins_to_see_the_fleet_and_ask(broker: Broker) -> None:
+    broker.typed("enroll", "page", "--role", "home")
+    assert "knows home 'page'" in typed("hub", "join", "page.bundle")
+    assert load(FleetSettings, "fleet", {}).name == "page"
+
+
 def test_a_connection_ends_with_its_password(broker: Broker) -> None:
     told = broker.typed("revoke", "pi")
     assert re.search(r"mosquitto \(process \d+\) reads the files anew", told)

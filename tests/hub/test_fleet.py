@@ -29,11 +29,12 @@ def test_rates_are_differences_over_the_hubs_own_clock(told: PublishedFleet) -> 
     told.clock.sleep(0.1)  # the first was late, or the second early: that changes nothing
     told.count(
         "den", 52.0, committed=300, drafted=110, accepted=85, target_forwards=30, prefill_forwards=10,
-        forward_us=2_500_000, faults=1, sessions=7, kv_bytes=4096, held_bytes=1024,
+        forward_us=2_500_000, rows=60, faults=1, sessions=7, kv_bytes=4096, held_bytes=1024,
     )  # fmt: skip
     view = told.hub_view("den")
     assert (view.tokens_per_s, view.forwards_per_s, view.faults_per_s) == (100.0, 20.0, 0.5)
     assert (view.acceptance, view.tokens_per_forward, view.in_forwards) == (0.8, 5.0, 0.75)
+    assert view.rows_per_forward == 1.5
     assert (view.sessions, view.kv_bytes, view.held_bytes) == (7, 4096, 1024)
 
 
@@ -137,7 +138,7 @@ def test_a_nodes_figures_are_those_that_it_tells(told: PublishedFleet) -> None:
     draft = {"version": "model:0123456789abcdef", "fallen": True}
     told.start_node(
         "pi", mode="speculate", tokens_per_s=31.5, acceptance=0.75, answers=9, errors=1, waiting=2, answering=1, draft=draft,
-        hub="den", at_us=90_000_000, answered_us=60_000_000, up_s=80.0,
+        hub="den", at=["attic", 5, "<b>"], rtt_ms=12.5, first_token_ms=-1, at_us=90_000_000, answered_us=60_000_000, up_s=80.0,
     )  # fmt: skip
     told.clock.sleep(5)
     view = told.node_view("pi")
@@ -145,6 +146,7 @@ def test_a_nodes_figures_are_those_that_it_tells(told: PublishedFleet) -> None:
     assert (view.answering, view.waiting, view.answers, view.errors) == (1, 2, 9, 1)
     assert (view.draft, view.fallen) == ("model:0123456789abcdef", True)
     assert (view.answered_s, view.for_s) == (35.0, 85.0)
+    assert (view.at, view.rtt_ms, view.first_token_ms) == (("attic", "<b>"), 12.5, None)
 
 
 @pytest.mark.parametrize(

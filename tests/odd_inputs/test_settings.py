@@ -250,9 +250,21 @@ def test_an_option_of_the_hub(case: Case, tmp_path: Path) -> None:
     Case("a misspelt key", "unknown setting 'sorts'; did you mean 'sort'?", files={"home/.config/sled/fleet.toml": "sorts = 1"}),
     Case("an option of the hub", "No such option: --pair", ("--pair", "home"), status=2),
     Case("no broker", "sled-hub: no MQTT broker answers at 127.0.0.1:1", ("--broker-port=1", "--json")),
+    Case("a port of the web page that is none", "'ui_port' must be from 1 to 65535, not 0", ("--ui-port", "0")),
 )  # fmt: skip
 def test_who_looks_at_a_fleet(case: Case, tmp_path: Path) -> None:
     check(case, hub, tmp_path, "top", "--broker-host=127.0.0.1")
+
+
+@rows(
+    Case("others and no password", "'ui_host' opens the web page to other machines, so 'ui_password_file'", ("--ui-host", "0.0.0.0")),
+    Case("no password file", "cannot read the password file /nowhere: No such file", ("--ui-password-file", "/nowhere")),
+    Case("an empty password file", "pw holds no password; write it there", ("--ui-password-file", "{here}/pw"), files={"pw": "\n"}),
+    Case("a long address", "'ui_host' must have at most 253 bytes", ("--ui-host", "x" * 300)),
+    Case("no broker", "sled-hub: no MQTT broker answers at 127.0.0.1:1", ("--broker-port=1",)),
+)  # fmt: skip
+def test_who_serves_the_web_page(case: Case, tmp_path: Path) -> None:
+    check(case, hub, tmp_path, "ui", "--broker-host=127.0.0.1")
 
 
 def test_more_memory_than_the_machine_has(serving: tuple[str, ...], tmp_path: Path) -> None:

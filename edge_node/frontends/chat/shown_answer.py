@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.calls import Call, CallReader, RefusedCall
@@ -13,7 +12,6 @@ from edge_node.frontends.chat.screen import CALL, DIM, RED, Screen
 from edge_node.rounds.progress import Source
 from shared.program import sentence
 
-Ends = Callable[[Answer, list[int]], list[int]]  # where in the text its ids end, from what was known before
 COLOURS = {Source.DRAFTED: "green", Source.CORRECTED: "bold underline red", Source.TARGET: "italic cyan"}
 _NOT_DONE = "nothing was carried out: sled-node run has Home Assistant or a program do it"
 
@@ -21,16 +19,15 @@ _NOT_DONE = "nothing was carried out: sled-node run has Home Assistant or a prog
 class ShownAnswer:
     """Every character of the answer's text is shown once. A call is shown when its line is whole."""
 
-    def __init__(self, screen: Screen, reader: CallReader, answer: Answer, ends: Ends | None = None) -> None:
-        """With `ends` each token is shown as it is, in the colour of its source."""
+    def __init__(self, screen: Screen, reader: CallReader, answer: Answer, *, traces: bool = False) -> None:
+        """With `traces` the text is shown as it is, in the colours of its sources."""
         self._screen, self._reader, self._answer = screen, reader, answer
         self._lines = AnswerLines(has_calls=reader.has_calls)
         self._settled = 0  # earlier turns that were told of
         self._text = ""  # committed
         self._provisional = ""  # on the screen behind it, not verified yet
         self._shown = 0  # characters of both that are on the screen
-        self._ends = ends
-        self._known: list[int] = []  # where its ids end
+        self._traces = traces
         self._calls = 0
 
     def take(self, piece: str) -> None:
@@ -73,18 +70,16 @@ class ShownAnswer:
             self._screen.show("\n[amended] ")
             self._shown, self._provisional = len(self._text), ""
         self._text += piece
-        if self._ends is not None:
-            self._trace(self._ends)
+        if self._traces:
+            self._trace()
         for part in self._lines.take(piece):
             self._show(part)
 
-    def _trace(self, ends: Ends) -> None:
-        """Show what has come, token by token."""
-        self._known = ends(self._answer, self._known)
-        for end, source in zip(self._known, self._answer.sources, strict=True):
-            fresh = self._text[self._shown : end]
-            self._screen.show(fresh, COLOURS[source])
-            self._shown += len(fresh)
+    def _trace(self) -> None:
+        """Show what has come, run by run."""
+        for source, length in self._answer.runs.between(self._shown, len(self._text)):
+            self._screen.show(self._text[self._shown : self._shown + length], COLOURS[source])
+            self._shown += length
 
     def _show(self, part: Part) -> None:
         """Show of a part what is not on the screen yet, and of a call that is refused why."""

@@ -115,8 +115,7 @@ class _Talk:
         conversation, screen = self._conversation, self._screen
         asked = Asked(request, tuple(conversation.said), tuple(conversation.unverified))
         self._last = self._again = asked
-        ends = conversation.ends if self._traces and screen.has_styles else None
-        shown = ShownAnswer(screen, self._reader, asked.answer, ends)
+        shown = ShownAnswer(screen, self._reader, asked.answer, traces=self._traces and screen.has_styles)
         conversation.loop.on_wait = screen.waits_for
         screen.wait("waiting for the first token")
         try:

@@ -46,8 +46,8 @@ class _Protocol(H11Protocol):
 class HttpServer:
     """Listens as soon as it is made; `start` begins to answer."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
-        """Raises SettingsError for an address on which it can't listen."""
+    def __init__(self, app: ASGIApp, host: str, port: int, settings: str) -> None:
+        """Raises SettingsError for an address on which it can't listen; `settings` says which ones to change."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # Named TCP: only then does asyncio send small pieces at once, and not when the last one was acknowledged.
         self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -58,7 +58,7 @@ class HttpServer:
         except (OSError, OverflowError, TypeError) as error:
             self._socket.close()
             raise SettingsError(
-                f"can't listen for HTTP on {host}:{port}: {getattr(error, 'strerror', None) or error}; change http_port or http_host"
+                f"can't listen for HTTP on {host}:{port}: {getattr(error, 'strerror', None) or error}; change {settings}"
             ) from None
         config = uvicorn.Config(
             app,
@@ -69,6 +69,7 @@ class HttpServer:
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # whoever asks could say to be somebody else
             limit_concurrency=_MOST_CONNECTIONS,
             timeout_keep_alive=_IDLE_S,
             timeout_graceful_shutdown=_ENDING_S,
