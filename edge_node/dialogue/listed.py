@@ -13,6 +13,7 @@ from shared.home_list import ListedNames, key
 _ALIKE = 0.75  # of the letters of a name that was copied wrongly
 _ALIKE_WORD = 0.7  # of those of the one word that was typed wrongly
 _LEAST = 4  # letters of such a word
+_OF_A_KIND = ("area", "floor", "domain", "device_class")
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -35,6 +36,9 @@ def compared(calls: Sequence[Call], listed: ListedNames, request: str) -> Compar
             name = call.arguments[argument]
             if key(name) in listed.names[argument]:
                 continue
+            if argument != listed.form.device and (device := _device_said(name, listed, request)):
+                as_listed = _of_device(as_listed, listed.form.device, device)
+                break
             place, meant = _place(name, listed, call) or _guess(name, argument, listed, request, calls)
             if not place or (place != argument and place in as_listed.arguments):
                 return Compared(tuple(calls), missing=name)
@@ -43,6 +47,20 @@ def compared(calls: Sequence[Call], listed: ListedNames, request: str) -> Compar
             as_listed = _moved(as_listed, argument, place, meant)
         fitted.append(as_listed)
     return Compared(tuple(fitted), tuple(guessed))
+
+
+def _device_said(place: str, listed: ListedNames, request: str) -> str:
+    """The device of the list that the request names with that place in its name: the "kitchen lights" may be one; "" for none, or several."""
+    said = f" {_words(request)} "
+    names = [each for each in listed.names[listed.form.device].values() if f" {_words(each)} " in said]
+    found = [each for each in names if f" {_words(place)} " in f" {_words(each)} "]
+    return _as_said(found[0], request) if len(found) == 1 else ""
+
+
+def _of_device(call: Call, argument: str, device: str) -> Call:
+    """The call about that device, in place of a kind of devices at a place."""
+    kept = {each: value for each, value in call.arguments.items() if each not in _OF_A_KIND}
+    return replace(call, arguments={argument: device, **kept})
 
 
 def _place(name: str, listed: ListedNames, call: Call) -> tuple[str, str] | None:

@@ -99,10 +99,19 @@ def test_of_several_calls_none_is_left_where_one_is_for_something_that_is_not_th
         (on(area="loft", domain="light"), on(floor="loft", domain="light")),
         (on(name="great hall"), on(area="great hall")),
         (on(floor="hall light"), on(name="hall light")),
+        (
+            Call("HassLightSet", {"area": "attic", "domain": "light", "brightness": 9}),
+            Call("HassLightSet", {"name": "attic lights", "brightness": 9}),
+        ),
     ],
 )
 def test_a_name_goes_where_the_list_has_it(call: Call, moved: Call) -> None:
-    assert compared([call], names(), "") == Compared((moved,))
+    assert compared([call], names(f"{SYSTEM}, attic lights"), "set the attic lights to 9") == Compared((moved,))
+
+
+def test_a_room_that_is_listed_stays_a_room_beside_a_device_of_its_name() -> None:
+    call = on(area="hall", domain="light")
+    assert compared([call], names(), "turn on the hall light") == Compared((call,))
 
 
 @pytest.mark.parametrize(
