@@ -171,11 +171,10 @@ def _record(value: Any) -> Record:
         raise ValueError("there is no such record")
     form = FORMS[Event(value[0])]
     fields = _checked(form, value[1:])
-    return (
-        Forward(*fields[:-1], tuple(Row(*_checked(Row, row)) for row in fields[-1]))
-        if form is Forward
-        else form(*fields)
-    )
+    if form is Forward:
+        fields[-1] = tuple(Row(*_checked(Row, row)) for row in fields[-1])
+    record: Record = form(*fields)
+    return record
 
 
 def _checked(form: Any, fields: Any) -> list[Any]:

@@ -30,14 +30,12 @@ class Part(Enum):
     """A part of a round, and what it lasts from and to."""
 
     DRAFTING = "drafting"  # pieces of drafting from the commit before to the sending
-    SENDING = (
-        "sending"  # all else until the draft is with the node's operating system: the text is shown, the draft is made
-    )
-    UP = "network up"  # until the hub's MQTT client has it
+    SENDING = "sending"  # all else until the draft is given to MQTT: the text is shown, the draft is made
+    UP = "network up"  # until the hub's MQTT client has it: encoding, both connections, the broker
     WINDOW = "window"  # until the plan of its forward is begun: it waits for its turn, and for other sessions' drafts
     PLAN = "plan"  # until that forward
     FORWARD = "forward"  # the target computes; of a prompt in chunks all of its forwards
-    PUBLISH = "publish"  # until the verdict is with the hub's operating system
+    PUBLISH = "publish"  # until the verdict is given to MQTT: it is made, and those of other sessions may go first
     DOWN = "network down"  # until the node's MQTT client has it
     COMMIT = "commit"  # until the node has taken it in; a piece of drafting that runs is ended first
 
@@ -179,21 +177,18 @@ def _round(
         return None
     received, published = came[1], left[1]
     forwards = hub.between(sent.session, came[0], left[0])
-    # What was received has been sent, whenever the call returned that sent it.
-    away = min(sent.ended, received.came - offset)
-    out = min(published.ended, heard.came + offset)
     computed = forwards[-1][2].ended if forwards else received.taken
     planning = sum(forward.began - planned.began for _, planned, forward in forwards)
     computing = sum(forward.ended - forward.began for _, _, forward in forwards)
     parts = {
         Part.DRAFTING: drafting,
-        Part.SENDING: away - began - drafting,
-        Part.UP: received.came - offset - away,
+        Part.SENDING: sent.began - began - drafting,
+        Part.UP: received.came - offset - sent.began,
         Part.WINDOW: computed - received.came - planning - computing,
         Part.PLAN: planning,
         Part.FORWARD: computing,
-        Part.PUBLISH: out - computed,
-        Part.DOWN: heard.came + offset - out,
+        Part.PUBLISH: published.began - computed,
+        Part.DOWN: heard.came + offset - published.began,
         Part.COMMIT: committed.ended - heard.came,
     }
     kind = Kind.DRAFTED if sent.tokens else Kind.PROMPT if sent.appended else Kind.CREDIT

@@ -89,7 +89,8 @@ def _sent(node: Trace) -> int:
 
 
 def _clock(node: Trace, hub: Trace, clock: Alignment) -> str:
-    pair = f"the clock of {node.head.name!r} is {-clock.offset / _MS:.3f} ms before that of {hub.head.name!r}"
+    way = "behind" if clock.offset > 0 else "ahead of"
+    pair = f"the clock of {node.head.name!r} is {abs(clock.offset) / _MS:.3f} ms {way} that of {hub.head.name!r}"
     if clock.drifted:
         return f"{pair}, and they drift: by {2 * clock.uncertainty / _MS:.3f} ms or more; a shorter trace is more exact"
     return (
