@@ -31,11 +31,11 @@ def draw(node: Trace, hub: Trace, clock: Alignment, rounds: Sequence[Round], out
 
 
 def _one_answer(rounds: Sequence[Round]) -> Sequence[Round]:
-    """The first rounds of the answer that has most of them with drafted tokens."""
+    """The first rounds with drafted tokens of the answer that has most of them."""
     begins = [place for place, each in enumerate(rounds) if each.kind is Kind.PROMPT] or [0]
     answers = [rounds[begin:end] for begin, end in zip(begins, [*begins[1:], len(rounds)], strict=True)]
-    most = max(answers, key=lambda answer: sum(each.kind is Kind.DRAFTED for each in answer))
-    return most[:_SHOWN]
+    drafted = ([each for each in answer if each.kind is Kind.DRAFTED] for answer in answers)
+    return max(drafted, key=len)[:_SHOWN]
 
 
 def _answer(axes: Any, node: Trace, hub: Trace, offset: int, answer: Sequence[Round]) -> None:

@@ -145,14 +145,17 @@ def read(path: Path) -> Trace:
     )
     values.feed(memoryview(content)[len(MAGIC) :])
     try:
-        head = _head(next(values, None))
-        records = tuple(_record(value) for value in values)
+        head, end = _head(next(values, None)), values.tell()
+        records: list[Record] = []
+        for value in values:
+            records.append(_record(value))
+            end = values.tell()
     except (ValueError, msgpack.UnpackException) as error:
         at = len(MAGIC) + values.tell()
         raise RuntimeError(
             f"the trace {path} is damaged before its byte {at}: {error or type(error).__name__}"
         ) from None
-    return Trace(path, head, records, cut=len(MAGIC) + values.tell() < len(content))
+    return Trace(path, head, tuple(records), cut=len(MAGIC) + end < len(content))
 
 
 def _head(value: Any) -> Head:

@@ -81,7 +81,10 @@ def tables(traces: Sequence[Trace], clocks: Sequence[Alignment], rounds: Sequenc
     said = [_clock(node, hub, clock) for node, clock in zip(nodes, clocks, strict=True)]
     said += [f"{trace.path} ends in the middle of a record: its program was killed" for trace in traces if trace.cut]
     said.append(f"{len(rounds)} of {sum(map(_sent, nodes))} rounds were followed to their verdict")
-    return Group(*(Text(line) for line in said), *(_table(kind, found) for kind, found in by_kind(rounds).items()))
+    return Group(
+        *(Text(line, no_wrap=True, overflow="ignore") for line in said),
+        *(_table(kind, found) for kind, found in by_kind(rounds).items()),
+    )
 
 
 def _sent(node: Trace) -> int:

@@ -40,7 +40,7 @@ def timeline(traces: Sequence[Trace], clocks: Sequence[Alignment], rounds: Seque
     first = min(event["ts"] for event in events)
     for event in events:
         event["ts"] = (event["ts"] - first) / 1e3
-    events += _names([hub, *nodes], events, sessions)
+    events += list(_names([hub, *nodes], events, sessions))
     return {
         "traceEvents": events,
         "displayTimeUnit": "ms",
@@ -52,12 +52,13 @@ def timeline(traces: Sequence[Trace], clocks: Sequence[Alignment], rounds: Seque
 
 
 def _names(programs: Sequence[Trace], events: Sequence[JSON], sessions: _Numbers) -> Iterator[JSON]:
-    """What processes and threads are called."""
+    """What processes are called, and the threads of `events`."""
+    threads = sorted({(event["pid"], event["tid"]) for event in events})
     for process, program in enumerate(programs, _HUB):
         name = f"{program.head.side} {program.head.name}"
         yield {"ph": "M", "name": "process_name", "pid": process, "tid": 0, "args": {"name": name}}
     called = {number: f"session {number} ({session.hex()})" for session, number in sessions.of.items()}
-    for process, thread in sorted({(event["pid"], event["tid"]) for event in events}):
+    for process, thread in threads:
         name = called.get(thread, "engine")
         yield {"ph": "M", "name": "thread_name", "pid": process, "tid": thread, "args": {"name": name}}
 
