@@ -15,7 +15,6 @@ off_percent            the same as a share of it
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 import timeit
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import rich
+from rich.console import Console
 
 from edge_node.assembly import connected
 from edge_node.dialogue.answer import Answer
@@ -46,8 +45,9 @@ from tools.rig.testbed import running_hub
 from tools.trace.clocks import align
 from tools.trace.records import Published, of_kind, read
 from tools.trace.rounds import Kind, rounds_of
-from tools.trace.table import by_kind, tables
+from tools.trace.table import by_kind
 from tools.trace.table import figures as parts_of
+from tools.trace.table import show as show_parts
 
 _REPEATED = 20_000  # times that a round's records are written to see what that takes
 
@@ -81,7 +81,7 @@ def run(requests: int, pair_name: str, rtt_ms: float, plot: Path | None, as_json
         "off_ns_per_round": round(off_ns, 1),
         "off_percent": round(off_ns / 10 / forward_us, 6),
     }
-    rich.print(tables([node, hub], [clock], rounds), file=sys.stderr)
+    show_parts(Console(stderr=True), [node, hub], [clock], rounds)
     show("trace", figures, as_json, {"parts": parts_of([node, hub], [clock], rounds)})
 
 

@@ -15,7 +15,7 @@ from shared.streams import put_json
 from tools.trace.clocks import align
 from tools.trace.records import Trace, read
 from tools.trace.rounds import rounds_of
-from tools.trace.table import figures, tables
+from tools.trace.table import figures, show
 from tools.trace.timeline import timeline
 
 
@@ -36,7 +36,7 @@ def main(
     if as_json:
         put_json(figures([*nodes, hub], clocks, rounds))
     else:
-        Console().print(tables([*nodes, hub], clocks, rounds))
+        show(Console(), [*nodes, hub], clocks, rounds)
 
 
 def sides(traces: Sequence[Trace]) -> tuple[list[Trace], Trace]:

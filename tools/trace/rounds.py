@@ -58,7 +58,7 @@ class Round:
     sent: Sent
     heard: Heard
     committed: Committed
-    forward: Forward | None  # the one that its verdict comes from
+    forward: Forward | None  # that its verdict comes from; none where the hub says again what it has committed before
     parts: dict[Part, int]  # nanoseconds
     beside: int  # nanoseconds of drafting while it was under way
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from rich.console import Group
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -75,16 +75,16 @@ def figures(traces: Sequence[Trace], clocks: Sequence[Alignment], rounds: Sequen
     }
 
 
-def tables(traces: Sequence[Trace], clocks: Sequence[Alignment], rounds: Sequence[Round]) -> Group:
-    """The same for a person."""
+def show(console: Console, traces: Sequence[Trace], clocks: Sequence[Alignment], rounds: Sequence[Round]) -> None:
+    """Print the same for a person."""
     *nodes, hub = traces
     said = [_clock(node, hub, clock) for node, clock in zip(nodes, clocks, strict=True)]
     said += [f"{trace.path} ends in the middle of a record: its program was killed" for trace in traces if trace.cut]
     said.append(f"{len(rounds)} of {sum(map(_sent, nodes))} rounds were followed to their verdict")
-    return Group(
-        *(Text(line, no_wrap=True, overflow="ignore") for line in said),
-        *(_table(kind, found) for kind, found in by_kind(rounds).items()),
-    )
+    for line in said:
+        console.print(Text(line), soft_wrap=True)
+    for kind, found in by_kind(rounds).items():
+        console.print(_table(kind, found))
 
 
 def _sent(node: Trace) -> int:
