@@ -1,15 +1,18 @@
 """How long each part of a round takes, by the traces of a real hub and a real node, and what tracing costs the hub's engine.
 
-rounds                 with drafted tokens, followed on both sides
-offset_ms              of the clocks, as the messages say; on one machine it is 0
-uncertainty_ms         that they leave
-records_per_round      that the hub writes for each of its rounds
-bytes_per_round        of the hub's file
-forward_us_per_round   of forwards, which is less than the hub's engine is busy for a round
-on_us_per_round        that the records of a round take which has a forward for itself, measured by writing them again
-on_percent             the same as a share of that time, in percent
-off_ns_per_round       that it takes to look whether there is a trace, where there is none
-off_percent            the same as a share of it
+    rounds                 with drafted tokens, followed on both sides
+    offset_ms              of the clocks, as the messages say; on one machine it is 0
+    uncertainty_ms         that they leave
+    records_per_round      that the hub writes for each of its rounds
+    bytes_per_round        of the hub's file
+    forward_us_per_round   of forwards, which is less than the hub's engine is busy for a round
+    on_us_per_round        that the records of a round take which has a forward for itself
+    on_percent             the same as a share of the time of its forward
+    piece_us               that the record of a piece of drafting takes a node
+    off_ns_per_round       that it takes to look whether there is a trace, where there is none
+    off_percent            the same as a share of the time of a round's forward
+
+What records take is measured by writing many like them: no run of a hub tells a hundredth more or less.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from rich.console import Console
 from edge_node.assembly import connected
 from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.generation import Generation
+from edge_node.rounds.trace import RoundTrace
 from edge_node.settings import Mode, NodeSettings
 from hub.engine.scheduler import Plan
 from hub.engine.trace import EngineTrace
@@ -61,7 +65,7 @@ def run(requests: int, pair_name: str, rtt_ms: float, plot: Path | None, as_json
         forward_us = _converse(requests, pair_name, rtt_ms, folder)
         node, hub = read(folder / "node.trace"), read(folder / "hub.trace")
         size = (folder / "hub.trace").stat().st_size
-        on_us = _cost_on_us(folder / "again.trace")
+        on_us, piece_us = _cost_on_us(folder / "again.trace")
     clock = align(node, hub)
     rounds = rounds_of([node], hub, [clock])
     if plot is not None:
@@ -78,6 +82,7 @@ def run(requests: int, pair_name: str, rtt_ms: float, plot: Path | None, as_json
         "forward_us_per_round": round(forward_us),
         "on_us_per_round": round(on_us, 2),
         "on_percent": round(100 * on_us / forward_us, 3),
+        "piece_us": round(piece_us, 2),
         "off_ns_per_round": round(off_ns, 1),
         "off_percent": round(off_ns / 10 / forward_us, 6),
     }
@@ -112,8 +117,11 @@ def _reached(settings: NodeSettings, rtt_ms: float) -> Iterator[NodeSettings]:
         yield replace(settings, broker=replace(settings.broker, port=port))
 
 
-def _cost_on_us(path: Path) -> float:
-    """Microseconds that the records of one round take the engine: the quickest of several runs, as other programs run too."""
+def _cost_on_us(path: Path) -> tuple[float, float]:
+    """Microseconds that the records of one round take the engine, and that of a piece of drafting a node.
+
+    Each is the quickest of several runs, as other programs run too.
+    """
     file = TraceFile(path, "hub", "hub")
     trace, key = EngineTrace(file), SessionKey("node", bytes(16))
     session: Any = SimpleNamespace(key=key, round=7)
@@ -131,9 +139,13 @@ def _cost_on_us(path: Path) -> float:
         compute((row,))
         publish(key, verdict)
 
-    took = min(timeit.repeat(once, number=_REPEATED, repeat=5)) / _REPEATED
+    node = RoundTrace(file)
+    took = [
+        1e6 * min(timeit.repeat(each, number=_REPEATED, repeat=5)) / _REPEATED
+        for each in (once, lambda: node.drafted(10**15, 10**15 + 10**6, 1))
+    ]
     file.close()
-    return 1e6 * took
+    return took[0], took[1]
 
 
 def _cost_off_ns() -> float:

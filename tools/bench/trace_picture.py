@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from tools.trace.clocks import Alignment
-from tools.trace.records import Committed, Drafted, Forward, Heard, Trace, of_kind
+from tools.trace.records import Committed, Drafted, Forward, Heard, Published, Received, Sent, Trace, of_kind
 from tools.trace.rounds import Kind, Part, Round
 from tools.trace.table import by_kind
 
@@ -53,23 +53,45 @@ def _answer(axes: Any, node: Trace, hub: Trace, offset: int, answer: Sequence[Ro
         bar(_NODE, began, committed.ended, "tab:green", "commit")
     for forward in of_kind(hub, Forward):
         bar(_HUB, forward.began - offset, forward.ended - offset, "tab:red", "forward")
-    for each in answer:
-        came = each.sent.began + each.parts[Part.UP]
-        left = each.heard.came - each.parts[Part.DOWN]
-        for begun, ended, heights, color, label in (
-            (each.sent.began, came, (_NODE - _HEIGHT / 2, _HUB + _HEIGHT / 2), "tab:purple", "draft"),
-            (left, each.heard.came, (_HUB + _HEIGHT / 2, _NODE - _HEIGHT / 2), "tab:orange", "verdict"),
-        ):
-            axes.plot([(begun - begin) / _MS, (ended - begin) / _MS], heights, color=color, label=label, linewidth=1.2)
+    below, above = _NODE - _HEIGHT / 2, _HUB + _HEIGHT / 2
+    for ways, heights, color, label in (
+        (_drafts(node, hub, offset), (below, above), "tab:purple", "draft"),
+        (_verdicts(node, hub, offset), (above, below), "tab:orange", "verdict"),
+    ):
+        for left, came in ways:
+            if left >= begin and came <= end:
+                axes.plot(
+                    [(left - begin) / _MS, (came - begin) / _MS], heights, color=color, label=label, linewidth=1.2
+                )
     axes.set(
         yticks=[_HUB, _NODE],
-        yticklabels=[f"hub {hub.head.name}", f"node {node.head.name}"],
+        yticklabels=["hub", "node"],
         xlabel="ms, by one clock",
         xlim=(0, (end - begin) / _MS),
     )
     handles, labels = axes.get_legend_handles_labels()
     known = dict(zip(labels, handles, strict=True))
     axes.legend(known.values(), known.keys(), loc="lower right", bbox_to_anchor=(1, 1), ncols=len(known), frameon=False)
+
+
+def _drafts(node: Trace, hub: Trace, offset: int) -> Iterator[tuple[int, int]]:
+    """When drafts left the node and came to the hub, by the node's clock."""
+    came = {(each.session, each.round): each.came - offset for each in of_kind(hub, Received)}
+    for each in of_kind(node, Sent):
+        if (each.session, each.round) in came:
+            yield each.began, came[each.session, each.round]
+
+
+def _verdicts(node: Trace, hub: Trace, offset: int) -> Iterator[tuple[int, int]]:
+    """When verdicts left the hub and came to the node, by the node's clock."""
+    left = {
+        (each.session, each.round, each.base): each.began - offset
+        for each in of_kind(hub, Published)
+        if each.message == "Verdict"
+    }
+    for each in of_kind(node, Heard):
+        if each.message == "Verdict" and (each.session, each.round, each.base) in left:
+            yield left[each.session, each.round, each.base], each.came
 
 
 def _commits(node: Trace) -> Iterator[tuple[int, Committed]]:
