@@ -18,6 +18,8 @@ from shared.program import Program
 from shared.trace_file import TraceFile
 from tests.odd_inputs.case import Said, judge
 from tests.odd_inputs.case import run as run_program
+from tools.bench.trace import cost_off_ns, cost_on_us
+from tools.bench.trace_picture import draw
 from tools.rig.testbed import running_hub
 from tools.trace.__main__ import main
 from tools.trace.clocks import align
@@ -240,6 +242,20 @@ def _check_nesting(slices: Sequence[dict[str, Any]]) -> None:
                 open_ends.pop()
             assert not open_ends or ended <= open_ends[-1] + 1e-3
             open_ends.append(ended)
+
+
+def test_tracing_takes_less_than_a_hundredth_of_the_engines_time(traced: Traced, tmp_path: Path) -> None:
+    forwards = [each.parts[Part.FORWARD] / 1e3 for each in rounds(traced.drafting, traced.hub)]
+    on_us, piece_us = cost_on_us(tmp_path / "t", 500)
+    assert 0 < piece_us < on_us < 0.01 * sum(forwards) / len(forwards)
+    assert cost_off_ns() / 1e3 < on_us / 10
+    assert len(read(tmp_path / "t").records) == 5 * 500 * 5  # four of a round, and one of a piece
+
+
+def test_the_picture_is_drawn(traced: Traced, tmp_path: Path) -> None:
+    clock = align(traced.drafting, traced.hub)
+    draw(traced.drafting, traced.hub, clock, rounds(traced.drafting, traced.hub), tmp_path / "t.png")
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_hub_that_was_killed_is_told_and_the_rest_read(traced: Traced, tmp_path: Path) -> None:

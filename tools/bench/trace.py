@@ -65,12 +65,12 @@ def run(requests: int, pair_name: str, rtt_ms: float, plot: Path | None, as_json
         forward_us = _converse(requests, pair_name, rtt_ms, folder)
         node, hub = read(folder / "node.trace"), read(folder / "hub.trace")
         size = (folder / "hub.trace").stat().st_size
-        on_us, piece_us = _cost_on_us(folder / "again.trace")
+        on_us, piece_us = cost_on_us(folder / "again.trace", _REPEATED)
     clock = align(node, hub)
     rounds = rounds_of([node], hub, [clock])
     if plot is not None:
         draw(node, hub, clock, rounds, plot)
-    off_ns = _cost_off_ns()
+    off_ns = cost_off_ns()
     served = sum(each.message == "Verdict" for each in of_kind(hub, Published))
     figures = {
         "rtt_ms": rtt_ms,
@@ -117,7 +117,7 @@ def _reached(settings: NodeSettings, rtt_ms: float) -> Iterator[NodeSettings]:
         yield replace(settings, broker=replace(settings.broker, port=port))
 
 
-def _cost_on_us(path: Path) -> tuple[float, float]:
+def cost_on_us(path: Path, repeated: int) -> tuple[float, float]:
     """Microseconds that the records of one round take the engine, and that of a piece of drafting a node.
 
     Each is the quickest of several runs, as other programs run too.
@@ -141,14 +141,14 @@ def _cost_on_us(path: Path) -> tuple[float, float]:
 
     node = RoundTrace(file)
     took = [
-        1e6 * min(timeit.repeat(each, number=_REPEATED, repeat=5)) / _REPEATED
+        1e6 * min(timeit.repeat(each, number=repeated, repeat=5)) / repeated
         for each in (once, lambda: node.drafted(10**15, 10**15 + 10**6, 1))
     ]
     file.close()
     return took[0], took[1]
 
 
-def _cost_off_ns() -> float:
+def cost_off_ns() -> float:
     """Nanoseconds that the engine takes to see that there is no trace; of the rest it does what it does without."""
     engine: Any = SimpleNamespace(trace=None)
 
