@@ -103,7 +103,7 @@ class Engine:
         scheduler = Scheduler(budget, forward_time, book.limits.max_draft)
         self._grammars = Grammars(guides, self._wake)
         planner = Planner(scheduler, book, memory, self.stats, clock)
-        # The forwards of the loop, and one step of it: with a trace around them, where there is one.
+        # Where there is a trace it stands around these; without one nothing is asked in the loop.
         self._make_plan = planner.plan if trace is None else trace.planning(planner.plan)
         forward = self._plan_forward
         self._run = forward.run if trace is None else trace.computing(forward.run)
