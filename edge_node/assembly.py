@@ -18,10 +18,12 @@ from edge_node.drafting.drift import Drift
 from edge_node.drafting.guided_drafter import GuidedDrafter
 from edge_node.drafting.prefix_drafter import PrefixDrafter
 from edge_node.drafting.prefix_files import files_of
+from edge_node.drafting.traced_drafter import TracedDrafter
 from edge_node.drafts import Loaded, go_back, load, pick_drafter, store_of, tried
 from edge_node.link.hub_link import HubLink
 from edge_node.link.node_link import NodeLink
 from edge_node.rounds.round_loop import RoundLoop
+from edge_node.rounds.trace import RoundTrace
 from edge_node.settings import HubLoss, Mode, NodeSettings
 from shared.energy.meter import Meter
 from shared.errors import SledError
@@ -29,14 +31,18 @@ from shared.messages import Opened
 from shared.pair import Pair
 from shared.program import sentence
 from shared.streams import note
+from shared.topics import check_name
+from shared.trace_file import TraceFile
 
 
 class Node:
     """A node on the broker, whose conversations share its connection and its draft model."""
 
     def __init__(self, settings: NodeSettings) -> None:
-        """Load the pair. Raises SledError when that can't be done."""
+        """Load the pair. Raises SledError when that can't be done, or the trace can't be written that the settings name."""
         self.settings = settings
+        name = check_name(settings.name, "node name")
+        self._trace = None if settings.trace is None else TraceFile(settings.trace, "node", name)
         self._drafts_alone = settings.on_hub_loss is HubLoss.DRAFT
         self._speculates = settings.mode is not Mode.STREAM or self._drafts_alone
         self.store = store_of(settings)
@@ -77,14 +83,19 @@ class Node:
                 speaker = guided = GuidedDrafter(prefixes, loaded.tokenizer.end_ids)
             else:
                 speaker = model.speaker(prefixes)
-        drafter = None
+        trace = None if self._trace is None else RoundTrace(self._trace)
+        drafter: Drafter | None = None
         if self._speculates:
             drafter = pick_drafter(settings, loaded.tokenizer, speaker, calibration, lambda: loop.gate.leaves_out_model)
+            if trace is not None:
+                drafter = TracedDrafter(drafter, trace.drafted)
         presumed = None
         if self._drafts_alone and drafter is not None:
             presumed = _presumed(settings, loaded.pair, loaded.tokenizer, drafter.context)
         link = HubLink(self.link)
-        loop = RoundLoop(link, settings, drafter, calibration, presumed=presumed, drift=loaded.drift, meter=self._meter)
+        loop = RoundLoop(
+            link, settings, drafter, calibration, presumed=presumed, drift=loaded.drift, meter=self._meter, trace=trace
+        )
         doubts = doubts_of(loaded.pair, loaded.tokenizer) if settings.asks_back else None
         conversation = Conversation(loaded.tokenizer, loop, system, self._guidance, guided, doubts)
         self._members.append(
@@ -137,6 +148,8 @@ class Node:
                 self.answered(member.conversation)
             member.conversation.clear()
         self.link.close()
+        if self._trace is not None:
+            self._trace.close()
         for member in reversed(self._members):  # the first has the most to do, and is written last
             member.save()
             if member.prefixes is not None and member.loaded.model is not None:

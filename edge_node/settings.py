@@ -25,6 +25,7 @@ _OF_PROGRAM = (
     "wait_s",
     "max_tokens",
     "fetch",
+    "trace",
 )  # no matter to how an answer comes about, or sent with each request
 
 
@@ -195,6 +196,8 @@ class NodeSettings:
     """Whether the service also publishes calls and what is said as ROS 2's std_msgs/String, on ros/call and ros/say."""
     watts: float = 0.0
     """Watts that this device takes while it drafts, from 0 to 100000, for figures of energy where nothing measures it. 0: then they are unknown."""
+    trace: Path | None = None
+    """File to which it is written when what happens to each round, for `python -m tools.trace`. An older trace there is replaced. Without one nothing is written."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     home_assistant: HomeAssistantSettings = field(default_factory=HomeAssistantSettings)
     http: HttpSettings = field(default_factory=HttpSettings)

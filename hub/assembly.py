@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from hub.engine.engine import Engine
+from hub.engine.trace import EngineTrace
 from hub.engine.tuning import measured_forward_time
 from hub.engine.window import Window
 from hub.model.target import Target
@@ -16,6 +17,7 @@ from hub.sessions.session import Limits, SessionKey
 from hub.settings import Exits, HubSettings
 from shared.guide import GuideMaker
 from shared.messages import AnyMessage, Fault, Open, Opened
+from shared.trace_file import TraceFile
 
 _USEFUL_S = 2e-3  # seconds by which an early verdict must come before its verdict for a node to make use of it
 
@@ -29,6 +31,7 @@ def assemble(
     answer_open: Callable[[Open], Opened | Fault],
     publish: Callable[[SessionKey, AnyMessage], None],
     guides: GuideMaker | None = None,
+    trace: TraceFile | None = None,
 ) -> Engine:
     """An engine for `target`. Its forward is measured first. `group` goes to KVMemory, the others to Engine."""
     memory = KVMemory(target.pool, target.cache, group)
@@ -53,6 +56,7 @@ def assemble(
         max_queue=settings.max_queue,
         least_rest_s=_least_rest_s(target, settings.exits),
         guides=guides,
+        trace=None if trace is None else EngineTrace(trace),
     )
 
 

@@ -38,6 +38,7 @@ from shared.mqtt import MqttLink
 from shared.pair import load_pair
 from shared.systemd import READY, STOPPING, Heartbeat, notify
 from shared.topics import Topics, check_name
+from shared.trace_file import TraceFile
 from shared.vocabulary import end_ids, ids_below, load_tokenizer, require_known
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Hub:
         """Load the pair's target; `say` is told about the steps. Raises SledError."""
         self._topics = Topics(settings.broker.prefix)
         self._name = check_name(settings.name, "hub name")
+        self._trace = None if settings.trace is None else TraceFile(settings.trace, "hub", self._name)
         self._pair = load_pair(settings.pair)
         self._tokenizer_hash = self._pair.tokenizer_hash()
         tokenizer = load_tokenizer(self._pair)
@@ -109,6 +111,7 @@ class Hub:
             answer_open=self._answer_open,
             publish=self._publish,
             guides=guides,
+            trace=self._trace,
         )
         kept = settings.cache_folder if self._ranks is None else None  # each rank has a part of a page
         self._kept = KeptPages(kept and kept / "pages", self._bits, target.pool, target.cache)
@@ -166,6 +169,8 @@ class Hub:
             self._serves = False
             self._link.publish_json(self._topics.hub(self._name, "status"), {"online": False})
             self.engine.drain()
+            if self._trace is not None:
+                self._trace.close()
             self._link.close()
             self._neighbours.close()
             self.engine.close()

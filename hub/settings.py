@@ -117,6 +117,8 @@ class HubSettings:
     """Most bytes a second that are sent to nodes which fetch the pair's files and drafts: from 64K to 1G, or 0 to deliver none."""
     watts: float = 0.0
     """Watts that this machine takes while it computes, from 0 to 100000, for figures of energy where nothing measures it. 0: then they are unknown."""
+    trace: Path | None = None
+    """File to which it is written when what happens to each round, for `python -m tools.trace`. An older trace there is replaced. Without one nothing is written."""
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
 

@@ -27,6 +27,7 @@ from edge_node.rounds.round_stats import RoundStats
 from edge_node.rounds.session import NodeSession, Receipt, VerdictRuling
 from edge_node.rounds.skill import DraftSkill
 from edge_node.rounds.timing import RoundTimes
+from edge_node.rounds.trace import RoundTrace
 from edge_node.settings import HubLoss, Mode, NodeSettings
 from shared.energy.meter import Meter
 from shared.errors import AnswerCancelled, HubRefused, HubSilent, LinkError, SessionError, SettingsError
@@ -55,10 +56,12 @@ class RoundLoop:
         presumed: Opened | None = None,
         drift: Drift | None = None,
         meter: Meter | None = None,
+        trace: RoundTrace | None = None,
     ) -> None:
         """`drafter` may be None when the mode is to stream; `calibration` says how its confidence is to be taken, `drift` how its model fares.
 
         `presumed` are the limits of an answer that begins without a hub, as a hub would tell them. `meter` counts this device's joules.
+        `trace` is told what happens to a round when, by the system's clock.
         """
         self.session = NodeSession()
         self.skill = DraftSkill()
@@ -73,6 +76,8 @@ class RoundLoop:
         self._clock = clock
         self._presumed = presumed
         self._hub = ServingHub(link, settings.wait_s, clock)
+        self._trace = trace
+        self._send = self._hub.send if trace is None else trace.sending(self._hub)
         self._length = BlockLength(settings, self.pace)
         self._drafting: DraftingSchedule | None = None
         if drafter is not None:
@@ -278,7 +283,7 @@ class RoundLoop:
     def _publish(self, answer: AnswerInProgress, draft: Draft) -> None:
         """Send a draft. Every draft leaves here and counts in its answer."""
         answer.sending(draft, len(self.session), self._hub.bytes_down)
-        answer.sent(self._hub.send(draft))
+        answer.sent(self._send(draft))
 
     def _await(self, answer: AnswerInProgress, end_ids: Sequence[int]) -> Progress:
         """Wait for a verdict that commits something or ends the answer; ask again where the rules say so.
@@ -306,9 +311,14 @@ class RoundLoop:
 
     def _take_in(self, answer: AnswerInProgress, arrival: HubMessage) -> Receipt | None:
         """What a message of the hub commits; None if it commits nothing."""
+        if self._trace is not None:
+            self._trace.heard(arrival)
         match arrival.message:
             case Verdict():
-                return self._commit(answer, arrival.message, arrival.at)
+                receipt = self._commit(answer, arrival.message, arrival.at)
+                if self._trace is not None and receipt is not None:
+                    self._trace.committed(arrival, arrival.message, len(receipt.committed))
+                return receipt
             case Early():
                 if self._drafting is not None:
                     answer.stats.early += self._drafting.take_early(answer, arrival.message, arrival.at, self.session)

@@ -16,6 +16,7 @@ from hub.engine.inbox import Arrival, Inbox, Request
 from hub.engine.planner import Planner
 from hub.engine.scheduler import Plan, PlannedRow, Scheduler, advised_length
 from hub.engine.stats import HubStats
+from hub.engine.trace import EngineTrace
 from hub.engine.turns import Turns
 from hub.engine.window import Window
 from hub.engine.work import Work
@@ -71,12 +72,13 @@ class Engine:
         max_queue: int,
         least_rest_s: float = 0.0,
         guides: GuideMaker | None = None,
+        trace: EngineTrace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`publish` sends a message to a session's node; `forward_time` is what is known of the target's speed.
 
         No session is opened while `max_queue` others have work. Early verdicts are sent by a target that has an exit, in
-        forwards whose rest behind it takes at least `least_rest_s`. `guides` compile the grammars of answers. `clock` gives seconds; arrivals carry its times.
+        forwards whose rest behind it takes at least `least_rest_s`. `guides` compile the grammars of answers. `trace` is told what happens when, by the system's clock. `clock` gives seconds; arrivals carry its times.
         """
         self.stats = HubStats()
         self.book = book
@@ -84,7 +86,8 @@ class Engine:
         self._target = target
         self._memory = memory
         self._answer_open = answer_open
-        self._publish = publish
+        self._publish = publish if trace is None else trace.publishing(publish)
+        self._trace = trace
         self._window = window
         self._budget = budget
         self._max_queue = max_queue
@@ -96,11 +99,16 @@ class Engine:
         self._stalled = False  # whether no session with work could be given pages
         self._drafts = 0  # taken in so far
         self._time = forward_time
-        self._early = EarlyVerdicts(target.exit_rest, least_rest_s, book.limits.vocab_size, publish, self.stats)
+        self._early = EarlyVerdicts(target.exit_rest, least_rest_s, book.limits.vocab_size, self._publish, self.stats)
         self._plan_forward = PlanForward(target, forward_time, self._early, book.limits.vocab_size, clock)
         scheduler = Scheduler(budget, forward_time, book.limits.max_draft)
         self._grammars = Grammars(guides, self._wake)
-        self._planner = Planner(scheduler, book, memory, self.stats, clock)
+        planner = Planner(scheduler, book, memory, self.stats, clock)
+        # Where there is a trace it stands around these; without one nothing is asked in the loop.
+        self._make_plan = planner.plan if trace is None else trace.planning(planner.plan)
+        forward = self._plan_forward
+        self._run = forward.run if trace is None else trace.computing(forward.run)
+        self._run_each = forward.run_each if trace is None else trace.computing(forward.run_each)
 
     def close(self) -> None:
         """Nothing more is to be done: end what runs beside the loop."""
@@ -238,6 +246,8 @@ class Engine:
         return replace(answer, session=message.session) if isinstance(answer, Fault) else answer
 
     def _take_in_draft(self, key: SessionKey, draft: Draft, at: float) -> None:
+        if self._trace is not None:
+            self._trace.received(key, draft, at)
         session = self.book.hear(key, at)
         if session is None:
             detail = "the hub does not know this session (any more); re-open it"
@@ -270,7 +280,7 @@ class Engine:
 
     def _plan(self) -> Plan:
         """A forward for the sessions with work."""
-        plan = self._planner.plan(self._work, self._window.mean_wait)
+        plan = self._make_plan(self._work, self._window.mean_wait)
         self._drafted = 0
         self._stalled = bool(self._work) and not plan.rows
         return plan
@@ -281,7 +291,7 @@ class Engine:
         if not rows:
             return None
         try:
-            forwarded: Forwarded | None = self._plan_forward.run(rows)
+            forwarded: Forwarded | None = self._run(rows)
         except RankLost:
             raise  # not for what a row holds: nothing can be computed any more
         except Exception:
@@ -295,7 +305,7 @@ class Engine:
     def _forward_each(self, rows: Sequence[PlannedRow]) -> Forwarded | None:
         """The same by a forward for each row: nobody is to suffer for what another session sent. None when all of them fail."""
         try:
-            return self._plan_forward.run_each(rows)
+            return self._run_each(rows)
         except Exception:
             log.exception("forwards over one row fail too; the sessions of all %d are closed", len(rows))
             for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -270,6 +271,34 @@ def test_who_serves_the_web_page(case: Case, tmp_path: Path) -> None:
 def test_more_memory_than_the_machine_has(serving: tuple[str, ...], tmp_path: Path) -> None:
     case = Case("", "kv_memory is 4096.0G, and there is", ("--kv-memory", "4096G"))
     check(case, hub, tmp_path, *serving)
+
+
+_TRACES = (
+    Case("a folder", "the trace {here} is a folder; name a file in it", ("--trace", "{here}")),
+    Case("nothing", "the trace . is a folder", ("--trace", "")),
+    Case("in a folder that is not there", "can't write the trace {here}/no/t: No such file", ("--trace", "{here}/no/t")),
+    Case("in a file", "can't write the trace {here}/t/t: Not a directory", ("--trace", "{here}/t/t"), files={"t": "x"}),
+    Case("a letter", "{here}/t is no trace, and is left as it is", ("--trace", "{here}/t"), files={"t": "Dear Ada"}),
+    Case("a pipe", "the trace {here}/t is not a regular file", ("--trace", "{here}/t"), files={"t": os.mkfifo}),
+    Case("the null device", "the trace /dev/null is not a regular file", ("--trace", os.devnull)),
+    Case("NUL", "can't write the trace 'a\\x00b': no file has such a name", files={"home/.config/sled/{program}.toml": 'trace = "a\\u0000b"'}),
+    Case("a long name", "File name too long", ("--trace", "x" * 5000)),
+    Case("a number", "'trace' must be a path, not 3", files={"home/.config/sled/{program}.toml": "trace = 3"}),
+)  # fmt: skip
+
+
+def _of(program: str, case: Case) -> Case:
+    return replace(case, files={name.replace("{program}", program): each for name, each in case.files.items()})
+
+
+@rows(*_TRACES)
+def test_a_trace_of_a_node(case: Case, tmp_path: Path) -> None:
+    check(_of("node", case), node, tmp_path, "ask", "--broker-host=127.0.0.1", "--broker-port=1", "x")
+
+
+@rows(*_TRACES)
+def test_a_trace_of_a_hub(case: Case, serving: tuple[str, ...], tmp_path: Path) -> None:
+    check(_of("hub", case), hub, tmp_path, *serving)
 
 
 def _kept(name: str, content: Content) -> Case:

@@ -47,6 +47,7 @@ from tools.bench import (
     service,
     sessions,
     soak,
+    trace,
 )
 from tools.bench.options import AnyDtype, Device, Dtype, Json, PairName, Requests, Seconds, Shape, Threads, WeightForm
 from tools.bench.site import TRANSPORTS, Rig
@@ -146,6 +147,18 @@ def _pair(
 def _round(requests: Requests = 60, as_json: Json = False, pair_name: PairName = "home") -> None:
     """What a round costs besides drafting and the target's forward."""
     round_trip.run(requests, pair_name, as_json)
+
+
+@app.command("trace")
+def _trace(
+    requests: Requests = 60,
+    rtt_ms: Annotated[float, typer.Option(min=0, help="of the node's way to the broker, by a proxy that delays")] = 0.0,
+    plot: Annotated[Optional[Path], typer.Option(dir_okay=False, help="picture to save")] = None,
+    as_json: Json = False,
+    pair_name: PairName = "home",
+) -> None:
+    """How long each part of a round takes, by traces of a real hub and node, and what writing them costs the hub."""
+    trace.run(requests, pair_name, rtt_ms, plot, as_json)
 
 
 @app.command("modes")
