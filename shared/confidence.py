@@ -17,7 +17,7 @@ class Confidence:
 
     With P the target's own probability of the calls' text, the share of answers that are right is 1 / (1 + e^-z) where
     z = offset + slope · ln(P / (1 - P)) (Platt scaling), fitted on requests that training never drew. However sure that is, calls are
-    asked back about where the request has one of the words `denials`, outside of the phrases `not_denials`. `asks` has the form in which a question says the first word of a sentence about a call: "turned" becomes "turn".
+    asked back about where the request has one of the words or phrases `denials`, outside of the phrases `not_denials`. `asks` has the form in which a question says the first word of a sentence about a call: "turned" becomes "turn".
     """
 
     offset: float
@@ -35,11 +35,12 @@ class Confidence:
         return 1 / (1 + math.exp(-z)) if z > -500 else 0.0
 
     def is_denied(self, request: str) -> bool:
-        """Whether a request has a word that says "not", and means it."""
-        said = " ".join(_WORD.findall(request.casefold().replace("\u2019", "'")))
+        """Whether a request has words that say "not", and mean it."""
+        words = _WORD.findall(request.casefold().replace("\u2019", "'"))
+        said = f" {' '.join(words)} "
         for phrase in self.not_denials:
-            said = said.replace(phrase, "")
-        return not set(self.denials).isdisjoint(said.split())
+            said = said.replace(f" {phrase} ", " ")
+        return any(f" {denial} " in said for denial in self.denials)
 
     def asks_back(self, sure: float | None, request: str) -> bool:
         """Whether calls that are so sure, in answer to that request, are asked back about; None is not known."""

@@ -42,7 +42,7 @@ _ASKS = Path(__file__).parent / "data" / "asks.toml"
 _LISTED = Path(__file__).parent / "data" / "listed.toml"
 _DENIALS = (
     "don't", "dont", "not", "never", "no", "nope", "nah", "none", "nobody", "won't", "mustn't", "shouldn't", "needn't", "wouldn't", "cannot",
-    "don't", "can't", "refuse", "refrain", "decline", "forbid", "forbidden", "prohibited", "deny", "reject", "avoid", "prevent", "resist", "unless",
+    "don't", "can't", "refuse", "refrain", "decline", "forbid", "forbidden", "prohibited", "deny", "reject", "avoid", "prevent", "resist", "unless", "wrong", "unwise", "mistake", "last thing",
 )  # fmt: skip
 _NOT_DENIALS = (
     "never mind", "don't mind", "why don't", "why not", "can't you", "won't you", "don't forget", "or not", "if not", "not only", "no longer", "no more", "no problem",
@@ -74,7 +74,7 @@ def fitted(inputs: np.ndarray, is_right: np.ndarray) -> np.ndarray:
 def calibrate(
     pair: Annotated[str, typer.Argument(help="name or folder")] = "home",
     requests: Annotated[int, typer.Option(min=20, help="of each kind; half as many under a list of the home")] = 600,
-    price: Annotated[float, typer.Option(min=0, help="needless questions that are as bad as one wrong act")] = 6.0,
+    price: Annotated[float, typer.Option(min=0, help="needless questions that are as bad as one wrong act")] = 3.0,
 ) -> None:
     """Write the table [confidence] of a pair's manifest."""
     asks = tomllib.loads(_ASKS.read_text())
