@@ -56,7 +56,7 @@ _SAID: tuple[tuple[str, str, Check], ...] = (
     ("put it down on the table", "holds nothing", lambda _, now: not now.holds),
     ("look up", "camera up", lambda _, now: now.camera == "up"),
     ("what is the capital of France?", "unchanged", _is_unchanged),
-    ("follow the cat", "follows the cat", lambda _, now: now.follows == "cat"),
+    ("follow the dog", "follows the dog", lambda _, now: now.follows == "dog"),
     ("turn right", "90° to the right", _has_turned(-90.0)),
     ("return to your dock", "docked", lambda _, now: now.docked),
 )

@@ -47,6 +47,7 @@ class ChatTokenizer:
         except Exception as error:  # the tokenizers package raises bare Exception
             raise PairError(f"{self._path} is not a tokenizer file: {error}") from None
         self._template = template.loaded()
+        self._listed = pair.listed
         self._plain = pair.plain
         self.vocab_size = ids_below(self.tokenizer)
         self.end_ids = end_ids(pair, self.tokenizer)
@@ -59,6 +60,7 @@ class ChatTokenizer:
         text, that can't be done, and the text decides. It may leave old turns out. Raises PairError, PromptTooLong or
         SettingsError.
         """
+        turns = [turn for turn in turns if turn.role != "system" or self._takes(turn.content)]
         if self._plain:
             turns = [_typed(turn) for turn in turns]
         spare = _spare_characters(turns)
@@ -81,6 +83,10 @@ class ChatTokenizer:
             if with_marks.translate({ord(mark): contents[marked.index(mark)] for mark in answers}) == text:
                 return self._encode(with_marks, hidden, answers)
         return self._encode(text, hidden, {})
+
+    def _takes(self, system: str) -> bool:
+        """Whether the pair makes anything of a system message: one that was trained with lists of homes alone takes any other for a list that lacks everything."""
+        return self._listed is None or self._listed.read(system) is not None
 
     def beginning(self, opening: Sequence[Turn]) -> list[int]:
         """The ids that all chats have in common that begin with the turns of `opening`."""

@@ -26,11 +26,12 @@ import torch.distributed as dist
 from hub.kv.kv_cache import KVCache
 from hub.model.attention import Span
 from hub.settings import HubSettings
-from shared.errors import RankLost, SettingsError
+from shared.errors import RankLost, SettingsError, brief
 
 _SUM_S = 120  # seconds after which a rank that does not take part in a sum is lost
 _QUIET = timedelta(days=3650)  # for which nothing need be asked of a hub
 _START_S = 300
+_NOTED_S = 2.0  # in which the end of a process is seen, behind the error that it brings about
 _ENDED_S = 10.0  # seconds in which the others have ended, once they are told to
 
 
@@ -133,6 +134,7 @@ class Ranks:
     def __init__(self, part: Part, folder: tempfile.TemporaryDirectory[str]) -> None:
         """Use `Ranks.start`."""
         self.lost = ""  # the sentence, once a process is lost
+        self._noted = threading.Event()  # whether it is
         self.on_lost: Callable[[], None] = lambda: None  # called on another thread then
         self.part = part
         self._folder = folder
@@ -155,7 +157,8 @@ class Ranks:
         try:
             yield
         except Exception as error:
-            raise RankLost(self.lost or f"the target's processes can't go on together ({error})") from error
+            self._noted.wait(_NOTED_S)  # a process that is gone is told of by its name
+            raise RankLost(self.lost or f"the target's processes can't go on together ({brief(error)})") from error
 
     def tell(self, order: Order) -> None:
         """Say what comes next. Raises RankLost."""
@@ -185,6 +188,7 @@ class Ranks:
         if not self._ends:
             how = signal.Signals(-status).name if status < 0 else f"status {status}"
             self.lost = f"process {rank} of the target's {self.part.count} has ended ({how}); the hub can't go on without its part"
+            self._noted.set()
             self.on_lost()
 
 

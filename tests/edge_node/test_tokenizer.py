@@ -36,8 +36,8 @@ def encode(pair: Pair, text: str) -> list[int]:
 
 
 def test_a_prompt_ends_where_the_assistant_begins(pair: Pair) -> None:
-    ids = ChatTokenizer(pair).prompt([Turn("system", "be brief"), Turn("user", "hello")])
-    assert ids == encode(pair, "<|system|>be brief<|end|><|user|>hello<|end|><|assistant|>")
+    ids = ChatTokenizer(pair).prompt([Turn("system", "areas: den"), Turn("user", "hello")])
+    assert ids == encode(pair, "<|system|>areas: den<|end|><|user|>hello<|end|><|assistant|>")
 
 
 def test_generated_ids_are_kept_even_where_the_text_would_encode_otherwise(pair: Pair) -> None:
@@ -48,13 +48,20 @@ def test_generated_ids_are_kept_even_where_the_text_would_encode_otherwise(pair:
     assert ids == [*head, *odd, *encode(pair, tail)]
 
 
+def test_a_system_message_that_lists_no_home_is_left_out_for_a_pair_that_knows_lists_alone(pair: Pair) -> None:
+    made = ChatTokenizer(pair).prompt([Turn("system", "You are a butler, and brief."), Turn("user", "hello")])
+    assert made == encode(pair, "<|user|>hello<|end|><|assistant|>")
+    other = ChatTokenizer(replace(pair, listed=None)).prompt([Turn("system", "be brief"), Turn("user", "hello")])
+    assert other == encode(pair, "<|system|>be brief<|end|><|user|>hello<|end|><|assistant|>")
+
+
 def test_a_template_may_leave_old_turns_out(pair: Pair) -> None:
-    turns = [Turn("system", "be brief")]
+    turns = [Turn("system", "areas: den")]
     for number in range(6):
         turns += [Turn("user", f"say {number}"), Turn("assistant", str(number), tuple(encode(pair, str(number))))]
     ids = ChatTokenizer(pair).prompt([*turns, Turn("user", "stop")])
     kept = "".join(f"<|user|>say {n}<|end|><|assistant|>{n}<|end|>" for n in (3, 4, 5))
-    assert ids == encode(pair, f"<|system|>be brief<|end|>{kept}<|user|>stop<|end|><|assistant|>")
+    assert ids == encode(pair, f"<|system|>areas: den<|end|>{kept}<|user|>stop<|end|><|assistant|>")
 
 
 def test_a_template_that_changes_answers_falls_back_to_their_text(pair: Pair, tmp_path: Path) -> None:

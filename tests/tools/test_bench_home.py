@@ -16,7 +16,7 @@ def test_exactness() -> None:
     assert figures["mismatches"] == 0
     assert figures["compared_tokens"] > 1000
     rows = figures["rounds"] + figures["streamed"]
-    assert 2 * figures["target_forwards"] <= rows, "a forward is shared by two rows and more"
+    assert 3 * figures["target_forwards"] <= 2 * rows, "a forward is shared by rows of several sessions"
     assert all(figures[counter] > 0 for counter in ("trimmed", "shared_tokens", "preempted"))
     histogram = figures["accepted_histogram"]
     assert histogram["0"] > 0, "the random draft is rejected"
@@ -32,15 +32,15 @@ def test_exactness_in_bfloat16() -> None:
 
 
 def test_pair(tmp_path: Path) -> None:
-    figures = bench("pair", "--requests", "60", "--errors", str(tmp_path / "errors.txt"))
+    figures = bench("pair", "--requests", "40", "--errors", str(tmp_path / "errors.txt"))
     assert figures["target_exact_match"] >= 0.75
     assert figures["committed_per_round"] >= 3.0
     assert 0 < figures["acceptance_t08"] <= figures["best_coupling_t08"] + 0.03  # the one is a mean over chances
     errors = (tmp_path / "errors.txt").read_text()
     wrong = errors.count("[seen]\n") + errors.count("[new]\n")
     shares = (figures["target_exact_match"], figures["target_exact_match_new_phrasing"])
-    assert wrong == round(sum(60 * (1 - share) for share in shares))
-    assert figures["must_change_nothing"] == 30
+    assert wrong == round(sum(40 * (1 - share) for share in shares))
+    assert figures["must_change_nothing"] == 20
     assert figures["acted_wrongly"] <= 0.1
     assert 0 < figures["asked_back"]["nothing"] < 1
     assert figures["usual"] >= 0.9

@@ -104,7 +104,11 @@ class Site:
         self._fleet.start(drafting)
         time.sleep(min(_WARM_UP_S, self._seconds))
         first, began = self._transport.stats(), time.monotonic()
-        while time.monotonic() - began < self._seconds or self._fleet.fewest_verdicts(began) < rounds:
+        while (
+            time.monotonic() - began < self._seconds
+            or self._fleet.fewest_verdicts(began) < rounds
+            or self._transport.stats()["at_us"] <= first["at_us"]  # they are told once a second
+        ):
             time.sleep(min(_LOOK_S, self._seconds))
             if self._fleet.faults or time.monotonic() - began > _PATIENCE_S:
                 raise RuntimeError(f"the hub does not answer all sessions; faults: {self._fleet.faults[:3]}")

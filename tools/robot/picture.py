@@ -17,7 +17,7 @@ def draw(path: Sequence[tuple[float, float]], out: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
     axes.plot(*zip(*path, strict=True), color="tab:blue", linewidth=1.5, label="driven")
-    for name, (x, y) in {**PLACES, "the cat": SOMEBODY}.items():
+    for name, (x, y) in {**PLACES, "the dog": SOMEBODY}.items():
         axes.plot(x, y, "o", color="tab:orange")
         axes.annotate(name, (x, y), xytext=(6, 6), textcoords="offset points")
     axes.plot(*path[-1], "s", color="tab:red", label="stopped here")
