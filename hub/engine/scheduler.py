@@ -18,9 +18,9 @@ from hub.sessions.session import HubSession
 _LEAST_GAIN = (
     1.1  # times streaming's tokens per second; for less, luck sets sessions further apart than drafting helps them
 )
-_BESIDE = 0.1  # share of a class's forwards by which lower classes may lengthen them, on average
+_BESIDE = 0.02  # share of a class's forwards by which lower classes may lengthen them, on average
 _ALONE = (
-    1.0  # of a forward of one id: what one of lower classes may take longer while somebody of a higher one may come
+    0.2  # of a forward of one id: what one of lower classes may take longer while somebody of a higher one may come
 )
 _CHANCE = 0.05  # a drafted token less likely than this to be reached is not asked for even where it costs nothing
 
@@ -99,7 +99,8 @@ class Scheduler:
         for service_class in sorted({session.service_class for session in sessions}):
             budget = self._budget - sum(len(row.ids) for row in rows)
             if rows:
-                budget = min(budget, self._ids_in(self._saved_s))
+                # In a burst now and then: that other rows go along at all costs more than one of them does.
+                budget = min(budget, self._ids_in(self._saved_s)) if self._saved_s >= self._burst_s else 0
             elif has_above(service_class):
                 budget = min(budget, max(1, self._ids_in(_ALONE * self._time.estimate(1, 1))))
             if budget > 0:
@@ -116,7 +117,7 @@ class Scheduler:
             own = [len(row.ids) for row in rows if row.session.service_class is highest]
             beside = sum(len(row.ids) for row in rows) - sum(own)
             earned_s = _BESIDE * self._time.estimate(len(own), sum(own)) - beside * self._id_s
-            self._saved_s = min(self._saved_s + earned_s, PAGE_SIZE * self._id_s)
+            self._saved_s = min(self._saved_s + earned_s, self._burst_s)
 
     def _rows(
         self, sessions: Sequence[HubSession], keys: Callable[[HubSession, int], list[bytes]], most: int
@@ -133,6 +134,11 @@ class Scheduler:
             # A prompt may double the time of the steps beside it, not stall them.
             room = min(room, max(PAGE_SIZE, int(seconds / max(self._time.token, 1e-9))))
         return rows + _chunks(prompts, room, keys)
+
+    @property
+    def _burst_s(self) -> float:
+        """Seconds of a page of ids."""
+        return PAGE_SIZE * self._id_s
 
     @property
     def _id_s(self) -> float:

@@ -301,7 +301,7 @@ def test_ask_without_any_hub_marks_what_it_says_and_makes_no_call(bed: HubBed) -
 
 
 def test_a_hub_that_was_restarted_still_knows_what_chats_begin_with() -> None:
-    system = "You are the voice of a house with a garden. " * 12
+    system = f"Devices: {', '.join(f'garden lamp {number}' for number in range(40))}"
     # A hub measures at its start with how many threads it is fastest, and pages are known by their number too.
     with running_hub(["pi", "jetson"], hub_options=["--threads", "1"]) as bed:
 
