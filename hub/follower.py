@@ -21,6 +21,7 @@ from hub.model.ranks import Clear, Copy, Forward, Group, Part, Room
 from hub.model.split import split_layers, sum_behind
 from hub.model.windows import windows_of
 from hub.settings import Exact
+from shared.errors import SledError
 
 
 class Follower:
@@ -80,11 +81,10 @@ def main(rank: int, part: Part) -> None:
         )  # systemd sends it to every process of the hub, which ends this one itself
     torch.set_num_threads(part.threads)
     part.join(rank)
-    follower = Follower(part, rank, Group(rank, part.count))
     try:
-        follower.run()
-    except RuntimeError:
-        sys.exit(1)  # rank 0 is gone, and says why itself
+        Follower(part, rank, Group(rank, part.count)).run()
+    except (RuntimeError, SledError):
+        sys.exit(1)  # rank 0 is gone, or finds the same wrong, and says so itself
 
 
 if __name__ == "__main__":

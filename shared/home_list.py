@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 from shared.typed_text import plain_lines
 
+_KEPT = 16  # system messages that are remembered
 _PARTS = re.compile(r"[;\n]|\.(?:\s|$)")  # what stands between the kinds of names
 _NO_LETTER = re.compile(r"[\W_]+")
 _ARTICLE = re.compile(r"(?:the|my|our)\s+", re.IGNORECASE)
@@ -41,8 +43,18 @@ class HomeList:
     kinds: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
 
-    def read(self, system: str) -> ListedNames | None:
-        """The names in a system message; None for one that lists no home."""
+    @cached_property
+    def read(self) -> Callable[[str], ListedNames | None]:
+        """Gives the names in a system message; None for one that lists no home. Asked with each verdict, it remembers the last messages."""
+        return lru_cache(_KEPT)(self._read)
+
+    @cached_property
+    def free(self) -> Mapping[str, frozenset[str]]:
+        """The keys of names that need not be listed: of places, and of devices."""
+        places = frozenset(map(key, self.everywhere))
+        return dict.fromkeys(self.titles.values(), places) | {self.device: places | frozenset(map(key, self.kinds))}
+
+    def _read(self, system: str) -> ListedNames | None:
         names: dict[str, dict[str, str]] = {argument: {} for argument in self.titles.values()}
         found = False
         for part in _PARTS.split(plain_lines(system)):
@@ -64,12 +76,17 @@ class ListedNames:
     def must_list(self, call: str, arguments: Mapping[str, Any], argument: str) -> bool:
         """Whether what that argument of a call names must be on the list."""
         form, value = self.form, arguments.get(argument)
-        if not isinstance(value, str) or not key(value) or key(value) in map(key, form.everywhere):
+        if (
+            argument not in self.names
+            or not isinstance(value, str)
+            or not key(value)
+            or key(value) in form.free[argument]
+        ):
             return False
         if argument != form.device:
-            return argument in self.names
+            return True
         domain = arguments.get("domain")
-        if domain in form.not_domains or key(value) in map(key, form.kinds):
+        if domain in form.not_domains:
             return False
         asked = call in form.questions and (domain is not None or arguments.get("state") in form.states)
         return asked or call in form.calls

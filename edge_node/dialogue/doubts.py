@@ -64,7 +64,7 @@ class Doubts:
             says = self._listed.says.replace("{}", fitted.missing) if self._listed is not None else ""
             return Doubt(sure, says, says, lacks=True)
         for name, meant in fitted.guessed:
-            said = re.sub(re.escape(name), lambda _, meant=meant: meant, said, flags=re.IGNORECASE)  # type: ignore[misc]
+            said = _renamed(said, name, meant)
         question = self._confidence.question(said) if fitted.guessed else self._question(sure, request, said)
         return Doubt(sure, question, "\n".join([*map(in_a_line, fitted.calls), said]))
 
@@ -100,3 +100,8 @@ class Doubts:
             else:
                 high = middle
         return low
+
+
+def _renamed(said: str, name: str, meant: str) -> str:
+    """What is said, with `meant` wherever it has `name`."""
+    return re.sub(re.escape(name), lambda _: meant, said, flags=re.IGNORECASE)

@@ -238,12 +238,15 @@ class Engine:
 
     def _opened(self, key: SessionKey, message: Open, now: float) -> Opened | Fault:
         answer = self._answer_open(message)
-        ahead = self._work.ahead_of(self.book.class_of(key.node))
-        if isinstance(answer, Opened) and self.book.get(key) is None and ahead >= self._max_queue:
+        if isinstance(answer, Opened) and self.book.get(key) is None and self._ahead_of(key.node) >= self._max_queue:
             answer = Fault(FaultCode.BUSY, "too many sessions wait for the hub", _BUSY_RETRY_MS)
         if isinstance(answer, Opened) and not self.book.open(key, now):
             answer = Fault(FaultCode.BUSY, "the hub has no room for a session", _BUSY_RETRY_MS)
         return replace(answer, session=message.session) if isinstance(answer, Fault) else answer
+
+    def _ahead_of(self, node: str) -> int:
+        """Sessions with work that one of that node would have before it."""
+        return self._work.ahead_of(self.book.class_of(node))
 
     def _take_in_draft(self, key: SessionKey, draft: Draft, at: float) -> None:
         if self._trace is not None:

@@ -89,6 +89,15 @@ def _converse(node: Conversation, dialogue: Dialogue, seeds: Sequence[int], temp
     return asked
 
 
+def ask_afresh(node: Conversation, request: str) -> str:
+    """The greedy answer to a request in a chat of its own."""
+    answer = Answer()
+    for _ in node.ask(request, Generation(temperature=0.0), answer):
+        pass
+    node.clear()
+    return answer.text
+
+
 def ask_draft(
     drafter: OnnxDrafter, tokenizer: ChatTokenizer, dialogues: Sequence[Dialogue], title: str
 ) -> list[tuple[Exchange, str]]:

@@ -10,10 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from edge_node.assembly import connected
-from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.conversation import Conversation
-from edge_node.dialogue.generation import Generation
 from shared.errors import SledError
+from tools.bench.asking import ask_afresh
 from tools.bench.report import progress, quantile, show
 from tools.rig.flooder import Kind, flooding
 from tools.rig.testbed import HUB, HubBed, running_hub
@@ -47,7 +46,7 @@ def run(seconds: float, periods: int, kinds: Sequence[Kind], as_json: bool) -> N
         task = bars.add_task("floods", total=len(kinds) * periods)
         with connected(bed.node(_OTHERS[0])) as first, connected(bed.node(_OTHERS[1])) as second:
             nodes = [first, second]
-            expected = {request: _ask(first, request) for request in _REQUESTS}
+            expected = {request: ask_afresh(first, request) for request in _REQUESTS}
             for kind in kinds:
                 quiet, flooded = _Seen(), _Seen()
                 for _ in range(periods):
@@ -79,7 +78,7 @@ def _measure(nodes: Sequence[Conversation], seconds: float, expected: dict[str, 
             number += 1
             began = time.monotonic()
             try:
-                right = _ask(node, request) == expected[request]
+                right = ask_afresh(node, request) == expected[request]
             except SledError as error:
                 log.warning("an answer failed: %s", error)
                 seen.failed += 1
@@ -90,14 +89,6 @@ def _measure(nodes: Sequence[Conversation], seconds: float, expected: dict[str, 
 
     with ThreadPoolExecutor(len(nodes)) as pool:
         list(pool.map(ask_on, nodes))
-
-
-def _ask(node: Conversation, request: str) -> str:
-    answer = Answer()
-    for _ in node.ask(request, Generation(temperature=0.0), answer):
-        pass
-    node.clear()
-    return answer.text
 
 
 def _drain(bed: HubBed) -> None:

@@ -20,10 +20,9 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 
 from edge_node.assembly import connected
-from edge_node.dialogue.answer import Answer
 from edge_node.dialogue.conversation import Conversation
-from edge_node.dialogue.generation import Generation
 from shared.errors import SledError
+from tools.bench.asking import ask_afresh
 from tools.bench.report import progress, quantile, show
 from tools.rig.cameras import describing
 from tools.rig.testbed import HubBed, running_hub
@@ -105,7 +104,7 @@ def run(requests: int, periods: int, sessions: int, pair: str, as_json: bool) ->
 def _house(pair: str, sessions: int, classes: Sequence[str]) -> Iterator[_House]:
     options = ["--threads", "1", *classes]
     with running_hub([_VOICE, _CAMERA], pair, options) as bed, connected(bed.node(_VOICE)) as node:
-        yield _House(node, bed, sessions, {request: _ask(node, request) for request in _REQUESTS})
+        yield _House(node, bed, sessions, {request: ask_afresh(node, request) for request in _REQUESTS})
 
 
 def _periods(house: _House, requests: int, periods: int, title: str) -> None:
@@ -121,17 +120,9 @@ def _speak(node: Conversation, requests: int, expected: dict[str, str], heard: _
         time.sleep(rng.uniform(*_PAUSE_S))
         began = time.monotonic()
         try:
-            text = _ask(node, request)
+            text = ask_afresh(node, request)
         except SledError:
             heard.failed += 1
             continue
         heard.seconds.append(time.monotonic() - began)
         heard.wrong += text != expected[request]
-
-
-def _ask(node: Conversation, request: str) -> str:
-    answer = Answer()
-    for _ in node.ask(request, Generation(temperature=0.0), answer):
-        pass
-    node.clear()
-    return answer.text

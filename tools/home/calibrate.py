@@ -42,7 +42,7 @@ _ASKS = Path(__file__).parent / "data" / "asks.toml"
 _LISTED = Path(__file__).parent / "data" / "listed.toml"
 _DENIALS = (
     "don't", "dont", "not", "never", "no", "nope", "nah", "none", "nobody", "won't", "mustn't", "shouldn't", "needn't", "wouldn't", "cannot",
-    "don't", "can't", "refuse", "refrain", "decline", "forbid", "forbidden", "prohibited", "deny", "reject", "avoid", "prevent", "resist", "unless", "wrong", "unwise", "mistake", "last thing",
+    "can't", "refuse", "refrain", "decline", "forbid", "forbidden", "prohibited", "deny", "reject", "avoid", "prevent", "resist", "unless", "wrong", "unwise", "mistake", "last thing",
 )  # fmt: skip
 _NOT_DENIALS = (
     "never mind", "don't mind", "why don't", "why not", "can't you", "won't you", "don't forget", "or not", "if not", "not only", "no longer", "no more", "no problem",
